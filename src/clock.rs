@@ -1,0 +1,79 @@
+//! The loop's time: monotonic, read after each poll and each callback, counted in ticks of a millisecond.
+
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(crate) struct Clock {
+    base: Instant,
+    now: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        Clock { base: now, now }
+    }
+
+    /// The time as last read.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Reads the time, and returns how long ago it was read before.
+    pub(crate) fn read(&mut self) -> Duration {
+        let before = std::mem::replace(&mut self.now, Instant::now());
+        self.now.saturating_duration_since(before)
+    }
+
+    /// The time as last read, since the loop was made.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.now.saturating_duration_since(self.base)
+    }
+
+    /// The last tick that has passed.
+    pub(crate) fn tick(&self) -> u64 {
+        let elapsed = self.elapsed();
+        elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis())
+    }
+
+    /// The first tick at or after a time since the loop was made: rounded up, so that nothing fires early.
+    pub(crate) fn tick_at(since_base: Duration) -> u64 {
+        let millis = u64::from(since_base.subsec_nanos().div_ceil(1_000_000));
+        since_base.as_secs().saturating_mul(1000).saturating_add(millis)
+    }
+
+    /// The first tick at or after `delay` from now, or the last of all where that is beyond counting.
+    pub(crate) fn tick_after(&self, delay: Duration) -> u64 {
+        Self::tick_at(self.elapsed().saturating_add(delay))
+    }
+
+    /// The same, counted from the moment of the call, which may be well after the time was last read.
+    pub(crate) fn fresh_after(&self, delay: Duration) -> Duration {
+        Instant::now().saturating_duration_since(self.base).saturating_add(delay)
+    }
+
+    /// How long it is until a tick: zero when it has passed.
+    pub(crate) fn until(&self, tick: u64) -> Duration {
+        Duration::from_millis(tick).saturating_sub(self.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_rounded_up_to_its_tick() {
+        assert_eq!(Clock::tick_at(Duration::ZERO), 0);
+        assert_eq!(Clock::tick_at(Duration::from_nanos(1)), 1);
+        assert_eq!(Clock::tick_at(Duration::from_millis(7)), 7);
+        assert_eq!(Clock::tick_at(Duration::from_nanos(6_999_999_999)), 7000);
+    }
+
+    #[test]
+    fn the_longest_delay_does_not_overflow() {
+        let clock = Clock::new();
+        assert_eq!(clock.tick_after(Duration::MAX), u64::MAX);
+        assert!(clock.until(u64::MAX) > Duration::from_secs(1 << 40));
+    }
+}

@@ -1,0 +1,224 @@
+//! One connection, for the length of one callback.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::error::{self, while_doing};
+use crate::protocol::Protocol;
+use crate::slots::Key;
+use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
+use crate::{ConnId, Cx};
+
+/// One connection, for the length of one callback: what its machine, or anybody who knows its
+/// [id](Cx::conn), may do to it.
+///
+/// It is also an [`io::Write`](std::io::Write), so `write!(conn, "{answer}\n")?` works; it fails only where
+/// [`write`](Conn::write) returns `false`.
+pub struct Conn<'a, S = ()> {
+    cx: Cx<'a, S>,
+    key: Key,
+}
+
+impl<'a, S> Conn<'a, S> {
+    pub(crate) fn new(cx: Cx<'a, S>, key: Key) -> Self {
+        Conn { cx, key }
+    }
+
+    /// The loop: to connect, to set timers, to reach other connections.
+    pub fn cx(&mut self) -> &mut Cx<'a, S> {
+        &mut self.cx
+    }
+}
+
+impl<S> Conn<'_, S> {
+    fn stream(&mut self) -> &mut Stream<S> {
+        self.cx.core.slots.get(self.key).expect("a connection stays in its slot while it is borrowed")
+    }
+
+    /// Its id, by which [`Cx::conn`] finds it again.
+    pub fn id(&self) -> ConnId {
+        ConnId(self.key)
+    }
+
+    /// The state lent to the loop.
+    pub fn state(&mut self) -> &mut S {
+        self.cx.state
+    }
+
+    /// The peer's address; for an outgoing connection, the one it connects to.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where it has none: a Unix socket.
+    pub fn peer_addr(&mut self) -> io::Result<SocketAddr> {
+        self.stream().peer.addr()
+    }
+
+    /// Our own address.
+    ///
+    /// # Errors
+    /// What getsockname(2) says; [`Unsupported`](io::ErrorKind::Unsupported) for a Unix socket.
+    pub fn local_addr(&mut self) -> io::Result<SocketAddr> {
+        match &self.stream().socket {
+            Some(socket) => socket.local_addr(),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Writes `bytes`: all of them, always. What is written during a callback is gathered and sent when it returns;
+    /// what the kernel does not take is kept and sent when it does. Before the connection stands, all is kept.
+    ///
+    /// Returns `false` where nothing was taken: the connection was finished, closed or broken before. That is no
+    /// error (it is logged at debug level): a machine cannot know what a peer has done meanwhile, and `closed` will
+    /// tell.
+    ///
+    /// Above the [high-water mark](Self::water_marks), no more is read from this connection until its output has
+    /// fallen to the low one; a machine that writes of its own accord stops at [`is_full`](Self::is_full) and goes
+    /// on in [`drained`](Protocol::drained). A connection whose unsent output reaches
+    /// [`Config::output_limit`](crate::Config::output_limit) is given up.
+    pub fn write(&mut self, bytes: &[u8]) -> bool {
+        let (core, key) = (&mut *self.cx.core, self.key);
+        let limit = core.config.output_limit;
+        let Some(stream) = core.slots.get::<Stream<S>>(key) else { return false };
+        if !stream.takes_output() {
+            log::debug!(
+                "connection {key} ({}): {} bytes written after its end, not sent",
+                stream.peer,
+                bytes.len()
+            );
+            return false;
+        }
+        match stream.write(bytes, &mut core.spares) {
+            Err(error) => {
+                core.write_failed(key, error);
+                return false;
+            }
+            Ok(()) if stream.unsent() >= limit => {
+                let message = format!(
+                    "writing to {}: {} bytes are unsent, and Config::output_limit is {limit}; the peer does not read as \
+                     fast as it is written to: stop at Conn::is_full and go on in drained",
+                    stream.peer,
+                    stream.unsent()
+                );
+                core.doom(key, Err(error::new(io::ErrorKind::OutOfMemory, message)));
+                return false;
+            }
+            Ok(()) => {}
+        }
+        core.mark_dirty(key);
+        true
+    }
+
+    /// How many bytes are written and not sent.
+    pub fn unsent(&mut self) -> usize {
+        self.stream().unsent()
+    }
+
+    /// Whether the output is above the high-water mark, or was and has not fallen to the low one yet.
+    pub fn is_full(&mut self) -> bool {
+        self.stream().flags.any(Flags::FULL)
+    }
+
+    /// Half-closes: sends what is unsent, then tells the peer that no more will come (a FIN). Receiving goes on.
+    pub fn finish(&mut self) {
+        self.stream().flags.set(Flags::FINISHING);
+        self.cx.core.mark_dirty(self.key);
+    }
+
+    /// Closes in good order: no more callbacks but `closed`; what is unsent is sent; and where the peer has not
+    /// finished, what it still sends is thrown away until it does, so that the last bytes sent are not destroyed by
+    /// the reset that closing with input unread would cause.
+    ///
+    /// [`Config::close_timeout`](crate::Config::close_timeout) limits all that, and [`deadline`](Self::deadline)
+    /// changes it. When the time is up, what is unsent is lost and `closed` says so.
+    pub fn close(&mut self) {
+        let within = self.cx.core.config.close_timeout;
+        self.cx.core.close(self.key, within);
+    }
+
+    /// Ends the connection after this callback, without sending what is unsent; `closed` is told `why`. If something
+    /// was unsent, the peer sees a reset, so that it cannot take the part for the whole.
+    pub fn abort(&mut self, why: io::Error) {
+        self.cx.core.doom(self.key, Err(why));
+    }
+
+    /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down. A paused connection
+    /// notices nothing of its peer, not even that it has gone, until it is resumed or written to: give it a
+    /// [`deadline`](Self::deadline) where that matters.
+    pub fn pause(&mut self) {
+        let flags = &mut self.stream().flags;
+        flags.clear(Flags::REOFFER);
+        if !flags.any(Flags::PAUSED) {
+            flags.set(Flags::PAUSED);
+            self.cx.core.paused += 1;
+        }
+    }
+
+    /// Receives again, beginning with what was left of the input.
+    pub fn resume(&mut self) {
+        if self.stream().flags.take(Flags::PAUSED) {
+            self.stream().flags.set(Flags::REOFFER);
+            self.cx.core.paused -= 1;
+            self.cx.core.queue_stream(self.key);
+        }
+    }
+
+    /// Calls [`timed_out`](Protocol::timed_out) `after` that long, counted from when this callback began; `None`
+    /// disarms it. There is one deadline: setting it again moves it, at next to no cost, so that an idle timeout is a
+    /// `deadline` in `opened` and in every `received`.
+    ///
+    /// On a connection that is not there yet this is the connect timeout, and on one that is closing the close
+    /// timeout.
+    pub fn deadline(&mut self, after: impl Into<Option<Duration>>) {
+        let clock = &self.cx.core.clock;
+        let tick = after.into().map_or(NO_DEADLINE, |after| clock.tick_after(after));
+        self.cx.core.set_deadline(self.key, tick);
+    }
+
+    /// Sets this connection's water marks, in bytes of unsent output: see [`write`](Self::write). A low mark above
+    /// the high one is taken as equal to it. With `usize::MAX` as the high mark reading never pauses by itself, for
+    /// a protocol in which both sides may write a lot before they read: with pausing, they would wait for each other.
+    pub fn water_marks(&mut self, low: usize, high: usize) {
+        let stream = self.stream();
+        stream.high_water = to_u32(high);
+        stream.low_water = to_u32(low.min(high));
+    }
+
+    /// Sets how many received bytes the machine may leave in its input before that is an error that ends the
+    /// connection: at least the longest message of the protocol.
+    pub fn input_limit(&mut self, bytes: usize) {
+        self.stream().input_limit = to_u32(bytes.max(1));
+    }
+
+    /// Puts another machine in the place of this one, when the callback returns: an upgrade to another protocol. The
+    /// old machine is dropped without a call of its `closed`; the new one is not called `opened`, and is offered the
+    /// input that was left.
+    pub fn switch(&mut self, protocol: impl Protocol<S> + 'static) {
+        let stream = self.stream();
+        stream.machine = Some(Box::new(protocol));
+        stream.flags.set(Flags::REOFFER);
+        self.cx.core.queue_stream(self.key);
+    }
+
+    pub(crate) fn timed_out_error(&mut self) -> io::Error {
+        while_doing(error::WAITING, &self.stream().peer, io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl<S> io::Write for Conn<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if Conn::write(self, bytes) { Ok(bytes.len()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+
+    /// Does nothing: what is written is sent as soon as the kernel takes it.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S> fmt::Debug for Conn<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("id", &self.key).finish_non_exhaustive()
+    }
+}

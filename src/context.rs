@@ -1,0 +1,177 @@
+//! What a callback may do to the loop.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::Conn;
+use crate::alarm::{Alarm, Periodic};
+use crate::alive::Alive;
+use crate::clock::Clock;
+use crate::core::Core;
+use crate::error::{self, while_doing};
+use crate::protocol::Protocol;
+use crate::slots::Key;
+use crate::socket::{Peer, Socket};
+use crate::stream::{Flags, Stream};
+use crate::timers::TimerKey;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub struct $name(pub(crate) Key);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// Names a connection, also after it is gone: then it finds nobody, never a newcomer.
+    ConnId
+}
+id! {
+    /// Names a listener.
+    ListenerId
+}
+id! {
+    /// Names a watched source.
+    WatchId
+}
+
+/// Names a timer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TimerId(pub(crate) TimerKey);
+
+/// The loop, as a callback sees it, and the state lent to it.
+///
+/// Whatever is done here to other connections, listeners and timers takes effect, but calls nobody back before the
+/// callback at hand has returned.
+pub struct Cx<'a, S = ()> {
+    /// The state given to [`Reactor::run`](crate::Reactor::run).
+    pub state: &'a mut S,
+    pub(crate) core: &'a mut Core<S>,
+}
+
+impl<S> Cx<'_, S> {
+    /// Connects to a TCP address without waiting: `opened` is called when the connection stands. Every failure,
+    /// also one that is known at once, arrives in `closed`, with the address in its message.
+    ///
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout) limits how long it may take;
+    /// [`Conn::deadline`] changes that for this one.
+    pub fn connect(&mut self, addr: impl Into<SocketAddr>, protocol: impl Protocol<S> + 'static) -> ConnId {
+        let addr = addr.into();
+        let (socket, failure) = match Socket::connect(addr) {
+            _ if self.core.shutting_down => {
+                (None, Some(error::new(io::ErrorKind::Interrupted, "the loop is shutting down")))
+            }
+            Ok(socket) => (Some(socket), None),
+            Err(error) => (None, Some(error)),
+        };
+        let mut stream = Stream::new(socket, Box::new(protocol), &self.core.config);
+        stream.peer = Peer::from(addr);
+        stream.flags.set(Flags::CONNECTING);
+        stream.flags.clear(Flags::WRITABLE); // that event is what tells that it stands
+        let key = self.core.insert_stream(stream);
+        if let Some(error) = failure.or_else(|| self.core.register_stream(key).err()) {
+            self.core.doom(key, Err(while_doing(error::CONNECTING, &Peer::from(addr), error)));
+        } else {
+            let deadline = self.core.clock.tick_after(self.core.config.connect_timeout);
+            self.core.set_deadline(key, deadline);
+        }
+        ConnId(key)
+    }
+
+    /// Takes over a connected socket of the standard library's, with `protocol` as its machine.
+    ///
+    /// # Errors
+    /// What the kernel says to making it nonblocking or to registering it (a socket that is none, one that another
+    /// reactor has). It is closed then.
+    pub fn adopt(
+        &mut self,
+        socket: impl Into<Socket>,
+        protocol: impl Protocol<S> + 'static,
+    ) -> io::Result<ConnId> {
+        let socket = socket.into();
+        socket.set_nonblocking()?;
+        let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
+        stream.peer = socket.peer();
+        stream.socket = Some(socket);
+        stream.foreign = true;
+        let key = self.core.insert_stream(stream);
+        if let Err(error) = self.core.register_stream(key) {
+            self.core.discard(key);
+            return Err(error);
+        }
+        Ok(ConnId(key))
+    }
+
+    /// The connection with this id; `None` if it is gone. It may be any, the caller's own included.
+    pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_, S>> {
+        let stream = self.core.slots.get::<Stream<S>>(id.0)?;
+        if stream.flags.any(Flags::DOOMED) {
+            return None;
+        }
+        Some(Conn::new(Cx { state: self.state, core: self.core }, id.0))
+    }
+
+    /// Calls `call` once, `delay` from now: never earlier, and as much later as the rest of the loop makes it, at
+    /// least to the next whole millisecond. Timers that are due in the same millisecond fire in the order in which
+    /// they were set; one without delay fires in the next turn.
+    pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut Cx<'_, S>) + 'static) -> TimerId {
+        let due = self.core.clock.fresh_after(delay);
+        TimerId(self.core.timers.insert(Clock::tick_at(due), Alarm::Once(Box::new(call))))
+    }
+
+    /// Calls `call` every `period`, first one period from now. It keeps to that grid whatever each call takes; a
+    /// time that was missed is left out, not caught up with. A period under a millisecond is taken as one.
+    pub fn every(&mut self, period: Duration, call: impl FnMut(&mut Cx<'_, S>) + 'static) -> TimerId {
+        let period = period.max(Duration::from_millis(1));
+        let due = self.core.clock.fresh_after(period);
+        let periodic = Periodic { period, due, call: Box::new(call) };
+        TimerId(self.core.timers.insert(Clock::tick_at(due), Alarm::Every(Box::new(periodic))))
+    }
+
+    /// Cancels a timer; `false` if it has fired for the last time or was cancelled before.
+    pub fn cancel(&mut self, timer: TimerId) -> bool {
+        // A periodic timer cancelled by its own call is out of the wheel, but not over.
+        let firing = self.core.firing.take_if(|firing| *firing == timer.0).is_some();
+        self.core.timers.cancel(timer.0).is_some() || firing
+    }
+
+    /// The loop's time: read when the callback at hand began. Monotonic.
+    pub fn now(&self) -> Instant {
+        self.core.clock.now()
+    }
+
+    /// Makes [`run`](crate::Reactor::run) return after this turn. Everything stays as it is, and `run` can be called
+    /// again.
+    pub fn stop(&mut self) {
+        self.core.stopping = true;
+    }
+
+    /// Ends in good order: closes all listeners, and all connections as [`Conn::close`] does, but within `within`.
+    /// When the last is gone, [`run`](crate::Reactor::run) returns; timers, watched sources and handles no longer
+    /// keep it. A connection that cannot send what it owes in time is cut, and its `closed` says so. Called again,
+    /// it sets the time anew.
+    pub fn shutdown(&mut self, within: Duration) {
+        self.core.shutdown(within);
+    }
+
+    /// What is alive, for people: `println!("{}", cx.alive())` lists the listeners, the connections with their
+    /// peers, what they have to send and whether they are paused, and counts the timers and handles.
+    pub fn alive(&mut self) -> Alive {
+        Alive::of(self.core)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Cx<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").field("state", &self.state).finish_non_exhaustive()
+    }
+}

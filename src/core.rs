@@ -1,0 +1,418 @@
+//! Everything a callback may reach: slots, timers, queues. What is lent for the length of a callback (the machine,
+//! the read buffer) is outside it while it runs.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::Interest;
+
+use crate::alarm::Alarm;
+use crate::buffer::Spares;
+use crate::clock::Clock;
+use crate::driver::Driver;
+use crate::error::{self, while_doing};
+use crate::handle::{Call, Shared};
+use crate::protocol::{End, Protocol};
+use crate::slots::{Key, Slot, Slots};
+use crate::stream::{Farewell, Flags, NO_DEADLINE, Stream};
+use crate::timers::{TimerKey, Timers};
+use crate::{Config, Cx};
+
+pub(crate) struct Core<S> {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) slots: Slots<S>,
+    pub(crate) timers: Timers<Alarm<S>>,
+    pub(crate) spares: Spares,
+    /// Who has work, each at most once; who used up a budget goes to the back.
+    pub(crate) run_queue: Vec<Key>,
+    /// Who was written to, or finished or closed, during the callback at hand.
+    pub(crate) dirty: Vec<Key>,
+    /// Who is to be reaped, and how it ended.
+    pub(crate) doomed: VecDeque<(Key, io::Result<()>)>,
+    pub(crate) listeners: Vec<Key>,
+    pub(crate) shared: Arc<Shared<S>>,
+    /// Calls from other threads, taken over for this turn.
+    pub(crate) calls: VecDeque<Call<S>>,
+    pub(crate) more_calls: bool,
+    /// Whose machine is out on a callback. Still set when a turn begins only if that callback panicked.
+    pub(crate) running: Option<Key>,
+    /// Which periodic timer's closure is out on its call; likewise.
+    pub(crate) firing: Option<TimerKey>,
+    pub(crate) streams: usize,
+    /// How many of the streams are paused by the user.
+    pub(crate) paused: usize,
+    pub(crate) stopping: bool,
+    pub(crate) shutting_down: bool,
+    /// That nothing can ever happen again has been said.
+    pub(crate) warned_stuck: bool,
+    /// Last, so that it outlives the sources that are registered with it.
+    pub(crate) driver: Driver,
+}
+
+impl<S> Core<S> {
+    pub(crate) fn new(config: Config) -> io::Result<Self> {
+        config.check()?;
+        let driver = Driver::new()?;
+        let shared = Shared::new(driver.waker()?);
+        Ok(Core {
+            config,
+            clock: Clock::new(),
+            slots: Slots::new(),
+            timers: Timers::new(),
+            spares: Spares::default(),
+            run_queue: Vec::new(),
+            dirty: Vec::new(),
+            doomed: VecDeque::new(),
+            listeners: Vec::new(),
+            shared,
+            calls: VecDeque::new(),
+            more_calls: true, // a handle may post before the first turn
+            running: None,
+            firing: None,
+            streams: 0,
+            paused: 0,
+            stopping: false,
+            shutting_down: false,
+            warned_stuck: false,
+            driver,
+        })
+    }
+
+    pub(crate) fn insert_stream(&mut self, stream: Stream<S>) -> Key {
+        self.streams += 1;
+        let key = self.slots.insert(stream);
+        self.queue_stream(key);
+        key
+    }
+
+    /// Removes a stream that never came about, without telling its machine.
+    pub(crate) fn discard(&mut self, key: Key) {
+        if self.slots.remove(key).is_some() {
+            self.streams -= 1;
+        }
+    }
+
+    /// Registers a stream's socket, once and for both directions: it is never registered again.
+    pub(crate) fn register_stream(&mut self, key: Key) -> io::Result<()> {
+        let socket = self.slots.get::<Stream<S>>(key).and_then(|stream| stream.socket.as_mut());
+        let Some(socket) = socket else { return Ok(()) };
+        self.driver.register(socket.source(), key, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Puts a stream into the run queue if driving it would do anything.
+    #[inline]
+    pub(crate) fn queue_stream(&mut self, key: Key) {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && !stream.flags.any(Flags::QUEUED)
+            && stream.has_work()
+        {
+            stream.flags.set(Flags::QUEUED);
+            self.run_queue.push(key);
+        }
+    }
+
+    /// Has a stream flushed, finished or closed, as far as that is due, when the callback at hand returns.
+    #[inline]
+    pub(crate) fn mark_dirty(&mut self, key: Key) {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && !stream.flags.any(Flags::DIRTY)
+        {
+            stream.flags.set(Flags::DIRTY);
+            self.dirty.push(key);
+        }
+    }
+
+    /// What every callback is followed by: what it has written is sent, and the time it took is looked at.
+    #[inline]
+    pub(crate) fn returned(&mut self, what: &str, key: Option<Key>) {
+        self.running = None;
+        let held = self.clock.read();
+        if held > self.config.slow_callback {
+            self.warn_slow(what, key, held);
+        }
+        self.settle();
+    }
+
+    #[cold]
+    fn warn_slow(&mut self, what: &str, key: Option<Key>, held: Duration) {
+        let peer = key.and_then(|key| self.slots.get::<Stream<S>>(key)).map(|stream| stream.peer.to_string());
+        let key = key.map(|key| format!(" {key}")).unwrap_or_default();
+        let peer = peer.map(|peer| format!(" ({peer})")).unwrap_or_default();
+        log::warn!(
+            "a callback of {what}{key}{peer} held the loop for {held:.1?}, and everything else waited; do slow work \
+             in a thread and post the result through a Handle (Config::slow_callback sets when to warn)"
+        );
+    }
+
+    /// Sends what was written, and finishes and closes what is due, for all that were touched.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        while let Some(key) = self.dirty.pop() {
+            let Some(stream) = self.slots.get::<Stream<S>>(key) else { continue };
+            stream.flags.clear(Flags::DIRTY);
+            self.push_out(key);
+        }
+    }
+
+    /// Sends what a stream has waiting, and takes the steps that become due when all is sent.
+    pub(crate) fn push_out(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if stream.may_write()
+            && let Err(error) = stream.flush(&mut self.spares)
+        {
+            return self.write_failed(key, error);
+        }
+        if stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
+            self.wind_up(key);
+        } else if stream.has_drained() {
+            self.queue_stream(key);
+        }
+    }
+
+    /// Nothing more can be sent, but what the peer said before may still be there to read: the final answer to a
+    /// request that it did not want to the end, say. So the error is reported when reading comes to its end too.
+    pub(crate) fn write_failed(&mut self, key: Key, error: io::Error) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if stream.flags.any(Flags::PAUSED | Flags::CLOSING | Flags::ENDED | Flags::CONNECTING | Flags::FRESH)
+        {
+            let error = while_doing(error::WRITING, &stream.peer, error);
+            return self.doom(key, Err(error));
+        }
+        stream.flags.set(Flags::BROKEN | Flags::READABLE | Flags::READ_CLOSED);
+        stream.flags.clear(Flags::FULL);
+        self.queue_stream(key);
+    }
+
+    /// Takes the steps of finishing and closing that are due: they come after the last byte is sent.
+    fn wind_up(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let closing = stream.flags.any(Flags::CLOSING);
+        if closing && stream.flags.any(Flags::BROKEN) {
+            let error = while_doing(error::WRITING, &stream.peer, io::ErrorKind::BrokenPipe.into());
+            return self.doom(key, Err(error));
+        }
+        if stream.output.is_some() || stream.flags.any(Flags::DOOMED) {
+            return;
+        }
+        if closing && stream.farewell() == Farewell::Close {
+            return self.doom(key, Ok(()));
+        }
+        if closing {
+            stream.flags.set(Flags::FINISHING);
+        }
+        if let Err(error) = stream.finish_if_due() {
+            let error = while_doing(error::CLOSING, &stream.peer, error);
+            return self.doom(key, Err(error));
+        }
+        if closing {
+            self.queue_stream(key); // what had arrived already can be thrown away now
+        }
+    }
+
+    /// `close`: no more callbacks but `closed`, which comes when all is sent or the time is up.
+    pub(crate) fn close(&mut self, key: Key, within: Duration) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if stream.flags.any(Flags::DOOMED) {
+            return;
+        }
+        stream.flags.set(Flags::CLOSING);
+        if stream.flags.any(Flags::CONNECTING) && stream.output.is_none() {
+            return self.doom(key, Ok(()));
+        }
+        let deadline = self.clock.tick_after(within);
+        self.set_deadline(key, deadline);
+        self.mark_dirty(key);
+    }
+
+    /// Marks a source to be reaped at the end of the turn. The first cause stands.
+    pub(crate) fn doom(&mut self, key: Key, result: io::Result<()>) {
+        match self.slots.by_key(key) {
+            Some(Slot::Stream(stream)) if !stream.flags.any(Flags::DOOMED) => {
+                stream.flags.set(Flags::DOOMED);
+            }
+            Some(Slot::Watch(watcher)) if !watcher.doomed => watcher.doomed = true,
+            _ => return,
+        }
+        self.doomed.push_back((key, result));
+    }
+
+    /// Arms a connection's deadline. A timer that is set for an earlier tick is left alone: it looks again when it
+    /// fires, so moving a deadline on with every byte received touches no timer.
+    pub(crate) fn set_deadline(&mut self, key: Key, tick: u64) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        stream.deadline = tick;
+        if let Some(timer) = stream.timer {
+            if tick != NO_DEADLINE && self.timers.deadline(timer).is_some_and(|set| set <= tick) {
+                return;
+            }
+            self.timers.cancel(timer);
+            stream.timer = None;
+        }
+        if tick != NO_DEADLINE {
+            stream.timer = Some(self.timers.insert(tick, Alarm::Deadline(key)));
+        }
+    }
+
+    /// Removes one source for good and tells its machine. Its descriptor is closed before `closed` is called.
+    pub(crate) fn reap(&mut self, state: &mut S, key: Key, result: io::Result<()>) {
+        match self.slots.remove(key) {
+            Some(Slot::Stream(stream)) => {
+                let (machine, end) = self.dismantle(stream, key, result);
+                if let Some(machine) = machine {
+                    machine.closed(&mut Cx { state, core: self }, end);
+                    self.returned("a connection", Some(key));
+                }
+            }
+            Some(Slot::Watch(mut watcher)) => {
+                if let Some(mut pair) = watcher.pair.take() {
+                    pair.deregister(&self.driver, key);
+                    pair.closed(&mut Cx { state, core: self }, result);
+                    self.returned("a watch", Some(key));
+                }
+            }
+            Some(Slot::Listener(_)) | None => {}
+        }
+    }
+
+    fn dismantle(
+        &mut self,
+        mut stream: Stream<S>,
+        key: Key,
+        result: io::Result<()>,
+    ) -> (Option<Box<dyn Protocol<S>>>, End) {
+        self.streams -= 1;
+        self.paused -= usize::from(stream.flags.any(Flags::PAUSED));
+        if let Some(timer) = stream.timer {
+            self.timers.cancel(timer);
+        }
+        let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
+        if let Some(mut socket) = stream.socket.take() {
+            if stream.foreign {
+                self.driver.deregister(socket.source(), key);
+            }
+            // An answer that was cut off must not look like one that has come to its end.
+            if end.unsent > 0
+                && let Err(error) = socket.reset_on_close()
+            {
+                log::debug!("connection {key} to {} could not be reset: {error}", stream.peer);
+            }
+        }
+        stream
+            .input
+            .take()
+            .into_iter()
+            .chain(stream.output.take())
+            .for_each(|buffer| self.spares.give(buffer));
+        if stream.listener != 0 {
+            self.count_out(stream.listener);
+        }
+        (stream.machine, end)
+    }
+
+    /// Cleans up after a callback that panicked: its machine was dropped by the unwinding, so there is nobody to
+    /// tell, but the slot and the descriptor must go.
+    pub(crate) fn recover(&mut self) {
+        if let Some(timer) = self.firing.take() {
+            self.timers.cancel(timer);
+        }
+        let Some(key) = self.running.take() else { return };
+        match self.slots.by_key(key) {
+            Some(Slot::Stream(stream)) if stream.machine.is_none() => {}
+            Some(Slot::Watch(watcher)) if watcher.pair.is_none() => {}
+            Some(Slot::Listener(acceptor)) if acceptor.accepted.is_none() => return self.close_listener(key),
+            _ => return,
+        }
+        log::error!("source {key} is dropped: a callback of its machine panicked");
+        match self.slots.remove(key) {
+            Some(Slot::Stream(stream)) => drop(self.dismantle(stream, key, Ok(()))),
+            Some(Slot::Watch(_)) | Some(Slot::Listener(_)) | None => {}
+        }
+    }
+
+    /// Whether anything is left to wait for.
+    pub(crate) fn is_alive(&self) -> bool {
+        if self.shutting_down {
+            return self.streams > 0;
+        }
+        !self.slots.is_empty()
+            || !self.timers.is_empty()
+            || self.shared.handles() > 0
+            || !self.shared.is_empty()
+    }
+
+    /// Whether the next poll must not wait.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.run_queue.is_empty()
+            || !self.doomed.is_empty()
+            || !self.dirty.is_empty()
+            || !self.calls.is_empty()
+            || self.more_calls
+    }
+
+    /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left
+    /// to send, and there is no timer and no handle.
+    pub(crate) fn is_stuck(&mut self) -> bool {
+        self.paused > 0
+            && self.paused == self.slots.len()
+            && self.timers.is_empty()
+            && self.shared.handles() == 0
+            && self
+                .slots
+                .iter()
+                .all(|(_, slot)| matches!(slot, Slot::Stream(stream) if stream.output.is_none()))
+    }
+
+    /// Closes everything, within a time.
+    pub(crate) fn shutdown(&mut self, within: Duration) {
+        self.shutting_down = true;
+        for key in std::mem::take(&mut self.listeners) {
+            self.close_listener(key);
+        }
+        let streams: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in streams {
+            self.close(key, within);
+        }
+    }
+
+    /// Notes what the kernel says of a source, and queues it if that makes it worth driving.
+    #[inline]
+    pub(crate) fn mark_ready(&mut self, token: mio::Token, ready: crate::Readiness) {
+        match self.slots.by_token(token) {
+            Some((key, Slot::Stream(stream))) => {
+                if ready.readable {
+                    stream.flags.set(Flags::READABLE);
+                }
+                if ready.writable {
+                    stream.flags.set(Flags::WRITABLE);
+                }
+                if ready.read_closed {
+                    stream.flags.set(Flags::READ_CLOSED);
+                }
+                if !stream.flags.any(Flags::QUEUED) && stream.has_work() {
+                    stream.flags.set(Flags::QUEUED);
+                    self.run_queue.push(key);
+                }
+            }
+            Some((key, Slot::Listener(acceptor))) => {
+                acceptor.ready = true;
+                self.queue_listener(key);
+            }
+            Some((key, Slot::Watch(_))) => self.wake_watch(key, ready),
+            None => log::trace!("an event for {token:?}, which has left"),
+        }
+    }
+
+    /// Drives one source of the run queue.
+    #[inline]
+    pub(crate) fn drive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
+        match self.slots.by_key(key) {
+            Some(Slot::Stream(_)) => self.drive_stream(state, key, scratch),
+            Some(Slot::Listener(_)) => self.drive_listener(state, key),
+            Some(Slot::Watch(_)) => self.drive_watch(state, key),
+            None => {}
+        }
+    }
+}

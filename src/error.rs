@@ -1,0 +1,63 @@
+//! Errors that say what was being done, to whom, what happened and what to try.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::socket::Peer;
+
+/// The kernel's error with its circumstances around it.
+#[derive(Debug)]
+struct Failure {
+    doing: &'static str,
+    peer: Peer,
+    source: io::Error,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.doing, self.peer, self.source)?;
+        match hint(self.doing, self.source.kind()) {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+pub(crate) const CONNECTING: &str = "connecting to";
+pub(crate) const READING: &str = "reading from";
+pub(crate) const WRITING: &str = "writing to";
+pub(crate) const WAITING: &str = "waiting for";
+pub(crate) const CLOSING: &str = "closing";
+
+fn hint(doing: &str, kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::ConnectionRefused => Some("is a server listening there?"),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            Some("the peer cut the connection; its own log may say why")
+        }
+        io::ErrorKind::TimedOut if doing == CONNECTING => {
+            Some("is the address right, and does a firewall let it through?")
+        }
+        io::ErrorKind::AddrNotAvailable if doing == CONNECTING => {
+            Some("is port 0 meant, or are all local ports in use?")
+        }
+        _ => None,
+    }
+}
+
+/// Wraps the kernel's error; the kind stays, the error number is found through `source()`.
+pub(crate) fn while_doing(doing: &'static str, peer: &Peer, source: io::Error) -> io::Error {
+    io::Error::new(source.kind(), Failure { doing, peer: peer.clone(), source })
+}
+
+/// An error of the loop's own.
+pub(crate) fn new(kind: io::ErrorKind, message: impl Into<String>) -> io::Error {
+    io::Error::new(kind, message.into())
+}

@@ -1,0 +1,62 @@
+//! The bytes a connection has received, as a cursor.
+
+/// A cursor over received bytes, lent by the loop for the length of one callback.
+///
+/// What is taken is consumed; what is left is kept by the connection and offered again with what comes next. The
+/// slices taken borrow neither the cursor nor the connection, so they can be written back as they are:
+/// `conn.write(input.take_all())` copies nothing on the way in.
+#[derive(Debug)]
+pub struct Input<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    /// A cursor over `bytes`, for testing a machine's parsing on its own.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Input { bytes }
+    }
+
+    /// How many bytes are left.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What is left, without taking it.
+    pub fn peek(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Takes at most `n` bytes: fewer where fewer are left.
+    pub fn take(&mut self, n: usize) -> &'a [u8] {
+        let (taken, rest) = self.bytes.split_at(n.min(self.bytes.len()));
+        self.bytes = rest;
+        taken
+    }
+
+    /// Takes everything.
+    pub fn take_all(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Takes one line, and returns it without its LF or CRLF; `None` where no line is complete, and then nothing is
+    /// taken.
+    ///
+    /// ```
+    /// let mut input = enjamb::Input::new(b"one\r\ntwo\nthr");
+    /// assert_eq!(input.take_line(), Some(&b"one"[..]));
+    /// assert_eq!(input.take_line(), Some(&b"two"[..]));
+    /// assert_eq!(input.take_line(), None);
+    /// assert_eq!(input.peek(), b"thr");
+    /// ```
+    pub fn take_line(&mut self) -> Option<&'a [u8]> {
+        let end = self.bytes.iter().position(|&byte| byte == b'\n')?;
+        let line = self.take(end + 1);
+        let line = &line[..end];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}

@@ -1,0 +1,86 @@
+//! `enjamb` is a single-threaded, readiness-based event loop: one [`Reactor`], one state machine per connection, no
+//! async.
+//!
+//! Enjambment is a line of verse that runs on past its end without stopping. So does a program on this loop: it
+//! takes what has come, answers, and goes on with whoever is ready next; it never waits for one connection while
+//! another could go on.
+//!
+//! An echo server:
+//!
+//! ```no_run
+//! use enjamb::{Conn, Input, Protocol, Reactor};
+//! use std::io;
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> io::Result<()> {
+//!         conn.write(input.take_all());
+//!         Ok(())
+//!     }
+//! }
+//!
+//! fn main() -> io::Result<()> {
+//!     let mut reactor = Reactor::new()?;
+//!     reactor.cx(&mut ()).listen(([127, 0, 0, 1], 10000), |_cx, _peer| Echo)?;
+//!     reactor.run(&mut ())
+//! }
+//! ```
+//!
+//! # The tour
+//!
+//! - [`Protocol`] is what you write: what to do when a connection opened, received, drained, ended, timed out, closed.
+//! - [`Conn`] is the connection during a callback: write, half-close, close, pause, set a deadline.
+//! - [`Cx`] is the loop during a callback: connect, listen, set timers, reach any other connection by its id.
+//! - [`Reactor`] is the loop itself: `run` it, `turn` it within another loop, get a [`Handle`] for other threads.
+//! - [`Watch`] is the layer below, for anything else that can be polled: UDP, pipes, descriptors.
+//!
+//! # What holds by default
+//!
+//! Memory is bounded: output above a high-water mark pauses reading from that peer, unconsumed input and unsent
+//! output have limits ([`Config`]), an idle connection owns no buffer. Time is bounded: connecting and closing have
+//! deadlines. A callback may do anything to any connection, itself included. [`closed`](Protocol::closed) is called
+//! exactly once, and says why.
+//!
+//! # Platforms
+//!
+//! Linux is what it is tested on; whatever mio polls with epoll or kqueue should do.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod alarm;
+mod alive;
+mod buffer;
+mod clock;
+mod config;
+mod conn;
+mod context;
+mod core;
+mod drive;
+mod driver;
+mod error;
+mod handle;
+mod input;
+mod listener;
+mod protocol;
+mod reactor;
+mod slots;
+mod socket;
+mod stream;
+mod timers;
+mod watch;
+
+pub use mio;
+
+pub use alive::Alive;
+pub use config::Config;
+pub use conn::Conn;
+pub use context::{ConnId, Cx, ListenerId, TimerId, WatchId};
+pub use driver::Readiness;
+pub use handle::{Gone, Handle};
+pub use input::Input;
+pub use listener::Listener;
+pub use protocol::{End, Protocol};
+pub use reactor::{Reactor, Turn};
+pub use socket::Socket;
+pub use watch::{Step, Watch};

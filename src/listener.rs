@@ -1,0 +1,294 @@
+//! Accepting: within a budget, up to a limit, and again after a failure.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mio::Interest;
+use mio::net::TcpListener;
+
+use crate::alarm::Alarm;
+use crate::core::Core;
+use crate::protocol::Protocol;
+use crate::slots::{Key, Slot, Tenant};
+use crate::socket::{Peer, Socket};
+use crate::stream::Stream;
+use crate::{Cx, ListenerId};
+
+/// After a failed accept, the wait before the next try: doubled each time, from the first to the longest. Most of
+/// these failures are a lack of descriptors, and when there are some again no event tells.
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+const LONGEST_RETRY: Duration = Duration::from_secs(1);
+
+/// Makes the machine of an accepted connection.
+type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, SocketAddr) -> Box<dyn Protocol<S>>>;
+
+pub(crate) struct Acceptor<S> {
+    socket: TcpListener,
+    /// Out of its slot for the length of a callback.
+    pub(crate) accepted: Option<Accepted<S>>,
+    pub(crate) ready: bool,
+    pub(crate) queued: bool,
+    retrying: Option<Duration>,
+    open: usize,
+    limit: usize,
+    pub(crate) serial: u32,
+}
+
+impl<S> Tenant<S> for Acceptor<S> {
+    fn serial(&mut self) -> &mut u32 {
+        &mut self.serial
+    }
+    fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
+        match slot {
+            Slot::Listener(listener) => Some(listener),
+            _ => None,
+        }
+    }
+    fn into_slot(self) -> Slot<S> {
+        Slot::Listener(Box::new(self))
+    }
+}
+
+impl<S> Acceptor<S> {
+    pub(crate) fn may_accept(&self) -> bool {
+        self.ready && self.retrying.is_none() && self.open < self.limit
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+}
+
+/// A listening TCP socket as it should be: SO_REUSEADDR (on Unix: elsewhere it means something else), a backlog that
+/// holds a rush, and TCP_NODELAY, which accepted sockets inherit, so that it costs no call per connection.
+fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(addr),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+fn cannot_listen(addr: SocketAddr, error: io::Error) -> io::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "; is it running already? another port will do, or 0 for any free one",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: try one above",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    };
+    crate::error::new(error.kind(), format!("listening on {addr}: {error}{hint}"))
+}
+
+impl<S> Cx<'_, S> {
+    /// Listens on a TCP address (port 0: any free one), and has `accepted` make the machine of each connection from
+    /// the peer's address. The machine's `opened` comes next.
+    ///
+    /// ```
+    /// # use enjamb::{Reactor, Protocol, Conn, Input};
+    /// # struct Echo;
+    /// # impl Protocol for Echo {
+    /// #     fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> std::io::Result<()> {
+    /// #         conn.write(input.take_all());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let mut reactor = Reactor::new()?;
+    /// let mut state = ();
+    /// let mut cx = reactor.cx(&mut state);
+    /// let id = cx.listen(([127, 0, 0, 1], 0), |_cx, _peer| Echo)?;
+    /// let mut listener = cx.listener(id).expect("it was made a line above");
+    /// listener.limit(1_000);
+    /// println!("listening on {}", listener.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the kernel says to the address, with a hint: in use, not ours, not permitted.
+    pub fn listen<P: Protocol<S> + 'static>(
+        &mut self,
+        addr: impl Into<SocketAddr>,
+        mut accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
+    ) -> io::Result<ListenerId> {
+        let addr = addr.into();
+        let listener = bind(addr, self.core.config.backlog).map_err(|error| cannot_listen(addr, error))?;
+        let key = self.core.slots.insert(Acceptor {
+            socket: listener,
+            accepted: Some(Box::new(move |cx, peer| Box::new(accepted(cx, peer)))),
+            ready: false,
+            queued: false,
+            retrying: None,
+            open: 0,
+            limit: usize::MAX,
+            serial: 0,
+        });
+        if let Some(acceptor) = self.core.slots.get::<Acceptor<S>>(key)
+            && let Err(error) = self.core.driver.register(&mut acceptor.socket, key, Interest::READABLE)
+        {
+            self.core.slots.remove(key);
+            return Err(cannot_listen(addr, error));
+        }
+        self.core.listeners.push(key);
+        Ok(ListenerId(key))
+    }
+}
+
+impl<S> Cx<'_, S> {
+    /// The listener with this id; `None` if it was closed.
+    pub fn listener(&mut self, id: ListenerId) -> Option<Listener<'_, S>> {
+        self.core.slots.get::<Acceptor<S>>(id.0)?;
+        Some(Listener { core: self.core, key: id.0 })
+    }
+}
+
+/// A listening socket, borrowed from the loop to look at or change it.
+pub struct Listener<'a, S = ()> {
+    core: &'a mut Core<S>,
+    key: Key,
+}
+
+impl<S> Listener<'_, S> {
+    fn acceptor(&mut self) -> &mut Acceptor<S> {
+        self.core.slots.get(self.key).expect("a listener cannot close while it is borrowed")
+    }
+
+    /// The address it listens on, with the port that was chosen where 0 was asked for.
+    pub fn local_addr(&mut self) -> io::Result<SocketAddr> {
+        self.acceptor().local_addr()
+    }
+
+    /// How many of the connections it accepted are open.
+    pub fn open(&mut self) -> usize {
+        self.acceptor().open
+    }
+
+    /// Holds at most this many accepted connections open. Beyond, accepting pauses: newcomers wait in the kernel's
+    /// backlog, and are accepted as places come free.
+    pub fn limit(&mut self, connections: usize) {
+        self.acceptor().limit = connections;
+        self.core.queue_listener(self.key);
+    }
+
+    /// Stops listening. Its open connections stay; newcomers that were not accepted yet are reset by the kernel.
+    pub fn close(self) {
+        self.core.close_listener(self.key);
+    }
+}
+
+impl<S> Core<S> {
+    pub(crate) fn queue_listener(&mut self, key: Key) {
+        if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key)
+            && acceptor.may_accept()
+            && !std::mem::replace(&mut acceptor.queued, true)
+        {
+            self.run_queue.push(key);
+        }
+    }
+
+    pub(crate) fn close_listener(&mut self, key: Key) {
+        self.listeners.retain(|listener| *listener != key);
+        if let Some(Slot::Listener(mut acceptor)) = self.slots.remove(key) {
+            self.driver.deregister(&mut acceptor.socket, key);
+        }
+    }
+
+    /// Counts a connection out of the listener that accepted it, which may have a place for another now.
+    pub(crate) fn count_out(&mut self, listener_serial: u32) {
+        for i in 0..self.listeners.len() {
+            let key = self.listeners[i];
+            if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key)
+                && acceptor.serial == listener_serial
+            {
+                acceptor.open = acceptor.open.saturating_sub(1);
+                self.queue_listener(key);
+            }
+        }
+    }
+
+    /// Tries again, unprompted: of descriptors that are free again, no event tells.
+    pub(crate) fn retry_accept(&mut self, key: Key) {
+        if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key)
+            && !std::mem::replace(&mut acceptor.queued, true)
+        {
+            self.run_queue.push(key);
+        }
+    }
+
+    pub(crate) fn drive_listener(&mut self, state: &mut S, key: Key) {
+        let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) else { return };
+        acceptor.queued = false;
+        let last_retry = acceptor.retrying.take();
+        let serial = acceptor.serial;
+        for _ in 0..self.config.accept_budget {
+            let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) else { return };
+            if !acceptor.may_accept() {
+                return;
+            }
+            match acceptor.socket.accept() {
+                Ok((socket, peer)) => {
+                    acceptor.open += 1;
+                    let Some(mut accepted) = acceptor.accepted.take() else { return };
+                    self.running = Some(key);
+                    let machine = accepted(&mut Cx { state, core: self }, peer);
+                    self.returned("a listener", Some(key));
+                    if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) {
+                        acceptor.accepted = Some(accepted);
+                    }
+                    self.insert_accepted(socket.into(), peer, machine, serial);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        acceptor.ready = false;
+                        return;
+                    }
+                    // A peer that gave up while it waited, or a signal: the next one may be fine, accept(2).
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                    _ => return self.accept_failed(key, last_retry, error),
+                },
+            }
+        }
+        self.queue_listener(key); // the budget is used up; there may be more
+    }
+
+    fn accept_failed(&mut self, key: Key, last_retry: Option<Duration>, error: io::Error) {
+        let wait = last_retry.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY));
+        if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) {
+            acceptor.retrying = Some(wait);
+            let level = if last_retry.is_none() { log::Level::Warn } else { log::Level::Debug };
+            let name = acceptor.local_addr().map_or_else(|_| key.to_string(), |addr| addr.to_string());
+            log::log!(
+                level,
+                "accepting on {name}: {error}; trying again until it works (out of descriptors? `ulimit -n`, or a \
+                 limit on the listener)"
+            );
+            self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key));
+        }
+    }
+
+    fn insert_accepted(
+        &mut self,
+        socket: Socket,
+        peer: SocketAddr,
+        machine: Box<dyn Protocol<S>>,
+        listener: u32,
+    ) {
+        let mut stream = Stream::new(Some(socket), machine, &self.config);
+        stream.peer = Peer::from(peer);
+        stream.listener = listener;
+        let key = self.insert_stream(stream);
+        if let Err(error) = self.register_stream(key) {
+            self.doom(key, Err(error));
+        }
+    }
+}

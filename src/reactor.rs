@@ -1,0 +1,243 @@
+//! The turn: one trip round the loop, as a list of its phases.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::alarm::{Alarm, Periodic};
+use crate::alive::Alive;
+use crate::clock::Clock;
+use crate::core::Core;
+use crate::driver::Batch;
+use crate::handle::Handle;
+use crate::slots::WAKER;
+use crate::timers::TimerKey;
+use crate::{Config, Cx};
+
+/// The event loop. One thread, one `mio::Poll`, one slab of nonblocking sources; `S` is the state that callbacks
+/// share.
+///
+/// Dropping it closes every descriptor and drops every machine without a call of `closed`, as there is no state to
+/// give results to: let [`run`](Self::run) come to its end, or [`shutdown`](Cx::shutdown), where that matters.
+pub struct Reactor<S = ()> {
+    core: Core<S>,
+    /// Lent to every read, so that no connection needs a buffer of its own to read into.
+    scratch: Box<[u8]>,
+    batch: Batch,
+}
+
+/// What one turn leaves behind, for a loop that embeds this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Turn {
+    /// Whether anything is left to wait for: what [`run`](Reactor::run) goes by.
+    pub alive: bool,
+    /// How long until the next turn is due even if no descriptor becomes ready: zero if there is more to do now,
+    /// `None` if only events are waited for.
+    pub next: Option<Duration>,
+}
+
+impl<S> Reactor<S> {
+    /// A reactor with the default [`Config`].
+    ///
+    /// # Errors
+    /// What the kernel says to a new epoll or kqueue instance: no descriptors left, most likely.
+    pub fn new() -> io::Result<Self> {
+        Self::with_config(Config::default())
+    }
+
+    /// A reactor with these limits and budgets.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), and [`InvalidInput`](io::ErrorKind::InvalidInput) naming the value that cannot be.
+    pub fn with_config(config: Config) -> io::Result<Self> {
+        let core = Core::new(config)?;
+        let scratch = vec![0; core.config.read_buffer].into_boxed_slice();
+        let batch = Batch::new(core.config.events);
+        Ok(Reactor { core, scratch, batch })
+    }
+
+    /// The loop as a callback sees it: to listen, connect and set timers before running.
+    pub fn cx<'a>(&'a mut self, state: &'a mut S) -> Cx<'a, S> {
+        self.core.clock.read();
+        Cx { state, core: &mut self.core }
+    }
+
+    /// Runs until nothing is left to wait for (no source, no timer, no handle), or [`stop`](Cx::stop) or
+    /// [`shutdown`](Cx::shutdown) ends it. Can be called again after either.
+    ///
+    /// # Errors
+    /// What the kernel says to waiting: nothing that a program can mend. What happens to a connection is told to its
+    /// machine.
+    pub fn run(&mut self, state: &mut S) -> io::Result<()> {
+        while !self.core.stopping && self.core.is_alive() {
+            self.go_round(state, None)?;
+        }
+        self.core.stopping = false;
+        self.core.shutting_down = false;
+        Ok(())
+    }
+
+    /// Goes round once, and waits at most `max_wait` for something to happen (`None`: as long as it takes). For
+    /// embedding in another loop, which can wait for this one's descriptor (`AsRawFd`, on Unix) to become readable.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn turn(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<Turn> {
+        self.go_round(state, max_wait)?;
+        let alive = !self.core.stopping && self.core.is_alive();
+        Ok(Turn { alive, next: self.time_to_next() })
+    }
+
+    /// A handle by which other threads run closures on this loop.
+    pub fn handle(&self) -> Handle<S> {
+        Handle::new(&self.core.shared)
+    }
+
+    /// What is alive, for people: see [`Cx::alive`].
+    pub fn alive(&mut self) -> Alive {
+        Alive::of(&mut self.core)
+    }
+
+    fn go_round(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<()> {
+        self.core.recover();
+        self.core.settle();
+        self.wait(max_wait)?;
+        self.mark_ready();
+        self.run_calls(state);
+        self.drive_ready(state);
+        self.fire_timers(state);
+        self.reap(state);
+        Ok(())
+    }
+
+    /// How long the loop may sleep.
+    fn time_to_next(&self) -> Option<Duration> {
+        if self.core.has_work() {
+            return Some(Duration::ZERO);
+        }
+        self.core.timers.next().map(|tick| self.core.clock.until(tick))
+    }
+
+    fn wait(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
+        let timeout = match (self.time_to_next(), max_wait) {
+            (Some(next), Some(most)) => Some(next.min(most)),
+            (next, most) => next.or(most),
+        };
+        if timeout.is_none() && self.core.is_stuck() && !std::mem::replace(&mut self.core.warned_stuck, true)
+        {
+            log::warn!(
+                "nothing can ever happen again: every connection is paused, and there is no timer and no handle that \
+                 could resume one; {}",
+                self.alive()
+            );
+        }
+        self.core.driver.wait(&mut self.batch, timeout)?;
+        self.core.clock.read();
+        Ok(())
+    }
+
+    /// Notes all that the kernel reported before anything is done about any of it: a callback may close whom a later
+    /// event of the same batch is for.
+    fn mark_ready(&mut self) {
+        for (token, ready) in self.batch.iter() {
+            match token {
+                WAKER => self.core.more_calls = true,
+                token => self.core.mark_ready(token, ready),
+            }
+        }
+    }
+
+    /// Runs what other threads have posted: at most a budget of it, so that posting cannot starve the connections.
+    fn run_calls(&mut self, state: &mut S) {
+        let core = &mut self.core;
+        if core.more_calls {
+            core.more_calls = core.shared.take(core.config.call_budget, &mut core.calls);
+        }
+        while let Some(call) = core.calls.pop_front() {
+            call(&mut Cx { state, core });
+            core.returned("a posted call", None);
+        }
+    }
+
+    /// Drives everything that has work now. Who gets more meanwhile waits for the next turn, which then comes at
+    /// once.
+    fn drive_ready(&mut self, state: &mut S) {
+        let core = &mut self.core;
+        let n = core.run_queue.len();
+        for i in 0..n {
+            core.drive(state, core.run_queue[i], &mut self.scratch);
+        }
+        core.run_queue.drain(..n);
+    }
+
+    /// Fires the timers that were due before the first of them fired: one that sets another for now cannot hold the
+    /// loop.
+    fn fire_timers(&mut self, state: &mut S) {
+        let core = &mut self.core;
+        if core.timers.is_empty() {
+            return;
+        }
+        core.timers.expire(core.clock.tick());
+        for _ in 0..core.config.timer_budget {
+            let Some((timer, alarm)) = core.timers.fire() else { return };
+            if let Alarm::Every(periodic) = alarm {
+                Self::fire_periodic(core, state, timer, periodic);
+                continue;
+            }
+            core.timers.cancel(timer);
+            match alarm {
+                Alarm::Deadline(key) => core.deadline_due(state, key),
+                Alarm::Retry(key) => core.retry_accept(key),
+                Alarm::Once(call) => {
+                    call(&mut Cx { state, core });
+                    core.returned("a timer", None);
+                }
+                Alarm::Every(_) => unreachable!("taken above"),
+            }
+        }
+    }
+
+    fn fire_periodic(core: &mut Core<S>, state: &mut S, timer: TimerKey, mut periodic: Box<Periodic<S>>) {
+        core.firing = Some(timer);
+        (periodic.call)(&mut Cx { state, core });
+        core.returned("a periodic timer", None);
+        if core.firing.take().is_some() {
+            periodic.step(core.clock.elapsed());
+            core.timers.rearm(timer, Clock::tick_at(periodic.due), Alarm::Every(periodic));
+        }
+    }
+
+    /// Removes what was closed or has failed, and tells its machine. What that closes in turn is for the next turn.
+    fn reap(&mut self, state: &mut S) {
+        for _ in 0..self.core.doomed.len() {
+            if let Some((key, result)) = self.core.doomed.pop_front() {
+                self.core.reap(state, key, result);
+            }
+        }
+    }
+}
+
+impl<S> Drop for Reactor<S> {
+    fn drop(&mut self) {
+        match self.core.shared.close() {
+            0 => {}
+            lost => log::warn!("the reactor is dropped before {lost} calls posted to it have run"),
+        }
+    }
+}
+
+/// The descriptor becomes readable when a source or a posted call is ready: poll it from another loop, then call
+/// [`turn`](Reactor::turn) with no wait. For timers, see [`Turn::next`].
+#[cfg(unix)]
+impl<S> std::os::fd::AsRawFd for Reactor<S> {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.core.driver.as_raw_fd()
+    }
+}
+
+impl<S> fmt::Debug for Reactor<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,191 @@
+//! Where every source lives: a slab, and the serial that tells a slot's tenants apart.
+//!
+//! A slot's index is used again as soon as it is free, while an event for the tenant before may still be on its way
+//! (in the batch at hand, on a duplicated descriptor, in an id that somebody kept). So every tenant has a serial, the
+//! token carries both, and what does not match finds nobody.
+
+use mio::Token;
+use slab::Slab;
+use std::fmt;
+
+use crate::listener::Acceptor;
+use crate::stream::Stream;
+use crate::watch::Watcher;
+
+/// The token of the waker. No source has it: [`LAST_INDEX`] is below its index bits.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+
+/// A token's low bits hold the index, the others as much of the serial as fits: 32 + 32 where a token has 64 bits,
+/// 20 + 12 where it has 32, which still tells apart the last 4,096 tenants of a million slots.
+const INDEX_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
+const LAST_INDEX: usize = (1 << INDEX_BITS) - 2;
+const SERIAL_MASK: u32 = (usize::MAX >> INDEX_BITS) as u32;
+
+/// Names one tenant of one slot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    index: u32,
+    serial: u32,
+}
+
+impl Key {
+    pub(crate) fn token(self) -> Token {
+        let serial = (self.serial & SERIAL_MASK) as usize;
+        Token(serial << INDEX_BITS | self.index as usize)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.serial)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a slot holds. Listeners and watched sources are few and boxed, so that a slot is as small as a stream.
+pub(crate) enum Slot<S> {
+    Stream(Stream<S>),
+    Listener(Box<Acceptor<S>>),
+    Watch(Box<Watcher<S>>),
+}
+
+/// A tenant's serial lives in the tenant, where it fills a gap of the layout; beside it, it would cost eight bytes.
+pub(crate) trait Tenant<S>: Sized {
+    fn serial(&mut self) -> &mut u32;
+    fn of(slot: &mut Slot<S>) -> Option<&mut Self>;
+    fn into_slot(self) -> Slot<S>;
+}
+
+impl<S> Slot<S> {
+    fn serial(&mut self) -> u32 {
+        match self {
+            Slot::Stream(stream) => *stream.serial(),
+            Slot::Listener(listener) => *listener.serial(),
+            Slot::Watch(watcher) => *watcher.serial(),
+        }
+    }
+}
+
+pub(crate) struct Slots<S> {
+    slab: Slab<Slot<S>>,
+    serial: u32,
+}
+
+impl<S> Slots<S> {
+    pub(crate) fn new() -> Self {
+        Slots { slab: Slab::new(), serial: 0 }
+    }
+
+    pub(crate) fn insert<T: Tenant<S>>(&mut self, mut tenant: T) -> Key {
+        // Growing by a quarter instead of doubling keeps the unused part small: it counts for every idle connection.
+        if self.slab.len() == self.slab.capacity() {
+            self.slab.reserve_exact((self.slab.len() / 4).max(16));
+        }
+        self.serial = self.serial.wrapping_add(1);
+        *tenant.serial() = self.serial;
+        let index = self.slab.insert(tenant.into_slot());
+        assert!(index <= LAST_INDEX, "more sources than a {}-bit token can name", usize::BITS);
+        Key { index: index as u32, serial: self.serial }
+    }
+
+    /// The tenant of that kind with this key, if it still lives here.
+    pub(crate) fn get<T: Tenant<S>>(&mut self, key: Key) -> Option<&mut T> {
+        let tenant = T::of(self.slab.get_mut(key.index as usize)?)?;
+        (*tenant.serial() == key.serial).then_some(tenant)
+    }
+
+    /// The slot an event is for, with its tenant's whole key; `None` if the tenant it was meant for has left.
+    pub(crate) fn by_token(&mut self, token: Token) -> Option<(Key, &mut Slot<S>)> {
+        let index = token.0 & ((1 << INDEX_BITS) - 1);
+        let slot = self.slab.get_mut(index)?;
+        let key = Key { index: index as u32, serial: slot.serial() };
+        (key.token() == token).then_some((key, slot))
+    }
+
+    pub(crate) fn by_key(&mut self, key: Key) -> Option<&mut Slot<S>> {
+        let slot = self.slab.get_mut(key.index as usize)?;
+        (slot.serial() == key.serial).then_some(slot)
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Slot<S>> {
+        self.by_key(key)?;
+        self.slab.try_remove(key.index as usize)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    pub(crate) fn iter(&mut self) -> impl Iterator<Item = (Key, &mut Slot<S>)> {
+        self.slab.iter_mut().map(|(index, slot)| (Key { index: index as u32, serial: slot.serial() }, slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Protocol;
+    use crate::{Conn, Input};
+    use std::io;
+
+    struct Deaf;
+    impl Protocol for Deaf {
+        fn received(&mut self, _: &mut Conn<'_>, input: &mut Input<'_>) -> io::Result<()> {
+            input.take_all();
+            Ok(())
+        }
+    }
+
+    fn stream() -> Stream<()> {
+        Stream::new(None, Box::new(Deaf), &crate::Config::default())
+    }
+
+    #[test]
+    fn a_slot_used_again_does_not_answer_to_its_earlier_tenant() {
+        let mut slots = Slots::<()>::new();
+        let first = slots.insert(stream());
+        slots.remove(first);
+        let second = slots.insert(stream());
+        assert_eq!(first.index, second.index);
+        assert!(slots.get::<Stream<()>>(first).is_none());
+        assert!(slots.by_token(first.token()).is_none());
+        assert!(slots.remove(first).is_none());
+        assert!(slots.by_token(second.token()).is_some());
+    }
+
+    #[test]
+    fn serials_wrap_around() {
+        let mut slots = Slots::<()>::new();
+        slots.serial = u32::MAX - 1;
+        let keys = [slots.insert(stream()), slots.insert(stream()), slots.insert(stream())];
+        assert_eq!(keys.map(|key| key.serial), [u32::MAX, 0, 1]);
+        for key in keys {
+            assert_eq!(slots.by_token(key.token()).map(|(found, _)| found), Some(key));
+        }
+    }
+
+    #[test]
+    fn no_source_has_the_token_of_the_waker() {
+        let last = Key { index: LAST_INDEX as u32, serial: u32::MAX };
+        assert_ne!(last.token(), WAKER);
+        assert!(Slots::<()>::new().by_token(WAKER).is_none());
+    }
+
+    #[test]
+    fn an_idle_connection_is_96_bytes() {
+        // The budget is 128 with everything, and the slab grows by a quarter. (mio's sockets are larger in debug
+        // builds: they remember with whom they are registered.)
+        let socket = size_of::<Option<crate::Socket>>();
+        assert_eq!(size_of::<Slot<()>>() - socket, 88);
+        assert!(cfg!(debug_assertions) || socket == 8);
+    }
+}

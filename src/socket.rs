@@ -1,0 +1,167 @@
+//! The kinds of stream socket a connection can have, and the name of its peer.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use mio::net::TcpStream;
+#[cfg(unix)]
+use mio::net::UnixStream;
+
+/// A connected stream socket that [`Cx::adopt`](crate::Cx::adopt) takes over: made from the standard library's
+/// `TcpStream` or, on Unix, `UnixStream`.
+#[derive(Debug)]
+pub struct Socket(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// One of the two, whichever the socket is.
+macro_rules! each {
+    ($socket:expr, $stream:ident => $does:expr) => {
+        match $socket {
+            Kind::Tcp($stream) => $does,
+            #[cfg(unix)]
+            Kind::Unix($stream) => $does,
+        }
+    };
+}
+
+impl From<std::net::TcpStream> for Socket {
+    fn from(stream: std::net::TcpStream) -> Self {
+        Socket(Kind::Tcp(TcpStream::from_std(stream)))
+    }
+}
+
+#[cfg(unix)]
+impl From<std::os::unix::net::UnixStream> for Socket {
+    fn from(stream: std::os::unix::net::UnixStream) -> Self {
+        Socket(Kind::Unix(UnixStream::from_std(stream)))
+    }
+}
+
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Socket(Kind::Tcp(stream))
+    }
+}
+
+impl Socket {
+    pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(addr)?;
+        // Output is gathered and sent when a callback returns: Nagle's algorithm could only delay it.
+        stream.set_nodelay(true)?;
+        Ok(Socket(Kind::Tcp(stream)))
+    }
+
+    /// Whether a connect has come through: `None` while it is under way, which only getpeername(2) tells.
+    pub(crate) fn connected(&self) -> Option<io::Result<()>> {
+        // Reading the socket's error clears it: it is asked for here and nowhere else.
+        if let Err(error) =
+            each!(&self.0, stream => stream.take_error()).and_then(|error| error.map_or(Ok(()), Err))
+        {
+            return Some(Err(error));
+        }
+        match each!(&self.0, stream => stream.peer_addr().map(|_| ())) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
+            result => Some(result),
+        }
+    }
+
+    pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
+        each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true))
+    }
+
+    #[inline]
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        each!(&self.0, stream => (&*stream).read(buffer))
+    }
+
+    #[inline]
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        each!(&self.0, stream => (&*stream).write(bytes))
+    }
+
+    pub(crate) fn write_both(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        each!(&self.0, stream => (&*stream).write_vectored(&[IoSlice::new(first), IoSlice::new(second)]))
+    }
+
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        each!(&self.0, stream => stream.shutdown(Shutdown::Write))
+    }
+
+    /// Makes the close that follows a reset instead of an orderly end: RFC 9293, section 3.10.5, by way of
+    /// SO_LINGER with zero, socket(7).
+    pub(crate) fn reset_on_close(&self) -> io::Result<()> {
+        each!(&self.0, stream => socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)))
+    }
+
+    pub(crate) fn source(&mut self) -> &mut dyn mio::event::Source {
+        each!(&mut self.0, stream => stream)
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        match &self.0 {
+            Kind::Tcp(stream) => stream.peer_addr().map_or(Peer::Unknown, Peer::from),
+            #[cfg(unix)]
+            Kind::Unix(_) => Peer::Unix,
+        }
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.0 {
+            Kind::Tcp(stream) => stream.local_addr(),
+            #[cfg(unix)]
+            Kind::Unix(_) => Err(Peer::Unix.no_address()),
+        }
+    }
+}
+
+/// Who is at the other end, in 16 bytes: it stands in every connection, for messages after the kernel has forgotten.
+#[derive(Debug, Clone)]
+pub(crate) enum Peer {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+    #[cfg(unix)]
+    Unix,
+    Unknown,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(addr: SocketAddr) -> Self {
+        match addr {
+            SocketAddr::V4(addr) => Peer::V4(addr),
+            SocketAddr::V6(addr) => Peer::V6(Box::new(addr)),
+        }
+    }
+}
+
+impl Peer {
+    pub(crate) fn addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Peer::V4(addr) => Ok(SocketAddr::V4(*addr)),
+            Peer::V6(addr) => Ok(SocketAddr::V6(**addr)),
+            other => Err(other.no_address()),
+        }
+    }
+
+    fn no_address(&self) -> io::Error {
+        crate::error::new(io::ErrorKind::Unsupported, format!("{self} has no internet address"))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::V4(addr) => write!(f, "{addr}"),
+            Peer::V6(addr) => write!(f, "{addr}"),
+            #[cfg(unix)]
+            Peer::Unix => f.write_str("a Unix socket"),
+            Peer::Unknown => f.write_str("a peer that is gone"),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! One connection's I/O half: socket, buffers, readiness, water marks. It stays in its slot while its machine is
+//! out on a callback, so that any callback can write to it, pause it or close it.
+
+use std::io;
+
+use crate::Config;
+use crate::buffer::{Buffer, Spares};
+use crate::protocol::Protocol;
+use crate::slots::{Slot, Tenant};
+use crate::socket::{Peer, Socket};
+use crate::timers::TimerKey;
+
+/// What is written is gathered, and sent with one system call when the callback returns. From this size on, the
+/// copy would cost more than a call of its own: it goes out at once, together with what was gathered before it.
+const GATHERED_AT_MOST: usize = 8 * 1024;
+
+pub(crate) const NO_DEADLINE: u64 = u64::MAX;
+
+/// Whether a read shorter than its buffer has drained the socket, so that no second read is needed to see
+/// `WouldBlock`: epoll(7), questions and answers, 9; kqueue reports anew in any case. mio's Windows does need it.
+pub(crate) const SHORT_READ_DRAINS: bool = cfg!(unix);
+
+/// The state of a connection. Readiness bits are set by events and cleared by the system call that was refused.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    pub(crate) const READABLE: u16 = 1;
+    pub(crate) const WRITABLE: u16 = 1 << 1;
+    /// The event said that no further event will come for reading: read to the end whatever a read returns.
+    pub(crate) const READ_CLOSED: u16 = 1 << 2;
+    /// In the run queue.
+    pub(crate) const QUEUED: u16 = 1 << 3;
+    /// In the list of those to flush when the callback returns.
+    pub(crate) const DIRTY: u16 = 1 << 4;
+    pub(crate) const CONNECTING: u16 = 1 << 5;
+    /// `opened` has not been called yet.
+    pub(crate) const FRESH: u16 = 1 << 6;
+    /// Reading paused by the user.
+    pub(crate) const PAUSED: u16 = 1 << 7;
+    /// Output went above the high-water mark and has not fallen to the low one: reading is held back.
+    pub(crate) const FULL: u16 = 1 << 8;
+    /// Resumed (or handed to a new machine) with input left over: offer that first.
+    pub(crate) const REOFFER: u16 = 1 << 9;
+    /// The peer's end was read.
+    pub(crate) const ENDED: u16 = 1 << 10;
+    /// `finish` was asked for: shut down writing once everything is sent.
+    pub(crate) const FINISHING: u16 = 1 << 11;
+    /// Writing is shut down.
+    pub(crate) const FINISHED: u16 = 1 << 12;
+    /// `close` was asked for: no more callbacks but `closed`.
+    pub(crate) const CLOSING: u16 = 1 << 13;
+    /// A write failed: nothing more can be sent, what has arrived is still read.
+    pub(crate) const BROKEN: u16 = 1 << 14;
+    /// On the list of those to reap.
+    pub(crate) const DOOMED: u16 = 1 << 15;
+
+    const NOT_OPEN: u16 = Self::CONNECTING | Self::FRESH | Self::CLOSING | Self::DOOMED;
+
+    #[inline]
+    pub(crate) fn any(self, of: u16) -> bool {
+        self.0 & of != 0
+    }
+    #[inline]
+    pub(crate) fn set(&mut self, bits: u16) {
+        self.0 |= bits;
+    }
+    #[inline]
+    pub(crate) fn clear(&mut self, bits: u16) {
+        self.0 &= !bits;
+    }
+    /// Clears `bits` and says whether any was set.
+    #[inline]
+    pub(crate) fn take(&mut self, bits: u16) -> bool {
+        let was = self.any(bits);
+        self.clear(bits);
+        was
+    }
+    #[inline]
+    fn exactly(self, set: u16, among: u16) -> bool {
+        self.0 & among == set
+    }
+}
+
+pub(crate) struct Stream<S> {
+    /// Out of its slot for the length of a callback.
+    pub(crate) machine: Option<Box<dyn Protocol<S>>>,
+    /// `None` only when there never was one: the connect failed at once.
+    pub(crate) socket: Option<Socket>,
+    /// What the machine left of its input.
+    pub(crate) input: Option<Box<Buffer>>,
+    /// What was written and has not been sent.
+    pub(crate) output: Option<Box<Buffer>>,
+    pub(crate) peer: Peer,
+    /// The tick at which the deadline passes. The timer may be set for an earlier one: it looks here when it fires.
+    pub(crate) deadline: u64,
+    pub(crate) timer: Option<TimerKey>,
+    pub(crate) low_water: u32,
+    pub(crate) high_water: u32,
+    pub(crate) input_limit: u32,
+    serial: u32,
+    /// The serial of the listener that accepted it; 0 for none.
+    pub(crate) listener: u32,
+    pub(crate) flags: Flags,
+    /// The socket came from outside and may have been duplicated there.
+    pub(crate) foreign: bool,
+    /// Something was handed to the kernel, which an early close could destroy.
+    wrote: bool,
+}
+
+impl<S> Tenant<S> for Stream<S> {
+    fn serial(&mut self) -> &mut u32 {
+        &mut self.serial
+    }
+    fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
+        match slot {
+            Slot::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+    fn into_slot(self) -> Slot<S> {
+        Slot::Stream(self)
+    }
+}
+
+pub(crate) fn to_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl<S> Stream<S> {
+    pub(crate) fn new(socket: Option<Socket>, machine: Box<dyn Protocol<S>>, config: &Config) -> Self {
+        Stream {
+            machine: Some(machine),
+            socket,
+            input: None,
+            output: None,
+            peer: Peer::Unknown,
+            deadline: NO_DEADLINE,
+            timer: None,
+            low_water: to_u32(config.low_water),
+            high_water: to_u32(config.high_water),
+            input_limit: to_u32(config.input_limit),
+            serial: 0,
+            listener: 0,
+            flags: Flags(Flags::FRESH | Flags::WRITABLE),
+            foreign: false,
+            wrote: false,
+        }
+    }
+
+    pub(crate) fn unsent(&self) -> usize {
+        self.output.as_ref().map_or(0, |output| output.len())
+    }
+
+    pub(crate) fn unread(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.len())
+    }
+
+    /// Whether a read is in order: there may be bytes, and somebody who wants them.
+    #[inline]
+    pub(crate) fn may_read(&self) -> bool {
+        let against = Flags::NOT_OPEN | Flags::ENDED | Flags::PAUSED | Flags::FULL | Flags::REOFFER;
+        self.flags.exactly(Flags::READABLE, Flags::READABLE | against)
+    }
+
+    /// Whether input that was left is to be offered although nothing new has come.
+    #[inline]
+    pub(crate) fn may_offer_again(&self) -> bool {
+        let against = Flags::NOT_OPEN | Flags::ENDED | Flags::PAUSED | Flags::FULL;
+        self.flags.exactly(Flags::REOFFER, Flags::REOFFER | against)
+    }
+
+    /// Whether what still arrives is to be thrown away, so that our own end reaches the peer.
+    pub(crate) fn may_drain(&self) -> bool {
+        let all = Flags::READABLE | Flags::CLOSING | Flags::FINISHED;
+        self.flags.exactly(all, all | Flags::ENDED | Flags::DOOMED)
+    }
+
+    #[inline]
+    pub(crate) fn may_write(&self) -> bool {
+        self.output.is_some()
+            && self
+                .flags
+                .exactly(Flags::WRITABLE, Flags::WRITABLE | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED)
+    }
+
+    /// Whether the machine may still write.
+    #[inline]
+    pub(crate) fn takes_output(&self) -> bool {
+        !self.flags.any(Flags::FINISHING | Flags::CLOSING | Flags::BROKEN | Flags::DOOMED)
+    }
+
+    /// Whether driving it would do anything.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        let connected = Flags::CONNECTING | Flags::WRITABLE;
+        self.may_read()
+            || self.may_write()
+            || self.may_drain()
+            || self.flags.exactly(connected, connected | Flags::DOOMED)
+            || self.flags.exactly(Flags::FRESH, Flags::FRESH | Flags::CONNECTING)
+            || self.may_offer_again()
+            || self.has_drained()
+    }
+
+    /// Whether `drained` is due.
+    #[inline]
+    pub(crate) fn has_drained(&self) -> bool {
+        self.flags.any(Flags::FULL) && self.unsent() <= self.low_water as usize
+    }
+
+    /// Takes what is written: small pieces are gathered, large ones go out at once with what was gathered before.
+    pub(crate) fn write(&mut self, bytes: &[u8], spares: &mut Spares) -> io::Result<()> {
+        let mut rest = bytes;
+        let at_once = Flags::WRITABLE | Flags::CONNECTING;
+        if bytes.len() >= GATHERED_AT_MOST && self.flags.exactly(Flags::WRITABLE, at_once) {
+            rest = &bytes[self.send(bytes, spares)?..];
+        }
+        if !rest.is_empty() {
+            self.output.get_or_insert_with(|| spares.take()).push(rest);
+        }
+        if self.unsent() > self.high_water as usize {
+            self.flags.set(Flags::FULL);
+        }
+        Ok(())
+    }
+
+    /// Sends what is waiting, as far as the kernel takes it.
+    pub(crate) fn flush(&mut self, spares: &mut Spares) -> io::Result<()> {
+        self.send(&[], spares).map(|_| ())
+    }
+
+    /// Sends what is waiting, then `more`, with one system call; returns how much of `more` the kernel took.
+    fn send(&mut self, more: &[u8], spares: &mut Spares) -> io::Result<usize> {
+        let Some(socket) = &self.socket else { return Ok(0) };
+        let waiting = self.output.as_ref().map_or(&[][..], |output| output.as_slice());
+        let length = waiting.len() + more.len();
+        let sent = loop {
+            let result = match (waiting, more) {
+                (_, []) => socket.write(waiting),
+                ([], _) => socket.write(more),
+                _ => socket.write_both(waiting, more),
+            };
+            match result {
+                Ok(0) if length > 0 => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => break n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(error) => return Err(error),
+            }
+        };
+        if sent < length {
+            // The kernel's buffer is full, and an event will tell when it no longer is: epoll(7), Q&A 9.
+            self.flags.clear(Flags::WRITABLE);
+        }
+        self.wrote |= sent > 0;
+        let from_waiting = sent.min(waiting.len());
+        if let Some(mut output) = self.output.take() {
+            output.consume(from_waiting);
+            if output.is_empty() {
+                spares.give(output);
+            } else {
+                self.output = Some(output);
+            }
+        }
+        Ok(sent - from_waiting)
+    }
+
+    /// Shuts down writing where that was asked for and everything is sent.
+    pub(crate) fn finish_if_due(&mut self) -> io::Result<()> {
+        let against = Flags::FINISHED | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED;
+        if self.flags.exactly(Flags::FINISHING, Flags::FINISHING | against)
+            && self.output.is_none()
+            && let Some(socket) = &self.socket
+        {
+            self.flags.set(Flags::FINISHED);
+            return socket.finish();
+        }
+        Ok(())
+    }
+
+    /// What a closing connection, with everything sent, has left to do.
+    pub(crate) fn farewell(&self) -> Farewell {
+        if self.flags.any(Flags::ENDED) || !self.wrote { Farewell::Close } else { Farewell::FinishAndDrain }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// The peer has said its last, or was never told anything: nothing can be lost.
+    Close,
+    /// Closing with input unread, or still on its way, makes the kernel answer it with a reset, and that destroys
+    /// what the peer has not read yet (RFC 9293, section 3.10.4; RFC 2525, section 2.17). So say that this is the end,
+    /// and throw away what comes until the peer says the same.
+    FinishAndDrain,
+}
