@@ -9,18 +9,22 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -51,14 +55,17 @@ impl Spares {
     const MOST: usize = 32;
     const LARGEST: usize = 64 * 1024;
 
+    #[inline]
     pub(crate) fn take(&mut self) -> Box<Buffer> {
         self.0.pop().unwrap_or_default()
     }
 
     /// Takes back a buffer; whatever it still holds is dropped.
+    #[inline]
     pub(crate) fn give(&mut self, mut buffer: Box<Buffer>) {
         if self.0.len() < Self::MOST && buffer.bytes.capacity() <= Self::LARGEST {
-            buffer.consume(buffer.len());
+            buffer.bytes.clear();
+            buffer.start = 0;
             self.0.push(buffer);
         }
     }

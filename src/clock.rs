@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 pub(crate) struct Clock {
     base: Instant,
     now: Instant,
+    /// What is too long between two readings, and a time until which no two can be that far apart: it saves
+    /// subtracting them.
+    too_long: Duration,
+    unsuspicious_until: Instant,
 }
 
 impl Clock {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(too_long: Duration) -> Self {
         let now = Instant::now();
-        Clock { base: now, now }
+        Clock { base: now, now, too_long, unsuspicious_until: now }
     }
 
     /// The time as last read.
@@ -19,10 +23,24 @@ impl Clock {
         self.now
     }
 
-    /// Reads the time, and returns how long ago it was read before.
-    pub(crate) fn read(&mut self) -> Duration {
-        let before = std::mem::replace(&mut self.now, Instant::now());
-        self.now.saturating_duration_since(before)
+    /// Reads the time.
+    #[inline]
+    pub(crate) fn read(&mut self) {
+        self.now = Instant::now();
+    }
+
+    /// Reads the time, and says how long ago it was read before if that is too long.
+    #[inline]
+    pub(crate) fn read_and_judge(&mut self) -> Option<Duration> {
+        let before = self.now;
+        self.read();
+        if self.now < self.unsuspicious_until { None } else { self.judge(before) }
+    }
+
+    #[cold]
+    fn judge(&mut self, before: Instant) -> Option<Duration> {
+        self.unsuspicious_until = self.now.checked_add(self.too_long).unwrap_or(self.now);
+        Some(self.now.saturating_duration_since(before)).filter(|passed| *passed > self.too_long)
     }
 
     /// The time as last read, since the loop was made.
@@ -72,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_longest_delay_does_not_overflow() {
-        let clock = Clock::new();
+        let clock = Clock::new(Duration::MAX);
         assert_eq!(clock.tick_after(Duration::MAX), u64::MAX);
         assert!(clock.until(u64::MAX) > Duration::from_secs(1 << 40));
     }

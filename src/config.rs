@@ -94,6 +94,12 @@ impl Config {
                 self.low_water, self.high_water
             )));
         }
+        if self.high_water > self.output_limit {
+            return Err(invalid(format!(
+                "Config::high_water ({}) is above Config::output_limit ({}), so reading would never pause: raise the limit",
+                self.high_water, self.output_limit
+            )));
+        }
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::error::{self, while_doing};
 use crate::protocol::Protocol;
 use crate::slots::Key;
+use crate::socket::Peer;
 use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
 use crate::{ConnId, Cx};
 
@@ -79,34 +80,21 @@ impl<S> Conn<'_, S> {
     /// [`Config::output_limit`](crate::Config::output_limit) is given up.
     pub fn write(&mut self, bytes: &[u8]) -> bool {
         let (core, key) = (&mut *self.cx.core, self.key);
-        let limit = core.config.output_limit;
         let Some(stream) = core.slots.get::<Stream<S>>(key) else { return false };
         if !stream.takes_output() {
-            log::debug!(
-                "connection {key} ({}): {} bytes written after its end, not sent",
-                stream.peer,
-                bytes.len()
-            );
+            return refused(key, &stream.peer, bytes);
+        }
+        if let Err(error) = stream.write(bytes, &mut core.spares) {
+            core.write_failed(key, error);
             return false;
         }
-        match stream.write(bytes, &mut core.spares) {
-            Err(error) => {
-                core.write_failed(key, error);
-                return false;
-            }
-            Ok(()) if stream.unsent() >= limit => {
-                let message = format!(
-                    "writing to {}: {} bytes are unsent, and Config::output_limit is {limit}; the peer does not read as \
-                     fast as it is written to: stop at Conn::is_full and go on in drained",
-                    stream.peer,
-                    stream.unsent()
-                );
-                core.doom(key, Err(error::new(io::ErrorKind::OutOfMemory, message)));
-                return false;
-            }
-            Ok(()) => {}
+        if !stream.flags.any(Flags::DIRTY) {
+            stream.flags.set(Flags::DIRTY);
+            core.dirty.push(key);
         }
-        core.mark_dirty(key);
+        if stream.unsent() > stream.high_water as usize {
+            core.overflow(key);
+        }
         true
     }
 
@@ -180,6 +168,7 @@ impl<S> Conn<'_, S> {
     /// the high one is taken as equal to it. With `usize::MAX` as the high mark reading never pauses by itself, for
     /// a protocol in which both sides may write a lot before they read: with pausing, they would wait for each other.
     pub fn water_marks(&mut self, low: usize, high: usize) {
+        let high = high.min(self.cx.core.config.output_limit);
         let stream = self.stream();
         stream.high_water = to_u32(high);
         stream.low_water = to_u32(low.min(high));
@@ -204,6 +193,12 @@ impl<S> Conn<'_, S> {
     pub(crate) fn timed_out_error(&mut self) -> io::Error {
         while_doing(error::WAITING, &self.stream().peer, io::ErrorKind::TimedOut.into())
     }
+}
+
+#[cold]
+fn refused(key: Key, peer: &Peer, bytes: &[u8]) -> bool {
+    log::debug!("connection {key} ({peer}): {} bytes written after its end are not sent", bytes.len());
+    false
 }
 
 impl<S> io::Write for Conn<'_, S> {

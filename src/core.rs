@@ -55,11 +55,12 @@ pub(crate) struct Core<S> {
 impl<S> Core<S> {
     pub(crate) fn new(config: Config) -> io::Result<Self> {
         config.check()?;
+        let too_long = config.slow_callback;
         let driver = Driver::new()?;
         let shared = Shared::new(driver.waker()?);
         Ok(Core {
             config,
-            clock: Clock::new(),
+            clock: Clock::new(too_long),
             slots: Slots::new(),
             timers: Timers::new(),
             spares: Spares::default(),
@@ -129,8 +130,7 @@ impl<S> Core<S> {
     #[inline]
     pub(crate) fn returned(&mut self, what: &str, key: Option<Key>) {
         self.running = None;
-        let held = self.clock.read();
-        if held > self.config.slow_callback {
+        if let Some(held) = self.clock.read_and_judge() {
             self.warn_slow(what, key, held);
         }
         self.settle();
@@ -153,7 +153,13 @@ impl<S> Core<S> {
         while let Some(key) = self.dirty.pop() {
             let Some(stream) = self.slots.get::<Stream<S>>(key) else { continue };
             stream.flags.clear(Flags::DIRTY);
-            self.push_out(key);
+            if stream.may_write()
+                && let Err(error) = stream.flush(&mut self.spares)
+            {
+                self.write_failed(key, error);
+            } else if stream.flags.any(Flags::FINISHING | Flags::CLOSING | Flags::FULL) {
+                self.push_out(key);
+            }
         }
     }
 
@@ -174,6 +180,7 @@ impl<S> Core<S> {
 
     /// Nothing more can be sent, but what the peer said before may still be there to read: the final answer to a
     /// request that it did not want to the end, say. So the error is reported when reading comes to its end too.
+    #[cold]
     pub(crate) fn write_failed(&mut self, key: Key, error: io::Error) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         if stream.flags.any(Flags::PAUSED | Flags::CLOSING | Flags::ENDED | Flags::CONNECTING | Flags::FRESH)
@@ -225,6 +232,22 @@ impl<S> Core<S> {
         let deadline = self.clock.tick_after(within);
         self.set_deadline(key, deadline);
         self.mark_dirty(key);
+    }
+
+    /// The output went above the high-water mark, or above the limit.
+    #[cold]
+    pub(crate) fn overflow(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        stream.flags.set(Flags::FULL);
+        let (unsent, limit) = (stream.unsent(), self.config.output_limit);
+        if unsent >= limit {
+            let message = format!(
+                "writing to {}: {unsent} bytes are unsent, and Config::output_limit is {limit}; the peer does not read \
+                 as fast as it is written to: stop at Conn::is_full and go on in drained",
+                stream.peer,
+            );
+            self.doom(key, Err(error::new(io::ErrorKind::OutOfMemory, message)));
+        }
     }
 
     /// Marks a source to be reaped at the end of the turn. The first cause stands.
@@ -345,11 +368,7 @@ impl<S> Core<S> {
 
     /// Whether the next poll must not wait.
     pub(crate) fn has_work(&self) -> bool {
-        !self.run_queue.is_empty()
-            || !self.doomed.is_empty()
-            || !self.dirty.is_empty()
-            || !self.calls.is_empty()
-            || self.more_calls
+        !self.run_queue.is_empty() || !self.doomed.is_empty() || self.more_calls
     }
 
     /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left
@@ -382,15 +401,11 @@ impl<S> Core<S> {
     pub(crate) fn mark_ready(&mut self, token: mio::Token, ready: crate::Readiness) {
         match self.slots.by_token(token) {
             Some((key, Slot::Stream(stream))) => {
-                if ready.readable {
-                    stream.flags.set(Flags::READABLE);
-                }
-                if ready.writable {
-                    stream.flags.set(Flags::WRITABLE);
-                }
-                if ready.read_closed {
-                    stream.flags.set(Flags::READ_CLOSED);
-                }
+                stream.flags.set(
+                    u16::from(ready.readable) * Flags::READABLE
+                        | u16::from(ready.writable) * Flags::WRITABLE
+                        | u16::from(ready.read_closed) * Flags::READ_CLOSED,
+                );
                 if !stream.flags.any(Flags::QUEUED) && stream.has_work() {
                     stream.flags.set(Flags::QUEUED);
                     self.run_queue.push(key);
@@ -409,7 +424,14 @@ impl<S> Core<S> {
     #[inline]
     pub(crate) fn drive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         match self.slots.by_key(key) {
-            Some(Slot::Stream(_)) => self.drive_stream(state, key, scratch),
+            Some(Slot::Stream(stream)) => {
+                stream.flags.clear(Flags::QUEUED);
+                if stream.only_reads() {
+                    self.receive(state, key, scratch);
+                } else {
+                    self.drive_stream(state, key, scratch);
+                }
+            }
             Some(Slot::Listener(_)) => self.drive_listener(state, key),
             Some(Slot::Watch(_)) => self.drive_watch(state, key),
             None => {}

@@ -3,19 +3,19 @@
 
 use std::io;
 
+use crate::buffer::Buffer;
 use crate::core::Core;
 use crate::error::{self, while_doing};
 use crate::input::Input;
 use crate::protocol::Protocol;
 use crate::slots::Key;
-use crate::stream::{Flags, NO_DEADLINE, SHORT_READ_DRAINS, Stream};
+use crate::stream::{Flags, NO_DEADLINE, Stream};
 use crate::{Conn, Cx};
 
 impl<S> Core<S> {
     /// Does what a stream is ready for, in the order in which it matters: establish, send, then receive.
     pub(crate) fn drive_stream(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         let Some(stream) = self.stream(key) else { return };
-        stream.flags.clear(Flags::QUEUED);
         if stream.flags.any(Flags::DOOMED | Flags::CONNECTING | Flags::FRESH) && !self.establish(state, key) {
             return;
         }
@@ -33,13 +33,13 @@ impl<S> Core<S> {
         let Some(stream) = self.stream(key) else { return };
         if stream.may_offer_again() {
             stream.flags.clear(Flags::REOFFER);
-            if stream.input.is_some() {
-                self.offer(state, key, &[]);
-            }
+            self.offer_with_rest(state, key, &[]);
         }
         self.receive(state, key, scratch);
+        self.drain(state, key, scratch);
     }
 
+    #[inline]
     fn stream(&mut self, key: Key) -> Option<&mut Stream<S>> {
         self.slots.get(key)
     }
@@ -78,73 +78,88 @@ impl<S> Core<S> {
     }
 
     /// Reads until the socket is drained, the budget is used up, or nobody wants more.
-    fn receive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
+    #[inline]
+    pub(crate) fn receive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         let mut budget = self.config.read_budget;
-        while let Some(stream) = self.stream(key) {
-            let draining = stream.may_drain();
-            if !draining && !stream.may_read() {
-                return;
-            }
+        while let Some(stream) = self.stream(key)
+            && stream.may_read()
+        {
             if budget == 0 {
                 return self.queue_stream(key); // to the back of the queue: the others have their turn
             }
-            let Some(socket) = &stream.socket else { return };
-            match socket.read(scratch) {
-                Ok(0) => return self.peer_ended(state, key),
-                Ok(n) => {
-                    budget = budget.saturating_sub(n);
-                    let drained = n < scratch.len() && SHORT_READ_DRAINS;
-                    if drained && !stream.flags.any(Flags::READ_CLOSED) {
-                        stream.flags.clear(Flags::READABLE);
-                    }
-                    if !draining {
-                        self.offer(state, key, &scratch[..n]);
-                    }
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => {
-                        stream.flags.clear(Flags::READABLE);
-                        return;
-                    }
-                    _ => {
-                        let error = while_doing(error::READING, &stream.peer, error);
-                        return self.doom(key, Err(error));
-                    }
-                },
+            let n = match stream.read(scratch) {
+                Ok(n) if n > 0 => n,
+                result => return self.read_nothing(state, key, result),
+            };
+            budget = budget.saturating_sub(n);
+            if stream.input.is_none() {
+                self.offer(state, key, &scratch[..n]);
+            } else {
+                self.offer_with_rest(state, key, &scratch[..n]);
             }
         }
     }
 
-    /// Calls `received` with what the machine left last time and what has come now, and keeps what it leaves.
-    fn offer(&mut self, state: &mut S, key: Key, new: &[u8]) {
+    /// Reads and throws away what still comes to a connection that is closing.
+    fn drain(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
+        let mut budget = self.config.read_budget;
+        while let Some(stream) = self.stream(key)
+            && stream.may_drain()
+        {
+            if budget == 0 {
+                return self.queue_stream(key);
+            }
+            match stream.read(scratch) {
+                Ok(n) if n > 0 => budget = budget.saturating_sub(n),
+                result => return self.read_nothing(state, key, result),
+            }
+        }
+    }
+
+    /// A read brought no bytes, but the end, an error, or the news that there is nothing yet.
+    #[cold]
+    fn read_nothing(&mut self, state: &mut S, key: Key, result: io::Result<usize>) {
         let Some(stream) = self.stream(key) else { return };
-        match stream.input.take() {
-            None => {
-                let mut input = Input::new(new);
-                self.call(state, key, |machine, conn| machine.received(conn, &mut input));
-                if !input.is_empty() {
-                    let mut left = self.spares.take();
-                    left.push(input.peek());
-                    self.keep(key, left);
-                }
-            }
-            Some(mut left) => {
-                left.push(new);
-                let mut input = Input::new(left.as_slice());
-                self.call(state, key, |machine, conn| machine.received(conn, &mut input));
-                let taken = left.len() - input.len();
-                left.consume(taken);
-                if left.is_empty() {
-                    self.spares.give(left);
-                } else {
-                    self.keep(key, left);
-                }
+        match result {
+            Ok(_) => self.peer_ended(state, key),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.flags.clear(Flags::READABLE),
+            Err(error) => {
+                let error = while_doing(error::READING, &stream.peer, error);
+                self.doom(key, Err(error));
             }
         }
     }
 
-    fn keep(&mut self, key: Key, left: Box<crate::buffer::Buffer>) {
+    /// Calls `received` with what has come, and keeps what it leaves.
+    #[inline]
+    fn offer(&mut self, state: &mut S, key: Key, new: &[u8]) {
+        let mut input = Input::new(new);
+        self.call(state, key, |machine, conn| machine.received(conn, &mut input));
+        if !input.is_empty() {
+            let mut left = self.spares.take();
+            left.push(input.peek());
+            self.keep(key, left);
+        }
+    }
+
+    /// The same, with what it had left before in front.
+    #[inline(never)]
+    fn offer_with_rest(&mut self, state: &mut S, key: Key, new: &[u8]) {
+        let Some(mut left) = self.stream(key).and_then(|stream| stream.input.take()) else { return };
+        left.push(new);
+        let mut input = Input::new(left.as_slice());
+        self.call(state, key, |machine, conn| machine.received(conn, &mut input));
+        let taken = left.len() - input.len();
+        left.consume(taken);
+        if left.is_empty() {
+            self.spares.give(left);
+        } else {
+            self.keep(key, left);
+        }
+    }
+
+    #[inline(never)]
+    fn keep(&mut self, key: Key, left: Box<Buffer>) {
         let Some(stream) = self.stream(key) else { return };
         let (length, limit) = (left.len(), stream.input_limit as usize);
         stream.input = Some(left);

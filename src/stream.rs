@@ -18,7 +18,7 @@ pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 
 /// Whether a read shorter than its buffer has drained the socket, so that no second read is needed to see
 /// `WouldBlock`: epoll(7), questions and answers, 9; kqueue reports anew in any case. mio's Windows does need it.
-pub(crate) const SHORT_READ_DRAINS: bool = cfg!(unix);
+const SHORT_READ_DRAINS: bool = cfg!(unix);
 
 /// The state of a connection. Readiness bits are set by events and cleared by the system call that was refused.
 #[derive(Clone, Copy)]
@@ -163,6 +163,13 @@ impl<S> Stream<S> {
         self.flags.exactly(Flags::READABLE, Flags::READABLE | against)
     }
 
+    /// Whether receiving is all there is to do: by far the most frequent case.
+    #[inline]
+    pub(crate) fn only_reads(&self) -> bool {
+        let more = Flags::FULL | Flags::FINISHING | Flags::BROKEN;
+        self.output.is_none() && self.may_read() && !self.flags.any(more)
+    }
+
     /// Whether input that was left is to be offered although nothing new has come.
     #[inline]
     pub(crate) fn may_offer_again(&self) -> bool {
@@ -209,61 +216,90 @@ impl<S> Stream<S> {
         self.flags.any(Flags::FULL) && self.unsent() <= self.low_water as usize
     }
 
+    /// Reads what has arrived, and notes when that was all.
+    #[inline]
+    pub(crate) fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        let Some(socket) = &self.socket else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let n = socket.read(scratch)?;
+        if n < scratch.len() && SHORT_READ_DRAINS && !self.flags.any(Flags::READ_CLOSED) {
+            self.flags.clear(Flags::READABLE);
+        }
+        Ok(n)
+    }
+
     /// Takes what is written: small pieces are gathered, large ones go out at once with what was gathered before.
+    #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8], spares: &mut Spares) -> io::Result<()> {
         let mut rest = bytes;
-        let at_once = Flags::WRITABLE | Flags::CONNECTING;
-        if bytes.len() >= GATHERED_AT_MOST && self.flags.exactly(Flags::WRITABLE, at_once) {
-            rest = &bytes[self.send(bytes, spares)?..];
+        if bytes.len() >= GATHERED_AT_MOST
+            && self.flags.exactly(Flags::WRITABLE, Flags::WRITABLE | Flags::CONNECTING)
+        {
+            rest = &bytes[self.send_with(bytes, spares)?..];
+            if rest.is_empty() {
+                return Ok(());
+            }
         }
-        if !rest.is_empty() {
-            self.output.get_or_insert_with(|| spares.take()).push(rest);
-        }
-        if self.unsent() > self.high_water as usize {
-            self.flags.set(Flags::FULL);
-        }
+        self.output.get_or_insert_with(|| spares.take()).push(rest);
         Ok(())
     }
 
     /// Sends what is waiting, as far as the kernel takes it.
+    #[inline]
     pub(crate) fn flush(&mut self, spares: &mut Spares) -> io::Result<()> {
-        self.send(&[], spares).map(|_| ())
+        let (Some(socket), Some(output)) = (&self.socket, &self.output) else { return Ok(()) };
+        let (result, length) = (socket.write(output.as_slice()), output.len());
+        let sent = self.sent(result, length)?;
+        self.consume_output(sent, spares);
+        Ok(())
     }
 
     /// Sends what is waiting, then `more`, with one system call; returns how much of `more` the kernel took.
-    fn send(&mut self, more: &[u8], spares: &mut Spares) -> io::Result<usize> {
+    #[inline(never)]
+    fn send_with(&mut self, more: &[u8], spares: &mut Spares) -> io::Result<usize> {
         let Some(socket) = &self.socket else { return Ok(0) };
-        let waiting = self.output.as_ref().map_or(&[][..], |output| output.as_slice());
-        let length = waiting.len() + more.len();
-        let sent = loop {
-            let result = match (waiting, more) {
-                (_, []) => socket.write(waiting),
-                ([], _) => socket.write(more),
-                _ => socket.write_both(waiting, more),
-            };
-            match result {
-                Ok(0) if length > 0 => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => break n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
-                Err(error) => return Err(error),
-            }
+        let (result, waiting) = match &self.output {
+            None => (socket.write(more), 0),
+            Some(output) => (socket.write_both(output.as_slice(), more), output.len()),
         };
-        if sent < length {
-            // The kernel's buffer is full, and an event will tell when it no longer is: epoll(7), Q&A 9.
-            self.flags.clear(Flags::WRITABLE);
+        let sent = self.sent(result, waiting + more.len())?;
+        let from_waiting = sent.min(waiting);
+        self.consume_output(from_waiting, spares);
+        Ok(sent - from_waiting)
+    }
+
+    /// What a send has come to. If it took less than everything, the kernel's buffer is full, and an event will tell
+    /// when it no longer is: epoll(7), questions and answers, 9.
+    #[inline]
+    fn sent(&mut self, result: io::Result<usize>, length: usize) -> io::Result<usize> {
+        match result {
+            Ok(n) if n == length => {
+                self.wrote = true;
+                Ok(n)
+            }
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                self.wrote = true;
+                self.flags.clear(Flags::WRITABLE);
+                Ok(n)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.flags.clear(Flags::WRITABLE);
+                Ok(0)
+            }
+            Err(error) => Err(error),
         }
-        self.wrote |= sent > 0;
-        let from_waiting = sent.min(waiting.len());
+    }
+
+    #[inline]
+    fn consume_output(&mut self, sent: usize, spares: &mut Spares) {
         if let Some(mut output) = self.output.take() {
-            output.consume(from_waiting);
-            if output.is_empty() {
+            if sent == output.len() {
                 spares.give(output);
             } else {
+                output.consume(sent);
                 self.output = Some(output);
             }
         }
-        Ok(sent - from_waiting)
     }
 
     /// Shuts down writing where that was asked for and everything is sent.
