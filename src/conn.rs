@@ -78,6 +78,7 @@ impl<S> Conn<'_, S> {
     /// fallen to the low one; a machine that writes of its own accord stops at [`is_full`](Self::is_full) and goes
     /// on in [`drained`](Protocol::drained). A connection whose unsent output reaches
     /// [`Config::output_limit`](crate::Config::output_limit) is given up.
+    #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> bool {
         let (core, key) = (&mut *self.cx.core, self.key);
         let Some(stream) = core.slots.get::<Stream<S>>(key) else { return false };
@@ -90,7 +91,9 @@ impl<S> Conn<'_, S> {
         }
         if !stream.flags.any(Flags::DIRTY) {
             stream.flags.set(Flags::DIRTY);
-            core.dirty.push(key);
+            if core.running != Some(key) {
+                core.dirty.push(key);
+            }
         }
         if stream.unsent() > stream.high_water as usize {
             core.overflow(key);

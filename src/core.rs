@@ -14,11 +14,13 @@ use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::{self, while_doing};
 use crate::handle::{Call, Shared};
+use crate::listener::Acceptor;
 use crate::protocol::{End, Protocol};
-use crate::slots::{Key, Slot, Slots};
+use crate::slots::{Key, Slot, Slots, WAKER};
 use crate::stream::{Farewell, Flags, NO_DEADLINE, Stream};
 use crate::timers::{TimerKey, Timers};
-use crate::{Config, Cx};
+use crate::watch::Watcher;
+use crate::{Config, Cx, Readiness};
 
 pub(crate) struct Core<S> {
     pub(crate) config: Config,
@@ -122,15 +124,22 @@ impl<S> Core<S> {
             && !stream.flags.any(Flags::DIRTY)
         {
             stream.flags.set(Flags::DIRTY);
-            self.dirty.push(key);
+            if self.running != Some(key) {
+                self.dirty.push(key); // the one whose callback it is, is looked at anyway
+            }
         }
     }
 
     /// What every callback is followed by: what it has written is sent, and the time it took is looked at.
-    #[inline]
     pub(crate) fn returned(&mut self, what: &str, key: Option<Key>) {
         self.running = None;
-        if let Some(held) = self.clock.read_and_judge() {
+        let slow = self.clock.read_and_judge();
+        self.returned_late(slow, what, key);
+    }
+
+    #[cold]
+    pub(crate) fn returned_late(&mut self, slow: Option<Duration>, what: &str, key: Option<Key>) {
+        if let Some(held) = slow {
             self.warn_slow(what, key, held);
         }
         self.settle();
@@ -153,28 +162,26 @@ impl<S> Core<S> {
         while let Some(key) = self.dirty.pop() {
             let Some(stream) = self.slots.get::<Stream<S>>(key) else { continue };
             stream.flags.clear(Flags::DIRTY);
-            if stream.may_write()
-                && let Err(error) = stream.flush(&mut self.spares)
-            {
-                self.write_failed(key, error);
-            } else if stream.flags.any(Flags::FINISHING | Flags::CLOSING | Flags::FULL) {
-                self.push_out(key);
-            }
+            self.push_out(key);
         }
     }
 
     /// Sends what a stream has waiting, and takes the steps that become due when all is sent.
     pub(crate) fn push_out(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        if stream.may_write()
-            && let Err(error) = stream.flush(&mut self.spares)
-        {
-            return self.write_failed(key, error);
-        }
-        if stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
+        let sent = if stream.may_write() { stream.flush(&mut self.spares) } else { Ok(()) };
+        self.after_flush(key, sent);
+    }
+
+    #[cold]
+    pub(crate) fn after_flush(&mut self, key: Key, sent: io::Result<()>) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if let Err(error) = sent {
+            self.write_failed(key, error);
+        } else if stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
             self.wind_up(key);
-        } else if stream.has_drained() {
-            self.queue_stream(key);
+        } else {
+            self.queue_stream(key); // if `drained` is due
         }
     }
 
@@ -329,15 +336,23 @@ impl<S> Core<S> {
             .into_iter()
             .chain(stream.output.take())
             .for_each(|buffer| self.spares.give(buffer));
-        if stream.listener != 0 {
-            self.count_out(stream.listener);
+        if let Some(listener) = stream.listener {
+            self.count_out(listener);
         }
         (stream.machine, end)
     }
 
     /// Cleans up after a callback that panicked: its machine was dropped by the unwinding, so there is nobody to
     /// tell, but the slot and the descriptor must go.
+    #[inline]
     pub(crate) fn recover(&mut self) {
+        if self.running.is_some() || self.firing.is_some() {
+            self.clean_up();
+        }
+    }
+
+    #[cold]
+    fn clean_up(&mut self) {
         if let Some(timer) = self.firing.take() {
             self.timers.cancel(timer);
         }
@@ -356,6 +371,7 @@ impl<S> Core<S> {
     }
 
     /// Whether anything is left to wait for.
+    #[inline]
     pub(crate) fn is_alive(&self) -> bool {
         if self.shutting_down {
             return self.streams > 0;
@@ -398,43 +414,49 @@ impl<S> Core<S> {
 
     /// Notes what the kernel says of a source, and queues it if that makes it worth driving.
     #[inline]
-    pub(crate) fn mark_ready(&mut self, token: mio::Token, ready: crate::Readiness) {
-        match self.slots.by_token(token) {
-            Some((key, Slot::Stream(stream))) => {
-                stream.flags.set(
-                    u16::from(ready.readable) * Flags::READABLE
-                        | u16::from(ready.writable) * Flags::WRITABLE
-                        | u16::from(ready.read_closed) * Flags::READ_CLOSED,
-                );
-                if !stream.flags.any(Flags::QUEUED) && stream.has_work() {
-                    stream.flags.set(Flags::QUEUED);
-                    self.run_queue.push(key);
-                }
-            }
-            Some((key, Slot::Listener(acceptor))) => {
-                acceptor.ready = true;
-                self.queue_listener(key);
-            }
-            Some((key, Slot::Watch(_))) => self.wake_watch(key, ready),
-            None => log::trace!("an event for {token:?}, which has left"),
+    pub(crate) fn mark_ready(&mut self, token: mio::Token, ready: Readiness) {
+        let Some((key, stream)) = self.slots.by_token::<Stream<S>>(token) else {
+            return self.mark_other_ready(token, ready);
+        };
+        stream.flags.set(ready.bits());
+        if !stream.flags.any(Flags::QUEUED) && stream.has_work() {
+            stream.flags.set(Flags::QUEUED);
+            self.run_queue.push(key);
+        }
+    }
+
+    #[cold]
+    fn mark_other_ready(&mut self, token: mio::Token, ready: Readiness) {
+        if token == WAKER {
+            self.more_calls = true;
+        } else if let Some((key, acceptor)) = self.slots.by_token::<Acceptor<S>>(token) {
+            acceptor.ready = true;
+            self.queue_listener(key);
+        } else if let Some((key, _)) = self.slots.by_token::<Watcher<S>>(token) {
+            self.wake_watch(key, ready);
+        } else {
+            log::trace!("an event for {token:?}, which has left");
         }
     }
 
     /// Drives one source of the run queue.
     #[inline]
     pub(crate) fn drive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return self.drive_other(state, key) };
+        stream.flags.clear(Flags::QUEUED);
+        if stream.only_reads() {
+            self.receive(state, key, scratch);
+        } else {
+            self.drive_stream(state, key, scratch);
+        }
+    }
+
+    #[cold]
+    fn drive_other(&mut self, state: &mut S, key: Key) {
         match self.slots.by_key(key) {
-            Some(Slot::Stream(stream)) => {
-                stream.flags.clear(Flags::QUEUED);
-                if stream.only_reads() {
-                    self.receive(state, key, scratch);
-                } else {
-                    self.drive_stream(state, key, scratch);
-                }
-            }
             Some(Slot::Listener(_)) => self.drive_listener(state, key),
             Some(Slot::Watch(_)) => self.drive_watch(state, key),
-            None => {}
+            Some(Slot::Stream(_)) | None => {}
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{Conn, Cx};
 
 impl<S> Core<S> {
     /// Does what a stream is ready for, in the order in which it matters: establish, send, then receive.
+    #[inline(never)]
     pub(crate) fn drive_stream(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         let Some(stream) = self.stream(key) else { return };
         if stream.flags.any(Flags::DOOMED | Flags::CONNECTING | Flags::FRESH) && !self.establish(state, key) {
@@ -84,19 +85,23 @@ impl<S> Core<S> {
         while let Some(stream) = self.stream(key)
             && stream.may_read()
         {
-            if budget == 0 {
-                return self.queue_stream(key); // to the back of the queue: the others have their turn
-            }
             let n = match stream.read(scratch) {
                 Ok(n) if n > 0 => n,
                 result => return self.read_nothing(state, key, result),
             };
-            budget = budget.saturating_sub(n);
+            let drained = !stream.flags.any(Flags::READABLE);
             if stream.input.is_none() {
                 self.offer(state, key, &scratch[..n]);
             } else {
                 self.offer_with_rest(state, key, &scratch[..n]);
             }
+            budget = budget.saturating_sub(n);
+            if drained || budget == 0 {
+                break;
+            }
+        }
+        if budget == 0 {
+            self.queue_stream(key); // to the back of the queue: the others have their turn
         }
     }
 
@@ -123,6 +128,7 @@ impl<S> Core<S> {
         match result {
             Ok(_) => self.peer_ended(state, key),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.flags.clear(Flags::READABLE),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.queue_stream(key),
             Err(error) => {
                 let error = while_doing(error::READING, &stream.peer, error);
                 self.doom(key, Err(error));
@@ -131,7 +137,7 @@ impl<S> Core<S> {
     }
 
     /// Calls `received` with what has come, and keeps what it leaves.
-    #[inline]
+    #[inline(always)]
     fn offer(&mut self, state: &mut S, key: Key, new: &[u8]) {
         let mut input = Input::new(new);
         self.call(state, key, |machine, conn| machine.received(conn, &mut input));
@@ -199,8 +205,9 @@ impl<S> Core<S> {
         }
     }
 
-    /// Takes the machine out, calls it, puts it back; an error it returns ends the connection.
-    #[inline]
+    /// Takes the machine out, calls it, puts it back, and sends what it wrote; an error it returns ends the
+    /// connection.
+    #[inline(always)] // one copy in `receive`, which every message goes through
     pub(crate) fn call(
         &mut self,
         state: &mut S,
@@ -211,13 +218,27 @@ impl<S> Core<S> {
         let Some(mut machine) = stream.machine.take() else { return };
         self.running = Some(key);
         let result = callback(&mut *machine, &mut Conn::new(Cx { state, core: self }, key));
-        if let Some(stream) = self.stream(key) {
-            stream.machine.get_or_insert(machine); // unless it has put another in its place
+        self.running = None;
+        let slow = self.clock.read_and_judge();
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if stream.machine.is_none() {
+            stream.machine = Some(machine);
+        } else {
+            drop(machine); // it has put another in its place
+        }
+        if stream.flags.take(Flags::DIRTY) {
+            let sent = if stream.may_write() { stream.flush(&mut self.spares) } else { Ok(()) };
+            let more = stream.flags.any(Flags::FINISHING | Flags::CLOSING | Flags::FULL);
+            if more || stream.output.is_some() || sent.is_err() {
+                self.after_flush(key, sent);
+            }
         }
         if let Err(error) = result {
             self.doom(key, Err(error));
         }
-        self.returned("a connection", Some(key));
+        if slow.is_some() || !self.dirty.is_empty() {
+            self.returned_late(slow, "a connection", Some(key));
+        }
     }
 
     /// A connection's timer has fired: its deadline may have moved on since it was set.

@@ -1,32 +1,67 @@
 //! Where readiness comes from: mio.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use mio::event::Source;
+use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::slots::{Key, WAKER};
+use crate::stream::Flags;
 
 /// What the kernel says of a source. Hints all of them: a source said to be ready may turn out not to be, and only
 /// the system call tells how it failed or ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Readiness {
-    /// A read may give something: bytes, the end, or an error.
-    pub readable: bool,
-    /// A write may take something or give an error.
-    pub writable: bool,
-    /// The peer will send no more, or there is an error: no further event will come for reading.
-    pub read_closed: bool,
-}
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Readiness(u16);
 
 impl Readiness {
-    pub(crate) const NONE: Readiness = Readiness { readable: false, writable: false, read_closed: false };
+    pub(crate) const NONE: Readiness = Readiness(0);
+
+    /// A read may give something: bytes, the end, or an error.
+    pub fn is_readable(self) -> bool {
+        self.0 & Flags::READABLE != 0
+    }
+
+    /// A write may take something or give an error.
+    pub fn is_writable(self) -> bool {
+        self.0 & Flags::WRITABLE != 0
+    }
+
+    /// The peer will send no more, or there is an error: no further event will come for reading.
+    pub fn is_read_closed(self) -> bool {
+        self.0 & Flags::READ_CLOSED != 0
+    }
+
+    #[inline]
+    fn of(event: &Event) -> Self {
+        let if_set = |hint: bool, bits: u16| if hint { bits } else { 0 };
+        Readiness(
+            if_set(event.is_readable(), Flags::READABLE)
+                | if_set(event.is_writable() | event.is_write_closed(), Flags::WRITABLE)
+                | if_set(event.is_read_closed(), Flags::READABLE | Flags::READ_CLOSED)
+                | if_set(event.is_error(), Flags::READABLE | Flags::WRITABLE | Flags::READ_CLOSED),
+        )
+    }
+
+    /// As the flags of a stream that have the same names.
+    #[inline]
+    pub(crate) fn bits(self) -> u16 {
+        self.0
+    }
 
     pub(crate) fn add(&mut self, other: Readiness) {
-        self.readable |= other.readable;
-        self.writable |= other.writable;
-        self.read_closed |= other.read_closed;
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness")
+            .field("readable", &self.is_readable())
+            .field("writable", &self.is_writable())
+            .field("read_closed", &self.is_read_closed())
+            .finish()
     }
 }
 
@@ -45,17 +80,9 @@ impl Batch {
         Batch(Events::with_capacity(capacity))
     }
 
+    #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, Readiness)> {
-        self.0.iter().map(|event| {
-            let error = event.is_error();
-            let read_closed = event.is_read_closed() || error;
-            let readiness = Readiness {
-                readable: event.is_readable() || read_closed,
-                writable: event.is_writable() || event.is_write_closed() || error,
-                read_closed,
-            };
-            (event.token(), readiness)
-        })
+        self.0.iter().map(|event| (event.token(), Readiness::of(event)))
     }
 }
 

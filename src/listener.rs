@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use mio::Interest;
@@ -32,11 +33,11 @@ pub(crate) struct Acceptor<S> {
     retrying: Option<Duration>,
     open: usize,
     limit: usize,
-    pub(crate) serial: u32,
+    serial: NonZeroU32,
 }
 
 impl<S> Tenant<S> for Acceptor<S> {
-    fn serial(&mut self) -> &mut u32 {
+    fn serial(&mut self) -> &mut NonZeroU32 {
         &mut self.serial
     }
     fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
@@ -131,7 +132,7 @@ impl<S> Cx<'_, S> {
             retrying: None,
             open: 0,
             limit: usize::MAX,
-            serial: 0,
+            serial: NonZeroU32::MIN,
         });
         if let Some(acceptor) = self.core.slots.get::<Acceptor<S>>(key)
             && let Err(error) = self.core.driver.register(&mut acceptor.socket, key, Interest::READABLE)
@@ -204,7 +205,7 @@ impl<S> Core<S> {
     }
 
     /// Counts a connection out of the listener that accepted it, which may have a place for another now.
-    pub(crate) fn count_out(&mut self, listener_serial: u32) {
+    pub(crate) fn count_out(&mut self, listener_serial: NonZeroU32) {
         for i in 0..self.listeners.len() {
             let key = self.listeners[i];
             if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key)
@@ -281,11 +282,11 @@ impl<S> Core<S> {
         socket: Socket,
         peer: SocketAddr,
         machine: Box<dyn Protocol<S>>,
-        listener: u32,
+        listener: NonZeroU32,
     ) {
         let mut stream = Stream::new(Some(socket), machine, &self.config);
         stream.peer = Peer::from(peer);
-        stream.listener = listener;
+        stream.listener = Some(listener);
         let key = self.insert_stream(stream);
         if let Err(error) = self.register_stream(key) {
             self.doom(key, Err(error));

@@ -10,7 +10,6 @@ use crate::clock::Clock;
 use crate::core::Core;
 use crate::driver::Batch;
 use crate::handle::Handle;
-use crate::slots::WAKER;
 use crate::timers::TimerKey;
 use crate::{Config, Cx};
 
@@ -116,14 +115,17 @@ impl<S> Reactor<S> {
         if self.core.has_work() {
             return Some(Duration::ZERO);
         }
+        if self.core.timers.is_empty() {
+            return None;
+        }
         self.core.timers.next().map(|tick| self.core.clock.until(tick))
     }
 
     fn wait(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
-        let timeout = match (self.time_to_next(), max_wait) {
-            (Some(next), Some(most)) => Some(next.min(most)),
-            (next, most) => next.or(most),
-        };
+        let mut timeout = max_wait;
+        if let Some(next) = self.time_to_next() {
+            timeout = Some(timeout.map_or(next, |most| most.min(next)));
+        }
         if timeout.is_none() && self.core.is_stuck() && !std::mem::replace(&mut self.core.warned_stuck, true)
         {
             log::warn!(
@@ -141,10 +143,7 @@ impl<S> Reactor<S> {
     /// event of the same batch is for.
     fn mark_ready(&mut self) {
         for (token, ready) in self.batch.iter() {
-            match token {
-                WAKER => self.core.more_calls = true,
-                token => self.core.mark_ready(token, ready),
-            }
+            self.core.mark_ready(token, ready);
         }
     }
 

@@ -7,6 +7,7 @@
 use mio::Token;
 use slab::Slab;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use crate::listener::Acceptor;
 use crate::stream::Stream;
@@ -25,12 +26,12 @@ const SERIAL_MASK: u32 = (usize::MAX >> INDEX_BITS) as u32;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     index: u32,
-    serial: u32,
+    serial: NonZeroU32, // so that an Option of it takes no more room
 }
 
 impl Key {
     pub(crate) fn token(self) -> Token {
-        let serial = (self.serial & SERIAL_MASK) as usize;
+        let serial = (self.serial.get() & SERIAL_MASK) as usize;
         Token(serial << INDEX_BITS | self.index as usize)
     }
 }
@@ -56,13 +57,13 @@ pub(crate) enum Slot<S> {
 
 /// A tenant's serial lives in the tenant, where it fills a gap of the layout; beside it, it would cost eight bytes.
 pub(crate) trait Tenant<S>: Sized {
-    fn serial(&mut self) -> &mut u32;
+    fn serial(&mut self) -> &mut NonZeroU32;
     fn of(slot: &mut Slot<S>) -> Option<&mut Self>;
     fn into_slot(self) -> Slot<S>;
 }
 
 impl<S> Slot<S> {
-    fn serial(&mut self) -> u32 {
+    fn serial(&mut self) -> NonZeroU32 {
         match self {
             Slot::Stream(stream) => *stream.serial(),
             Slot::Listener(listener) => *listener.serial(),
@@ -73,12 +74,12 @@ impl<S> Slot<S> {
 
 pub(crate) struct Slots<S> {
     slab: Slab<Slot<S>>,
-    serial: u32,
+    serial: NonZeroU32,
 }
 
 impl<S> Slots<S> {
     pub(crate) fn new() -> Self {
-        Slots { slab: Slab::new(), serial: 0 }
+        Slots { slab: Slab::new(), serial: NonZeroU32::MIN }
     }
 
     pub(crate) fn insert<T: Tenant<S>>(&mut self, mut tenant: T) -> Key {
@@ -86,7 +87,7 @@ impl<S> Slots<S> {
         if self.slab.len() == self.slab.capacity() {
             self.slab.reserve_exact((self.slab.len() / 4).max(16));
         }
-        self.serial = self.serial.wrapping_add(1);
+        self.serial = self.serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
         *tenant.serial() = self.serial;
         let index = self.slab.insert(tenant.into_slot());
         assert!(index <= LAST_INDEX, "more sources than a {}-bit token can name", usize::BITS);
@@ -94,17 +95,19 @@ impl<S> Slots<S> {
     }
 
     /// The tenant of that kind with this key, if it still lives here.
+    #[inline]
     pub(crate) fn get<T: Tenant<S>>(&mut self, key: Key) -> Option<&mut T> {
         let tenant = T::of(self.slab.get_mut(key.index as usize)?)?;
         (*tenant.serial() == key.serial).then_some(tenant)
     }
 
-    /// The slot an event is for, with its tenant's whole key; `None` if the tenant it was meant for has left.
-    pub(crate) fn by_token(&mut self, token: Token) -> Option<(Key, &mut Slot<S>)> {
+    /// The tenant of that kind an event is for, with its whole key; `None` if that tenant has left.
+    #[inline]
+    pub(crate) fn by_token<T: Tenant<S>>(&mut self, token: Token) -> Option<(Key, &mut T)> {
         let index = token.0 & ((1 << INDEX_BITS) - 1);
-        let slot = self.slab.get_mut(index)?;
-        let key = Key { index: index as u32, serial: slot.serial() };
-        (key.token() == token).then_some((key, slot))
+        let tenant = T::of(self.slab.get_mut(index)?)?;
+        let key = Key { index: index as u32, serial: *tenant.serial() };
+        (key.token() == token).then_some((key, tenant))
     }
 
     pub(crate) fn by_key(&mut self, key: Key) -> Option<&mut Slot<S>> {
@@ -157,27 +160,27 @@ mod tests {
         let second = slots.insert(stream());
         assert_eq!(first.index, second.index);
         assert!(slots.get::<Stream<()>>(first).is_none());
-        assert!(slots.by_token(first.token()).is_none());
+        assert!(slots.by_token::<Stream<()>>(first.token()).is_none());
         assert!(slots.remove(first).is_none());
-        assert!(slots.by_token(second.token()).is_some());
+        assert!(slots.by_token::<Stream<()>>(second.token()).is_some());
     }
 
     #[test]
     fn serials_wrap_around() {
         let mut slots = Slots::<()>::new();
-        slots.serial = u32::MAX - 1;
+        slots.serial = NonZeroU32::MAX.get().checked_sub(1).and_then(NonZeroU32::new).unwrap();
         let keys = [slots.insert(stream()), slots.insert(stream()), slots.insert(stream())];
-        assert_eq!(keys.map(|key| key.serial), [u32::MAX, 0, 1]);
+        assert_eq!(keys.map(|key| key.serial.get()), [u32::MAX, 1, 2]);
         for key in keys {
-            assert_eq!(slots.by_token(key.token()).map(|(found, _)| found), Some(key));
+            assert_eq!(slots.by_token::<Stream<()>>(key.token()).map(|(found, _)| found), Some(key));
         }
     }
 
     #[test]
     fn no_source_has_the_token_of_the_waker() {
-        let last = Key { index: LAST_INDEX as u32, serial: u32::MAX };
+        let last = Key { index: LAST_INDEX as u32, serial: NonZeroU32::MAX };
         assert_ne!(last.token(), WAKER);
-        assert!(Slots::<()>::new().by_token(WAKER).is_none());
+        assert!(Slots::<()>::new().by_token::<Stream<()>>(WAKER).is_none());
     }
 
     #[test]

@@ -76,20 +76,18 @@ impl Socket {
         each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true))
     }
 
-    /// Reads what has arrived. Like the writes below, it is made again when a signal interrupted it.
     #[inline]
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| each!(&self.0, stream => (&*stream).read(buffer)))
+        each!(&self.0, stream => (&*stream).read(buffer))
     }
 
     #[inline]
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        uninterrupted(|| each!(&self.0, stream => (&*stream).write(bytes)))
+        each!(&self.0, stream => (&*stream).write(bytes))
     }
 
     pub(crate) fn write_both(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
-        let both = [IoSlice::new(first), IoSlice::new(second)];
-        uninterrupted(|| each!(&self.0, stream => (&*stream).write_vectored(&both)))
+        each!(&self.0, stream => (&*stream).write_vectored(&[IoSlice::new(first), IoSlice::new(second)]))
     }
 
     pub(crate) fn finish(&self) -> io::Result<()> {
@@ -119,16 +117,6 @@ impl Socket {
             Kind::Tcp(stream) => stream.local_addr(),
             #[cfg(unix)]
             Kind::Unix(_) => Err(Peer::Unix.no_address()),
-        }
-    }
-}
-
-#[inline]
-fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
         }
     }
 }

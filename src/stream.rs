@@ -2,6 +2,7 @@
 //! out on a callback, so that any callback can write to it, pause it or close it.
 
 use std::io;
+use std::num::NonZeroU32;
 
 use crate::Config;
 use crate::buffer::{Buffer, Spares};
@@ -98,9 +99,9 @@ pub(crate) struct Stream<S> {
     pub(crate) low_water: u32,
     pub(crate) high_water: u32,
     pub(crate) input_limit: u32,
-    serial: u32,
-    /// The serial of the listener that accepted it; 0 for none.
-    pub(crate) listener: u32,
+    serial: NonZeroU32,
+    /// The serial of the listener that accepted it.
+    pub(crate) listener: Option<NonZeroU32>,
     pub(crate) flags: Flags,
     /// The socket came from outside and may have been duplicated there.
     pub(crate) foreign: bool,
@@ -109,9 +110,11 @@ pub(crate) struct Stream<S> {
 }
 
 impl<S> Tenant<S> for Stream<S> {
-    fn serial(&mut self) -> &mut u32 {
+    #[inline]
+    fn serial(&mut self) -> &mut NonZeroU32 {
         &mut self.serial
     }
+    #[inline]
     fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
         match slot {
             Slot::Stream(stream) => Some(stream),
@@ -140,8 +143,8 @@ impl<S> Stream<S> {
             low_water: to_u32(config.low_water),
             high_water: to_u32(config.high_water),
             input_limit: to_u32(config.input_limit),
-            serial: 0,
-            listener: 0,
+            serial: NonZeroU32::MIN,
+            listener: None,
             flags: Flags(Flags::FRESH | Flags::WRITABLE),
             foreign: false,
             wrote: false,
@@ -220,11 +223,15 @@ impl<S> Stream<S> {
     #[inline]
     pub(crate) fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let n = socket.read(scratch)?;
-        if n < scratch.len() && SHORT_READ_DRAINS && !self.flags.any(Flags::READ_CLOSED) {
+        let result = socket.read(scratch);
+        if let Ok(n) = result
+            && n < scratch.len()
+            && SHORT_READ_DRAINS
+            && !self.flags.any(Flags::READ_CLOSED)
+        {
             self.flags.clear(Flags::READABLE);
         }
-        Ok(n)
+        result
     }
 
     /// Takes what is written: small pieces are gathered, large ones go out at once with what was gathered before.
@@ -247,10 +254,18 @@ impl<S> Stream<S> {
     #[inline]
     pub(crate) fn flush(&mut self, spares: &mut Spares) -> io::Result<()> {
         let (Some(socket), Some(output)) = (&self.socket, &self.output) else { return Ok(()) };
-        let (result, length) = (socket.write(output.as_slice()), output.len());
-        let sent = self.sent(result, length)?;
-        self.consume_output(sent, spares);
-        Ok(())
+        match socket.write(output.as_slice()) {
+            Ok(n) if n == output.len() => {
+                self.wrote = true;
+                self.output.take().into_iter().for_each(|output| spares.give(output));
+                Ok(())
+            }
+            result => {
+                let sent = self.sent_less(result)?;
+                self.consume_output(sent, spares);
+                Ok(())
+            }
+        }
     }
 
     /// Sends what is waiting, then `more`, with one system call; returns how much of `more` the kernel took.
@@ -261,42 +276,38 @@ impl<S> Stream<S> {
             None => (socket.write(more), 0),
             Some(output) => (socket.write_both(output.as_slice(), more), output.len()),
         };
-        let sent = self.sent(result, waiting + more.len())?;
-        let from_waiting = sent.min(waiting);
-        self.consume_output(from_waiting, spares);
-        Ok(sent - from_waiting)
+        let sent = match result {
+            Ok(n) if n == waiting + more.len() => n,
+            result => self.sent_less(result)?,
+        };
+        self.wrote |= sent > 0;
+        self.consume_output(sent.min(waiting), spares);
+        Ok(sent - sent.min(waiting))
     }
 
-    /// What a send has come to. If it took less than everything, the kernel's buffer is full, and an event will tell
-    /// when it no longer is: epoll(7), questions and answers, 9.
-    #[inline]
-    fn sent(&mut self, result: io::Result<usize>, length: usize) -> io::Result<usize> {
-        match result {
-            Ok(n) if n == length => {
-                self.wrote = true;
-                Ok(n)
-            }
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                self.wrote = true;
-                self.flags.clear(Flags::WRITABLE);
-                Ok(n)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.flags.clear(Flags::WRITABLE);
-                Ok(0)
-            }
-            Err(error) => Err(error),
-        }
+    /// A send took less than everything: the kernel's buffer is full, and an event will tell when it no longer is:
+    /// epoll(7), questions and answers, 9.
+    #[cold]
+    fn sent_less(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+        let sent = match result {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            // A call that does not wait is not interrupted either: signal(7). Were it, it would be made again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+            result => result?,
+        };
+        self.wrote |= sent > 0;
+        self.flags.clear(Flags::WRITABLE);
+        Ok(sent)
     }
 
-    #[inline]
+    #[inline(never)]
     fn consume_output(&mut self, sent: usize, spares: &mut Spares) {
         if let Some(mut output) = self.output.take() {
-            if sent == output.len() {
+            output.consume(sent);
+            if output.is_empty() {
                 spares.give(output);
             } else {
-                output.consume(sent);
                 self.output = Some(output);
             }
         }

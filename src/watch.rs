@@ -1,6 +1,7 @@
 //! The raw layer: any source that mio can register, and a machine that does its system calls itself.
 
 use std::io;
+use std::num::NonZeroU32;
 
 use mio::Interest;
 use mio::event::Source;
@@ -65,11 +66,11 @@ pub(crate) struct Watcher<S> {
     pub(crate) ready: Readiness,
     pub(crate) queued: bool,
     pub(crate) doomed: bool,
-    serial: u32,
+    serial: NonZeroU32,
 }
 
 impl<S> Tenant<S> for Watcher<S> {
-    fn serial(&mut self) -> &mut u32 {
+    fn serial(&mut self) -> &mut NonZeroU32 {
         &mut self.serial
     }
     fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
@@ -91,7 +92,7 @@ impl<S> Watcher<S> {
             ready: Readiness::NONE,
             queued: false,
             doomed: false,
-            serial: 0,
+            serial: NonZeroU32::MIN,
         }
     }
 }
