@@ -58,6 +58,7 @@ mod context;
 mod core;
 mod drive;
 mod driver;
+mod ending;
 mod error;
 mod handle;
 mod input;

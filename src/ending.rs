@@ -1,0 +1,169 @@
+//! How sources end: closing in good order, giving up, and being reaped, which is where `closed` is called.
+
+use std::io;
+use std::time::Duration;
+
+use crate::Cx;
+use crate::core::Core;
+use crate::error::{self, while_doing};
+use crate::protocol::{End, Protocol};
+use crate::slots::{Key, Slot};
+use crate::stream::{Farewell, Flags, Stream};
+
+impl<S> Core<S> {
+    /// Takes the steps of finishing and closing that are due: they come after the last byte is sent.
+    pub(crate) fn wind_up(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let closing = stream.flags.any(Flags::CLOSING);
+        if closing && stream.flags.any(Flags::BROKEN) {
+            let error = while_doing(error::WRITING, &stream.peer, io::ErrorKind::BrokenPipe.into());
+            return self.doom(key, Err(error));
+        }
+        if stream.output.is_some() || stream.flags.any(Flags::DOOMED) {
+            return;
+        }
+        if closing && stream.farewell() == Farewell::Close {
+            return self.doom(key, Ok(()));
+        }
+        if closing {
+            stream.flags.set(Flags::FINISHING);
+        }
+        if let Err(error) = stream.finish_if_due() {
+            let error = while_doing(error::CLOSING, &stream.peer, error);
+            return self.doom(key, Err(error));
+        }
+        if closing {
+            self.queue_stream(key); // what had arrived already can be thrown away now
+        }
+    }
+
+    /// `close`: no more callbacks but `closed`, which comes when all is sent or the time is up.
+    pub(crate) fn close(&mut self, key: Key, within: Duration) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if stream.flags.any(Flags::DOOMED) {
+            return;
+        }
+        stream.flags.set(Flags::CLOSING);
+        if stream.flags.any(Flags::CONNECTING) && stream.output.is_none() {
+            return self.doom(key, Ok(()));
+        }
+        let deadline = self.clock.tick_after(within);
+        self.set_deadline(key, deadline);
+        self.mark_dirty(key);
+    }
+
+    /// Marks a source to be reaped at the end of the turn. The first cause stands.
+    pub(crate) fn doom(&mut self, key: Key, result: io::Result<()>) {
+        match self.slots.by_key(key) {
+            Some(Slot::Stream(stream)) if !stream.flags.any(Flags::DOOMED) => {
+                stream.flags.set(Flags::DOOMED);
+            }
+            Some(Slot::Watch(watcher)) if !watcher.doomed => watcher.doomed = true,
+            _ => return,
+        }
+        self.doomed.push_back((key, result));
+    }
+
+    /// Removes one source for good and tells its machine. Its descriptor is closed before `closed` is called.
+    pub(crate) fn reap(&mut self, state: &mut S, key: Key, result: io::Result<()>) {
+        match self.slots.remove(key) {
+            Some(Slot::Stream(stream)) => {
+                let (machine, end) = self.dismantle(stream, key, result);
+                if let Some(machine) = machine {
+                    machine.closed(&mut Cx { state, core: self }, end);
+                    self.returned("a connection", Some(key));
+                }
+            }
+            Some(Slot::Watch(mut watcher)) => {
+                if let Some(mut pair) = watcher.pair.take() {
+                    pair.deregister(&self.driver, key);
+                    pair.closed(&mut Cx { state, core: self }, result);
+                    self.returned("a watch", Some(key));
+                }
+            }
+            Some(Slot::Listener(_)) | None => {}
+        }
+    }
+
+    fn dismantle(
+        &mut self,
+        mut stream: Stream<S>,
+        key: Key,
+        result: io::Result<()>,
+    ) -> (Option<Box<dyn Protocol<S>>>, End) {
+        self.streams -= 1;
+        self.paused -= usize::from(stream.flags.any(Flags::PAUSED));
+        if let Some(timer) = stream.timer {
+            self.timers.cancel(timer);
+        }
+        let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
+        if let Some(mut socket) = stream.socket.take() {
+            if stream.foreign {
+                self.driver.deregister(socket.source(), key);
+            }
+            // An answer that was cut off must not look like one that has come to its end.
+            if end.unsent > 0
+                && let Err(error) = socket.reset_on_close()
+            {
+                log::debug!("connection {key} to {} could not be reset: {error}", stream.peer);
+            }
+        }
+        stream
+            .input
+            .take()
+            .into_iter()
+            .chain(stream.output.take())
+            .for_each(|buffer| self.spares.give(buffer));
+        if let Some(listener) = stream.listener {
+            self.count_out(listener);
+        }
+        (stream.machine, end)
+    }
+
+    /// Cleans up after a callback that panicked: its machine was dropped by the unwinding, so there is nobody to
+    /// tell, but the slot and the descriptor must go.
+    #[inline]
+    pub(crate) fn recover(&mut self) {
+        if self.running.is_some() || self.firing.is_some() {
+            self.clean_up();
+        }
+    }
+
+    #[cold]
+    fn clean_up(&mut self) {
+        if let Some(timer) = self.firing.take() {
+            self.timers.cancel(timer);
+        }
+        let Some(key) = self.running.take() else { return };
+        match self.slots.by_key(key) {
+            Some(Slot::Stream(stream)) if stream.machine.is_none() => {}
+            Some(Slot::Watch(watcher)) if watcher.pair.is_none() => {}
+            Some(Slot::Listener(acceptor)) if acceptor.accepted.is_none() => return self.close_listener(key),
+            _ => return,
+        }
+        log::error!("source {key} is dropped: a callback of its machine panicked");
+        match self.slots.remove(key) {
+            Some(Slot::Stream(stream)) => drop(self.dismantle(stream, key, Ok(()))),
+            Some(Slot::Watch(_)) | Some(Slot::Listener(_)) | None => {}
+        }
+    }
+
+    /// Closes everything, within a time.
+    pub(crate) fn shutdown(&mut self, within: Duration) {
+        self.shutting_down = true;
+        for key in std::mem::take(&mut self.listeners) {
+            self.close_listener(key);
+        }
+        let streams: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in streams {
+            self.close(key, within);
+        }
+    }
+
+    /// Removes a stream that never came about, without telling its machine.
+    pub(crate) fn discard(&mut self, key: Key) {
+        if self.slots.remove(key).is_some() {
+            self.streams -= 1;
+        }
+    }
+}
