@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Clock {
     base: Instant,
     now: Instant,
+    before: Instant,
     /// What is too long between two readings, and a time until which no two can be that far apart: it saves
     /// subtracting them.
     too_long: Duration,
@@ -15,7 +16,7 @@ pub(crate) struct Clock {
 impl Clock {
     pub(crate) fn new(too_long: Duration) -> Self {
         let now = Instant::now();
-        Clock { base: now, now, too_long, unsuspicious_until: now }
+        Clock { base: now, now, before: now, too_long, unsuspicious_until: now }
     }
 
     /// The time as last read.
@@ -29,18 +30,17 @@ impl Clock {
         self.now = Instant::now();
     }
 
-    /// Reads the time, and says how long ago it was read before if that is too long.
+    /// Reads the time, and says whether it may be too long since it was read before: [`judge`](Self::judge) knows.
     #[inline]
-    pub(crate) fn read_and_judge(&mut self) -> Option<Duration> {
-        let before = self.now;
-        self.read();
-        if self.now < self.unsuspicious_until { None } else { self.judge(before) }
+    pub(crate) fn read_and_suspect(&mut self) -> bool {
+        self.before = std::mem::replace(&mut self.now, Instant::now());
+        self.now >= self.unsuspicious_until
     }
 
-    #[cold]
-    fn judge(&mut self, before: Instant) -> Option<Duration> {
+    /// How long it was between the last two readings, if that was too long.
+    pub(crate) fn judge(&mut self) -> Option<Duration> {
         self.unsuspicious_until = self.now.checked_add(self.too_long).unwrap_or(self.now);
-        Some(self.now.saturating_duration_since(before)).filter(|passed| *passed > self.too_long)
+        Some(self.now.saturating_duration_since(self.before)).filter(|passed| *passed > self.too_long)
     }
 
     /// The time as last read, since the loop was made.

@@ -122,22 +122,22 @@ impl<S> Core<S> {
         }
     }
 
-    /// What every callback is followed by: what it has written is sent, and the time it took is looked at.
+    /// What every callback is followed by: the time it took is looked at, and what it has written is sent.
     pub(crate) fn returned(&mut self, what: &str, key: Option<Key>) {
         self.running = None;
-        let slow = self.clock.read_and_judge();
-        self.returned_late(slow, what, key);
-    }
-
-    #[cold]
-    pub(crate) fn returned_late(&mut self, slow: Option<Duration>, what: &str, key: Option<Key>) {
-        if let Some(held) = slow {
-            self.warn_slow(what, key, held);
+        if self.clock.read_and_suspect() {
+            self.judge(what, key);
         }
         self.settle();
     }
 
     #[cold]
+    pub(crate) fn judge(&mut self, what: &str, key: Option<Key>) {
+        if let Some(held) = self.clock.judge() {
+            self.warn_slow(what, key, held);
+        }
+    }
+
     fn warn_slow(&mut self, what: &str, key: Option<Key>, held: Duration) {
         let peer = key.and_then(|key| self.slots.get::<Stream<S>>(key)).map(|stream| stream.peer.to_string());
         let key = key.map(|key| format!(" {key}")).unwrap_or_default();
@@ -279,27 +279,6 @@ impl<S> Core<S> {
             self.wake_watch(key, ready);
         } else {
             log::trace!("an event for {token:?}, which has left");
-        }
-    }
-
-    /// Drives one source of the run queue.
-    #[inline]
-    pub(crate) fn drive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return self.drive_other(state, key) };
-        stream.flags.clear(Flags::QUEUED);
-        if stream.only_reads() {
-            self.receive(state, key, scratch);
-        } else {
-            self.drive_stream(state, key, scratch);
-        }
-    }
-
-    #[cold]
-    fn drive_other(&mut self, state: &mut S, key: Key) {
-        match self.slots.by_key(key) {
-            Some(Slot::Listener(_)) => self.drive_listener(state, key),
-            Some(Slot::Watch(_)) => self.drive_watch(state, key),
-            Some(Slot::Stream(_)) | None => {}
         }
     }
 }

@@ -8,14 +8,35 @@ use crate::core::Core;
 use crate::error::{self, while_doing};
 use crate::input::Input;
 use crate::protocol::Protocol;
-use crate::slots::Key;
+use crate::slots::{Key, Slot};
 use crate::stream::{Flags, NO_DEADLINE, Stream};
 use crate::{Conn, Cx};
 
 impl<S> Core<S> {
+    /// Drives one source of the run queue. Nearly always that is one message.
+    #[inline]
+    pub(crate) fn drive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
+        let Some(stream) = self.stream(key) else { return self.drive_other(state, key) };
+        stream.flags.clear(Flags::QUEUED);
+        if !stream.only_reads() {
+            self.drive_stream(state, key, scratch);
+        } else if let Some(n) = self.receive_once(state, key, scratch) {
+            self.receive(state, key, scratch, self.config.read_budget.saturating_sub(n));
+        }
+    }
+
+    #[cold]
+    fn drive_other(&mut self, state: &mut S, key: Key) {
+        match self.slots.by_key(key) {
+            Some(Slot::Listener(_)) => self.drive_listener(state, key),
+            Some(Slot::Watch(_)) => self.drive_watch(state, key),
+            Some(Slot::Stream(_)) | None => {}
+        }
+    }
+
     /// Does what a stream is ready for, in the order in which it matters: establish, send, then receive.
     #[inline(never)]
-    pub(crate) fn drive_stream(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
+    fn drive_stream(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         let Some(stream) = self.stream(key) else { return };
         if stream.flags.any(Flags::DOOMED | Flags::CONNECTING | Flags::FRESH) && !self.establish(state, key) {
             return;
@@ -36,7 +57,7 @@ impl<S> Core<S> {
             stream.flags.clear(Flags::REOFFER);
             self.offer_with_rest(state, key, &[]);
         }
-        self.receive(state, key, scratch);
+        self.receive(state, key, scratch, self.config.read_budget);
         self.drain(state, key, scratch);
     }
 
@@ -79,30 +100,42 @@ impl<S> Core<S> {
     }
 
     /// Reads until the socket is drained, the budget is used up, or nobody wants more.
-    #[inline]
-    pub(crate) fn receive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
-        let mut budget = self.config.read_budget;
-        while let Some(stream) = self.stream(key)
-            && stream.may_read()
-        {
-            let n = match stream.read(scratch) {
-                Ok(n) if n > 0 => n,
-                result => return self.read_nothing(state, key, result),
-            };
-            let drained = !stream.flags.any(Flags::READABLE);
-            if stream.input.is_none() {
-                self.offer(state, key, &scratch[..n]);
-            } else {
-                self.offer_with_rest(state, key, &scratch[..n]);
-            }
+    #[inline(never)]
+    fn receive(&mut self, state: &mut S, key: Key, scratch: &mut [u8], mut budget: usize) {
+        while let Some(n) = self.receive_once(state, key, scratch) {
             budget = budget.saturating_sub(n);
-            if drained || budget == 0 {
-                break;
+            if budget == 0 {
+                return self.queue_stream(key); // to the back of the queue: the others have their turn
             }
         }
-        if budget == 0 {
-            self.queue_stream(key); // to the back of the queue: the others have their turn
+    }
+
+    /// One message: reads what has come and calls the machine with it. Returns how much that was if there may be
+    /// more.
+    #[inline(always)]
+    fn receive_once(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) -> Option<usize> {
+        let stream = self.stream(key)?;
+        if !stream.may_read() {
+            return None;
         }
+        let n = match stream.read(scratch) {
+            Ok(n) if n > 0 => n,
+            result => {
+                self.read_nothing(state, key, result);
+                return None;
+            }
+        };
+        let more = stream.flags.any(Flags::READABLE);
+        if stream.input.is_some() {
+            self.offer_with_rest(state, key, &scratch[..n]);
+        } else if let Some(machine) = stream.machine.take() {
+            let mut input = Input::new(&scratch[..n]);
+            self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
+            if !input.is_empty() {
+                self.keep(key, None, input.peek());
+            }
+        }
+        more.then_some(n)
     }
 
     /// Reads and throws away what still comes to a connection that is closing.
@@ -136,19 +169,7 @@ impl<S> Core<S> {
         }
     }
 
-    /// Calls `received` with what has come, and keeps what it leaves.
-    #[inline(always)]
-    fn offer(&mut self, state: &mut S, key: Key, new: &[u8]) {
-        let mut input = Input::new(new);
-        self.call(state, key, |machine, conn| machine.received(conn, &mut input));
-        if !input.is_empty() {
-            let mut left = self.spares.take();
-            left.push(input.peek());
-            self.keep(key, left);
-        }
-    }
-
-    /// The same, with what it had left before in front.
+    /// Calls `received` with what the machine had left before, and what has come now behind it.
     #[inline(never)]
     fn offer_with_rest(&mut self, state: &mut S, key: Key, new: &[u8]) {
         let Some(mut left) = self.stream(key).and_then(|stream| stream.input.take()) else { return };
@@ -160,12 +181,15 @@ impl<S> Core<S> {
         if left.is_empty() {
             self.spares.give(left);
         } else {
-            self.keep(key, left);
+            self.keep(key, Some(left), &[]);
         }
     }
 
+    /// Keeps what a machine has left of its input, within the limit.
     #[inline(never)]
-    fn keep(&mut self, key: Key, left: Box<Buffer>) {
+    fn keep(&mut self, key: Key, left: Option<Box<Buffer>>, new: &[u8]) {
+        let mut left = left.unwrap_or_else(|| self.spares.take());
+        left.push(new);
         let Some(stream) = self.stream(key) else { return };
         let (length, limit) = (left.len(), stream.input_limit as usize);
         stream.input = Some(left);
@@ -205,21 +229,38 @@ impl<S> Core<S> {
         }
     }
 
-    /// Takes the machine out, calls it, puts it back, and sends what it wrote; an error it returns ends the
-    /// connection.
-    #[inline(always)] // one copy in `receive`, which every message goes through
-    pub(crate) fn call(
+    /// Takes a machine out of its slot and calls it.
+    #[inline(never)]
+    fn call(
         &mut self,
         state: &mut S,
         key: Key,
         callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>) -> io::Result<()>,
     ) {
-        let Some(stream) = self.stream(key) else { return };
-        let Some(mut machine) = stream.machine.take() else { return };
+        if let Some(machine) = self.stream(key).and_then(|stream| stream.machine.take()) {
+            self.lend(state, key, machine, callback);
+        }
+    }
+
+    /// Calls a machine that was taken out of its slot, puts it back, and sends what it wrote; an error it returns ends
+    /// the connection.
+    #[inline(always)]
+    fn lend(
+        &mut self,
+        state: &mut S,
+        key: Key,
+        mut machine: Box<dyn Protocol<S>>,
+        callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>) -> io::Result<()>,
+    ) {
         self.running = Some(key);
         let result = callback(&mut *machine, &mut Conn::new(Cx { state, core: self }, key));
         self.running = None;
-        let slow = self.clock.read_and_judge();
+        if let Err(error) = result {
+            self.doom(key, Err(error));
+        }
+        if self.clock.read_and_suspect() {
+            self.judge("a connection", Some(key));
+        }
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         if stream.machine.is_none() {
             stream.machine = Some(machine);
@@ -233,11 +274,8 @@ impl<S> Core<S> {
                 self.after_flush(key, sent);
             }
         }
-        if let Err(error) = result {
-            self.doom(key, Err(error));
-        }
-        if slow.is_some() || !self.dirty.is_empty() {
-            self.returned_late(slow, "a connection", Some(key));
+        if !self.dirty.is_empty() {
+            self.settle();
         }
     }
 
