@@ -44,7 +44,8 @@ impl<S> Core<S> {
             return;
         }
         stream.flags.set(Flags::CLOSING);
-        if stream.flags.any(Flags::CONNECTING) && stream.output.is_none() {
+        let nothing_to_do = stream.flags.any(Flags::CONNECTING) || stream.farewell() == Farewell::Close;
+        if nothing_to_do && stream.output.is_none() {
             return self.doom(key, Ok(()));
         }
         let deadline = self.clock.tick_after(within);
