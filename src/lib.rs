@@ -85,3 +85,8 @@ pub use protocol::{End, Protocol};
 pub use reactor::{Reactor, Turn};
 pub use socket::Socket;
 pub use watch::{Step, Watch};
+
+/// The README's code, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
