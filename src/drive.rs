@@ -102,12 +102,11 @@ impl<S> Core<S> {
     /// Reads until the socket is drained, the budget is used up, or nobody wants more.
     #[inline(never)]
     fn receive(&mut self, state: &mut S, key: Key, scratch: &mut [u8], mut budget: usize) {
-        while let Some(n) = self.receive_once(state, key, scratch) {
+        while budget > 0 {
+            let Some(n) = self.receive_once(state, key, scratch) else { return };
             budget = budget.saturating_sub(n);
-            if budget == 0 {
-                return self.queue_stream(key); // to the back of the queue: the others have their turn
-            }
         }
+        self.queue_stream(key); // to the back of the queue: the others have their turn
     }
 
     /// One message: reads what has come and calls the machine with it. Returns how much that was if there may be

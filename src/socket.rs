@@ -1,7 +1,7 @@
 //! The kinds of stream socket a connection can have, and the name of its peer.
 
 use std::fmt;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use mio::net::TcpStream;
@@ -58,17 +58,15 @@ impl Socket {
         Ok(Socket(Kind::Tcp(stream)))
     }
 
-    /// Whether a connect has come through: `None` while it is under way, which only getpeername(2) tells.
+    /// Whether a connect has come through: `None` while it is under way. Only a socket that stands has a peer,
+    /// getpeername(2); one that does not may have an error, and asking for that clears it, so it is done only here.
     pub(crate) fn connected(&self) -> Option<io::Result<()>> {
-        // Reading the socket's error clears it: it is asked for here and nowhere else.
-        if let Err(error) =
-            each!(&self.0, stream => stream.take_error()).and_then(|error| error.map_or(Ok(()), Err))
-        {
-            return Some(Err(error));
-        }
-        match each!(&self.0, stream => stream.peer_addr().map(|_| ())) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
-            result => Some(result),
+        let no_peer = each!(&self.0, stream => stream.peer_addr().map(|_| ())).err();
+        let Some(no_peer) = no_peer else { return Some(Ok(())) };
+        match each!(&self.0, stream => stream.take_error()) {
+            Ok(None) if no_peer.kind() == io::ErrorKind::NotConnected => None,
+            Ok(failure) => Some(Err(failure.unwrap_or(no_peer))),
+            Err(error) => Some(Err(error)),
         }
     }
 
@@ -81,13 +79,10 @@ impl Socket {
         each!(&self.0, stream => (&*stream).read(buffer))
     }
 
+    /// Never raises SIGPIPE, as the standard library's write to a socket does not (its vectored one does).
     #[inline]
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         each!(&self.0, stream => (&*stream).write(bytes))
-    }
-
-    pub(crate) fn write_both(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
-        each!(&self.0, stream => (&*stream).write_vectored(&[IoSlice::new(first), IoSlice::new(second)]))
     }
 
     pub(crate) fn finish(&self) -> io::Result<()> {

@@ -11,9 +11,11 @@ use crate::slots::{Slot, Tenant};
 use crate::socket::{Peer, Socket};
 use crate::timers::TimerKey;
 
-/// What is written is gathered, and sent with one system call when the callback returns. From this size on, the
-/// copy would cost more than a call of its own: it goes out at once, together with what was gathered before it.
-const GATHERED_AT_MOST: usize = 8 * 1024;
+/// What is written is gathered, and sent with one system call when the callback returns. From this size on the copy
+/// would cost more than all of the loop's own work, and what is written goes out at once.
+const GATHERED_ALONE: usize = 8 * 1024;
+/// Behind something gathered before, gathering saves a system call besides, which is worth a longer copy.
+const GATHERED_BEHIND: usize = 32 * 1024;
 
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 
@@ -238,10 +240,8 @@ impl<S> Stream<S> {
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8], spares: &mut Spares) -> io::Result<()> {
         let mut rest = bytes;
-        if bytes.len() >= GATHERED_AT_MOST
-            && self.flags.exactly(Flags::WRITABLE, Flags::WRITABLE | Flags::CONNECTING)
-        {
-            rest = &bytes[self.send_with(bytes, spares)?..];
+        if bytes.len() >= GATHERED_ALONE {
+            rest = &bytes[self.send_at_once(bytes, spares)?..];
             if rest.is_empty() {
                 return Ok(());
             }
@@ -268,21 +268,25 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Sends what is waiting, then `more`, with one system call; returns how much of `more` the kernel took.
+    /// Sends a large piece, after what is waiting; returns how much of it the kernel took.
     #[inline(never)]
-    fn send_with(&mut self, more: &[u8], spares: &mut Spares) -> io::Result<usize> {
-        let Some(socket) = &self.socket else { return Ok(0) };
-        let (result, waiting) = match &self.output {
-            None => (socket.write(more), 0),
-            Some(output) => (socket.write_both(output.as_slice(), more), output.len()),
-        };
-        let sent = match result {
-            Ok(n) if n == waiting + more.len() => n,
-            result => self.sent_less(result)?,
-        };
-        self.wrote |= sent > 0;
-        self.consume_output(sent.min(waiting), spares);
-        Ok(sent - sent.min(waiting))
+    fn send_at_once(&mut self, bytes: &[u8], spares: &mut Spares) -> io::Result<usize> {
+        let ready =
+            |stream: &Self| stream.flags.exactly(Flags::WRITABLE, Flags::WRITABLE | Flags::CONNECTING);
+        if self.output.is_some() && bytes.len() < GATHERED_BEHIND || !ready(self) {
+            return Ok(0);
+        }
+        self.flush(spares)?;
+        match &self.socket {
+            Some(socket) if self.output.is_none() && ready(self) => match socket.write(bytes) {
+                Ok(n) if n == bytes.len() => {
+                    self.wrote = true;
+                    Ok(n)
+                }
+                result => self.sent_less(result),
+            },
+            _ => Ok(0),
+        }
     }
 
     /// A send took less than everything: the kernel's buffer is full, and an event will tell when it no longer is:
