@@ -111,7 +111,8 @@ impl<S> Conn<'_, S> {
         self.stream().flags.any(Flags::FULL)
     }
 
-    /// Half-closes: sends what is unsent, then tells the peer that no more will come (a FIN). Receiving goes on.
+    /// Half-closes: sends what is unsent, then tells the peer that no more will come (a FIN). Receiving goes on. When
+    /// the peer has finished too, the connection is closed by itself.
     pub fn finish(&mut self) {
         self.stream().flags.set(Flags::FINISHING);
         self.cx.core.mark_dirty(self.key);

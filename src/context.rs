@@ -66,10 +66,11 @@ impl<S> Cx<'_, S> {
     /// [`Conn::deadline`] changes that for this one.
     pub fn connect(&mut self, addr: impl Into<SocketAddr>, protocol: impl Protocol<S> + 'static) -> ConnId {
         let addr = addr.into();
-        let (socket, failure) = match Socket::connect(addr) {
-            _ if self.core.shutting_down => {
-                (None, Some(error::new(io::ErrorKind::Interrupted, "the loop is shutting down")))
-            }
+        let connecting = match self.core.shutting_down {
+            true => Err(error::new(io::ErrorKind::Interrupted, "the loop is shutting down")),
+            false => Socket::connect(addr),
+        };
+        let (socket, failure) = match connecting {
             Ok(socket) => (Some(socket), None),
             Err(error) => (None, Some(error)),
         };

@@ -226,6 +226,9 @@ impl<S> Core<S> {
                 _ => self.spares.give(left),
             }
         }
+        if self.stream(key).is_some_and(|stream| stream.is_over()) {
+            self.doom(key, Ok(()));
+        }
     }
 
     /// Takes a machine out of its slot and calls it.

@@ -34,6 +34,8 @@ impl<S> Core<S> {
         }
         if closing {
             self.queue_stream(key); // what had arrived already can be thrown away now
+        } else if stream.is_over() {
+            self.doom(key, Ok(()));
         }
     }
 

@@ -330,6 +330,12 @@ impl<S> Stream<S> {
         Ok(())
     }
 
+    /// Whether both sides have said their last, so that nothing can come of it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let both = Flags::ENDED | Flags::FINISHED;
+        self.flags.exactly(both, both)
+    }
+
     /// What a closing connection, with everything sent, has left to do.
     pub(crate) fn farewell(&self) -> Farewell {
         if self.flags.any(Flags::ENDED) || !self.wrote { Farewell::Close } else { Farewell::FinishAndDrain }
