@@ -67,7 +67,7 @@ impl<S> Cx<'_, S> {
     pub fn connect(&mut self, addr: impl Into<SocketAddr>, protocol: impl Protocol<S> + 'static) -> ConnId {
         let addr = addr.into();
         let connecting = match self.core.shutting_down {
-            true => Err(error::new(io::ErrorKind::Interrupted, "the loop is shutting down")),
+            true => Err(error::shutting_down()),
             false => Socket::connect(addr),
         };
         let (socket, failure) = match connecting {
@@ -92,13 +92,16 @@ impl<S> Cx<'_, S> {
     ///
     /// # Errors
     /// What the kernel says to making it nonblocking or to registering it (a socket that is none, one that another
-    /// reactor has). It is closed then.
+    /// reactor has), and that the loop is shutting down. It is closed then.
     pub fn adopt(
         &mut self,
         socket: impl Into<Socket>,
         protocol: impl Protocol<S> + 'static,
     ) -> io::Result<ConnId> {
         let socket = socket.into();
+        if self.core.shutting_down {
+            return Err(error::shutting_down());
+        }
         socket.set_nonblocking()?;
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer();

@@ -42,6 +42,7 @@ pub(crate) struct Core<S> {
     pub(crate) running: Option<Key>,
     /// Which periodic timer's closure is out on its call; likewise.
     pub(crate) firing: Option<TimerKey>,
+    /// Streams that have a socket: those that a shutdown waits for.
     pub(crate) streams: usize,
     /// How many of the streams are paused by the user.
     pub(crate) paused: usize,
@@ -84,7 +85,7 @@ impl<S> Core<S> {
     }
 
     pub(crate) fn insert_stream(&mut self, stream: Stream<S>) -> Key {
-        self.streams += 1;
+        self.streams += usize::from(stream.socket.is_some());
         let key = self.slots.insert(stream);
         self.queue_stream(key);
         key
@@ -235,6 +236,7 @@ impl<S> Core<S> {
             || !self.timers.is_empty()
             || self.shared.handles() > 0
             || !self.shared.is_empty()
+            || !self.calls.is_empty()
     }
 
     /// Whether the next poll must not wait.

@@ -48,6 +48,9 @@ impl<S> Core<S> {
         let Some(stream) = self.stream(key) else { return };
         if stream.has_drained() {
             stream.flags.clear(Flags::FULL);
+            if stream.input.is_some() {
+                stream.flags.set(Flags::REOFFER); // it may have been left for want of room in the output
+            }
             if !stream.flags.any(Flags::CLOSING | Flags::BROKEN) {
                 self.call(state, key, |machine, conn| machine.drained(conn));
             }

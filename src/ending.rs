@@ -94,7 +94,7 @@ impl<S> Core<S> {
         key: Key,
         result: io::Result<()>,
     ) -> (Option<Box<dyn Protocol<S>>>, End) {
-        self.streams -= 1;
+        self.streams -= usize::from(stream.socket.is_some());
         self.paused -= usize::from(stream.flags.any(Flags::PAUSED));
         if let Some(timer) = stream.timer {
             self.timers.cancel(timer);
@@ -125,8 +125,8 @@ impl<S> Core<S> {
 
     /// Cleans up after a callback that panicked: its machine was dropped by the unwinding, so there is nobody to
     /// tell, but the slot and the descriptor must go.
-    #[inline]
     pub(crate) fn recover(&mut self) {
+        self.more_calls |= !self.calls.is_empty(); // it was one of them, and the others are still to come
         if self.running.is_some() || self.firing.is_some() {
             self.clean_up();
         }

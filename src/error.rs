@@ -61,3 +61,8 @@ pub(crate) fn while_doing(doing: &'static str, peer: &Peer, source: io::Error) -
 pub(crate) fn new(kind: io::ErrorKind, message: impl Into<String>) -> io::Error {
     io::Error::new(kind, message.into())
 }
+
+/// What those are told who come while everything is being closed.
+pub(crate) fn shutting_down() -> io::Error {
+    new(io::ErrorKind::Interrupted, "the loop is shutting down")
+}

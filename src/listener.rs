@@ -10,10 +10,12 @@ use mio::net::TcpListener;
 
 use crate::alarm::Alarm;
 use crate::core::Core;
+use crate::error;
 use crate::protocol::Protocol;
 use crate::slots::{Key, Slot, Tenant};
 use crate::socket::{Peer, Socket};
 use crate::stream::Stream;
+use crate::timers::TimerKey;
 use crate::{Cx, ListenerId};
 
 /// After a failed accept, the wait before the next try: doubled each time, from the first to the longest. Most of
@@ -30,7 +32,8 @@ pub(crate) struct Acceptor<S> {
     pub(crate) accepted: Option<Accepted<S>>,
     pub(crate) ready: bool,
     pub(crate) queued: bool,
-    retrying: Option<Duration>,
+    /// After a failure: how long it waits, and the timer that ends it.
+    retrying: Option<(Duration, TimerKey)>,
     open: usize,
     limit: usize,
     serial: NonZeroU32,
@@ -201,6 +204,9 @@ impl<S> Core<S> {
         self.listeners.retain(|listener| *listener != key);
         if let Some(Slot::Listener(mut acceptor)) = self.slots.remove(key) {
             self.driver.deregister(&mut acceptor.socket, key);
+            if let Some((_, timer)) = acceptor.retrying {
+                self.timers.cancel(timer); // it would keep the loop from ending
+            }
         }
     }
 
@@ -229,7 +235,7 @@ impl<S> Core<S> {
     pub(crate) fn drive_listener(&mut self, state: &mut S, key: Key) {
         let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) else { return };
         acceptor.queued = false;
-        let last_retry = acceptor.retrying.take();
+        let last_retry = acceptor.retrying.take().map(|(wait, _)| wait);
         let serial = acceptor.serial;
         for _ in 0..self.config.accept_budget {
             let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) else { return };
@@ -265,7 +271,8 @@ impl<S> Core<S> {
     fn accept_failed(&mut self, key: Key, last_retry: Option<Duration>, error: io::Error) {
         let wait = last_retry.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY));
         if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) {
-            acceptor.retrying = Some(wait);
+            let timer = self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key));
+            acceptor.retrying = Some((wait, timer));
             let level = if last_retry.is_none() { log::Level::Warn } else { log::Level::Debug };
             let name = acceptor.local_addr().map_or_else(|_| key.to_string(), |addr| addr.to_string());
             log::log!(
@@ -273,7 +280,6 @@ impl<S> Core<S> {
                 "accepting on {name}: {error}; trying again until it works (out of descriptors? `ulimit -n`, or a \
                  limit on the listener)"
             );
-            self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key));
         }
     }
 
@@ -288,7 +294,9 @@ impl<S> Core<S> {
         stream.peer = Peer::from(peer);
         stream.listener = Some(listener);
         let key = self.insert_stream(stream);
-        if let Err(error) = self.register_stream(key) {
+        if self.shutting_down {
+            self.doom(key, Err(error::shutting_down())); // it was `accepted` that asked for it
+        } else if let Err(error) = self.register_stream(key) {
             self.doom(key, Err(error));
         }
     }

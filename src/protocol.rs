@@ -49,9 +49,10 @@ pub trait Protocol<S = ()> {
         Ok(())
     }
 
-    /// Bytes have arrived. What is left in `input` is kept and offered again with what comes next.
+    /// Bytes have arrived. What is left in `input` is kept and offered again with what comes next, and also when the
+    /// output, which had been above the high-water mark, has drained.
     ///
-    /// Leaving more than the connection's [input limit](Conn::input_limit) is an error that ends the connection,
+    /// Leaving as much as the connection's [input limit](Conn::input_limit) is an error that ends the connection,
     /// unless it is paused.
     fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()>;
 

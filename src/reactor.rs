@@ -58,6 +58,7 @@ impl<S> Reactor<S> {
 
     /// The loop as a callback sees it: to listen, connect and set timers before running.
     pub fn cx<'a>(&'a mut self, state: &'a mut S) -> Cx<'a, S> {
+        self.core.recover();
         self.core.clock.read();
         Cx { state, core: &mut self.core }
     }
@@ -69,8 +70,12 @@ impl<S> Reactor<S> {
     /// What the kernel says to waiting: nothing that a program can mend. What happens to a connection is told to its
     /// machine.
     pub fn run(&mut self, state: &mut S) -> io::Result<()> {
+        self.core.recover();
         while !self.core.stopping && self.core.is_alive() {
             self.go_round(state, None)?;
+        }
+        if self.core.shutting_down {
+            self.reap(state); // who came too late is told so once, and cannot go on coming for ever
         }
         self.core.stopping = false;
         self.core.shutting_down = false;
@@ -83,6 +88,7 @@ impl<S> Reactor<S> {
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn turn(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<Turn> {
+        self.core.recover();
         self.go_round(state, max_wait)?;
         let alive = !self.core.stopping && self.core.is_alive();
         Ok(Turn { alive, next: self.time_to_next() })
@@ -99,7 +105,6 @@ impl<S> Reactor<S> {
     }
 
     fn go_round(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<()> {
-        self.core.recover();
         self.core.settle();
         self.wait(max_wait)?;
         self.mark_ready();
@@ -219,7 +224,7 @@ impl<S> Reactor<S> {
 
 impl<S> Drop for Reactor<S> {
     fn drop(&mut self) {
-        match self.core.shared.close() {
+        match self.core.shared.close() + self.core.calls.len() {
             0 => {}
             lost => log::warn!("the reactor is dropped before {lost} calls posted to it have run"),
         }
