@@ -1,0 +1,152 @@
+//! The program: it plans, starts itself again in two roles for each run, shows what it saw, and sums up.
+
+mod axis;
+mod canvas;
+mod children;
+mod client;
+mod density;
+mod descriptors;
+#[path = "../common/duration.rs"]
+mod duration;
+mod format;
+mod html;
+mod interrupts;
+mod json;
+#[path = "../common/messages.rs"]
+mod messages;
+mod options;
+#[path = "../common/output.rs"]
+mod output;
+mod picture;
+mod plan;
+#[path = "../common/poem.rs"]
+#[expect(dead_code, reason = "the poems here are made up or read, never the default one")]
+mod poem;
+mod poems;
+#[path = "../common/recite.rs"]
+mod recite;
+mod report;
+mod screen;
+mod servers;
+mod show;
+mod strategies;
+mod supervise;
+mod svg;
+mod table;
+mod timeline;
+mod transcript;
+mod words;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use interrupts::Interrupts;
+use options::Options;
+use plan::{Choice, Plan, Trouble};
+use show::Show;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use timeline::{Outcome, Run};
+
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    messages::show_from("error");
+    let plan = match Plan::new(&options) {
+        Ok(plan) => plan,
+        Err(Trouble::Usage(message)) => Options::command().error(ErrorKind::ValueValidation, message).exit(),
+        Err(Trouble::Failure(message)) => return failed(&message),
+    };
+    let role = match (options.serve, options.client) {
+        (true, _) => servers::run(&plan),
+        (_, Some(strategy)) => client::run(&plan, strategy),
+        _ => return compare(&plan, &options),
+    };
+    match role {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+fn failed(message: &str) -> ExitCode {
+    log::error!("{message}");
+    ExitCode::FAILURE
+}
+
+fn compare(plan: &Plan, options: &Options) -> ExitCode {
+    let ready = descriptors::enough_for(plan, options).and_then(|()| writable(options));
+    if let Err(message) = ready {
+        return failed(&message);
+    }
+    let interrupts = match Interrupts::catch() {
+        Ok(interrupts) => interrupts,
+        Err(error) => return failed(&format!("cannot catch Ctrl-C: {error}")),
+    };
+    let shown = perform(plan, options, &interrupts);
+    if let Some(status) = interrupts.status() {
+        return status;
+    }
+    match shown {
+        Ok(runs) => sum_up(plan, options, &runs),
+        Err(error) => output::exit_status(Err(error), ExitCode::SUCCESS),
+    }
+}
+
+/// Every strategy in turn. Stops early, with what there is, when interrupted.
+fn perform(plan: &Plan, options: &Options, interrupts: &Interrupts) -> io::Result<Vec<Run>> {
+    let mut show = Show::new(plan, options.json, options.ascii);
+    show.open()?;
+    let mut runs = Vec::new();
+    for choice in &plan.choices {
+        let run = perform_one(plan, choice, interrupts, &mut show)?;
+        if interrupts.status().is_some() {
+            return Ok(runs);
+        }
+        show.finished(&run)?;
+        runs.push(run);
+    }
+    show.close(&runs)?;
+    Ok(runs)
+}
+
+fn perform_one(plan: &Plan, choice: &Choice, interrupts: &Interrupts, show: &mut Show) -> io::Result<Run> {
+    let skipped = |why| Run::new(choice.strategy, plan.poems.len(), Outcome::Skipped(why));
+    if let Some(why) = &choice.skipped {
+        return Ok(skipped(why.clone()));
+    }
+    let mut runs = Vec::new();
+    while runs.len() < plan.runs && interrupts.status().is_none() {
+        runs.push(supervise::run(plan, choice.strategy, interrupts, show)?);
+    }
+    Ok(Run::median(runs).unwrap_or_else(|| skipped("interrupted".to_string())))
+}
+
+/// Writes the files, complains of what went wrong, and says how it was.
+fn sum_up(plan: &Plan, options: &Options, runs: &[Run]) -> ExitCode {
+    let wrong: Vec<&Run> = runs.iter().filter(|run| !run.went_well()).collect();
+    wrong.iter().for_each(|run| log::error!("{}", words::complaint(run)));
+    let mut status = if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let files =
+        [(&options.svg, svg::document as fn(&Plan, &[Run]) -> String), (&options.html, html::document)];
+    for (path, document) in files {
+        if let Some(path) = path
+            && let Err(error) = fs::write(path, document(plan, runs))
+        {
+            status = failed(&cannot_write(path, &error));
+        }
+    }
+    let printed = if options.json { output::print(&(json::document(plan, runs) + "\n")) } else { Ok(()) };
+    output::exit_status(printed, status)
+}
+
+/// Better to know before half a minute has passed than after.
+fn writable(options: &Options) -> Result<(), String> {
+    for path in [&options.svg, &options.html].into_iter().flatten() {
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+        opened.map_err(|error| cannot_write(path, &error))?;
+    }
+    Ok(())
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> String {
+    format!("cannot write {}: {error}; try another file", path.display())
+}

@@ -1,0 +1,14 @@
+//! The example programs, run as a user would: what they print, and the status they exit with.
+//!
+//! Ports are always 0 and read from what a program prints, and nothing sleeps and hopes: a test waits for a line, for a
+//! byte or for the end, and gives up only after [`programs::PATIENCE`].
+#![cfg(unix)]
+
+mod clients;
+mod echo;
+mod faults;
+mod programs;
+mod servers;
+mod slow_poetry;
+mod usage;
+mod values;
