@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 pub(crate) struct Clock {
     base: Instant,
     now: Instant,
-    before: Instant,
     /// What is too long between two readings, and a time until which no two can be that far apart: it saves
     /// subtracting them.
     too_long: Duration,
@@ -16,7 +15,7 @@ pub(crate) struct Clock {
 impl Clock {
     pub(crate) fn new(too_long: Duration) -> Self {
         let now = Instant::now();
-        Clock { base: now, now, before: now, too_long, unsuspicious_until: now }
+        Clock { base: now, now, too_long, unsuspicious_until: now }
     }
 
     /// The time as last read.
@@ -27,20 +26,31 @@ impl Clock {
     /// Reads the time.
     #[inline]
     pub(crate) fn read(&mut self) {
-        self.now = Instant::now();
+        self.set(self.fresh());
     }
 
-    /// Reads the time, and says whether it may be too long since it was read before: [`judge`](Self::judge) knows.
+    /// Reads the time anew, without taking it as the loop's.
     #[inline]
-    pub(crate) fn read_and_suspect(&mut self) -> bool {
-        self.before = std::mem::replace(&mut self.now, Instant::now());
-        self.now >= self.unsuspicious_until
+    pub(crate) fn fresh(&self) -> Instant {
+        Instant::now()
     }
 
-    /// How long it was between the last two readings, if that was too long.
-    pub(crate) fn judge(&mut self) -> Option<Duration> {
-        self.unsuspicious_until = self.now.checked_add(self.too_long).unwrap_or(self.now);
-        Some(self.now.saturating_duration_since(self.before)).filter(|passed| *passed > self.too_long)
+    /// Takes a fresh reading as the loop's time.
+    #[inline]
+    pub(crate) fn set(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// Whether it may be too long from the last reading to `now`: [`judge`](Self::judge) knows.
+    #[inline]
+    pub(crate) fn suspects(&self, now: Instant) -> bool {
+        now >= self.unsuspicious_until
+    }
+
+    /// How long it was from the last reading to `now`, if that was too long.
+    pub(crate) fn judge(&mut self, now: Instant) -> Option<Duration> {
+        self.unsuspicious_until = now.checked_add(self.too_long).unwrap_or(now);
+        Some(now.saturating_duration_since(self.now)).filter(|passed| *passed > self.too_long)
     }
 
     /// The time as last read, since the loop was made.
@@ -67,7 +77,7 @@ impl Clock {
 
     /// The same, counted from the moment of the call, which may be well after the time was last read.
     pub(crate) fn fresh_after(&self, delay: Duration) -> Duration {
-        Instant::now().saturating_duration_since(self.base).saturating_add(delay)
+        self.fresh().saturating_duration_since(self.base).saturating_add(delay)
     }
 
     /// How long it is until a tick: zero when it has passed.

@@ -91,9 +91,7 @@ impl<S> Conn<'_, S> {
         }
         if !stream.flags.any(Flags::DIRTY) {
             stream.flags.set(Flags::DIRTY);
-            if core.running != Some(key) {
-                core.dirty.push(key);
-            }
+            core.dirty.push(key);
         }
         if stream.unsent() > stream.high_water as usize {
             core.overflow(key);

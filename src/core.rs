@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::Interest;
 
@@ -27,8 +27,10 @@ pub(crate) struct Core<S> {
     pub(crate) slots: Slots<S>,
     pub(crate) timers: Timers<Alarm<S>>,
     pub(crate) spares: Spares,
-    /// Who has work, each at most once; who used up a budget goes to the back.
+    /// Who has work, each at most once.
     pub(crate) run_queue: Vec<Key>,
+    /// Who has used up its budget, and comes to the back of the run queue for the next turn.
+    pub(crate) over_budget: Vec<Key>,
     /// Who was written to, or finished or closed, during the callback at hand.
     pub(crate) dirty: Vec<Key>,
     /// Who is to be reaped, and how it ended.
@@ -67,6 +69,7 @@ impl<S> Core<S> {
             timers: Timers::new(),
             spares: Spares::default(),
             run_queue: Vec::new(),
+            over_budget: Vec::new(),
             dirty: Vec::new(),
             doomed: VecDeque::new(),
             listeners: Vec::new(),
@@ -117,24 +120,30 @@ impl<S> Core<S> {
             && !stream.flags.any(Flags::DIRTY)
         {
             stream.flags.set(Flags::DIRTY);
-            if self.running != Some(key) {
-                self.dirty.push(key); // the one whose callback it is, is looked at anyway
-            }
+            self.dirty.push(key);
         }
     }
 
     /// What every callback is followed by: the time it took is looked at, and what it has written is sent.
     pub(crate) fn returned(&mut self, what: &str, key: Option<Key>) {
         self.running = None;
-        if self.clock.read_and_suspect() {
-            self.judge(what, key);
-        }
+        self.look_at_the_time(what, key);
         self.settle();
     }
 
+    /// Reads the clock after a callback, and warns if it took too long.
+    #[inline]
+    pub(crate) fn look_at_the_time(&mut self, what: &str, key: Option<Key>) {
+        let now = self.clock.fresh();
+        if self.clock.suspects(now) {
+            self.judge(now, what, key);
+        }
+        self.clock.set(now);
+    }
+
     #[cold]
-    pub(crate) fn judge(&mut self, what: &str, key: Option<Key>) {
-        if let Some(held) = self.clock.judge() {
+    fn judge(&mut self, now: Instant, what: &str, key: Option<Key>) {
+        if let Some(held) = self.clock.judge(now) {
             self.warn_slow(what, key, held);
         }
     }
@@ -241,7 +250,10 @@ impl<S> Core<S> {
 
     /// Whether the next poll must not wait.
     pub(crate) fn has_work(&self) -> bool {
-        !self.run_queue.is_empty() || !self.doomed.is_empty() || self.more_calls
+        !self.run_queue.is_empty()
+            || !self.over_budget.is_empty()
+            || !self.doomed.is_empty()
+            || self.more_calls
     }
 
     /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left
@@ -257,21 +269,9 @@ impl<S> Core<S> {
                 .all(|(_, slot)| matches!(slot, Slot::Stream(stream) if stream.output.is_none()))
     }
 
-    /// Notes what the kernel says of a source, and queues it if that makes it worth driving.
-    #[inline]
-    pub(crate) fn mark_ready(&mut self, token: mio::Token, ready: Readiness) {
-        let Some((key, stream)) = self.slots.by_token::<Stream<S>>(token) else {
-            return self.mark_other_ready(token, ready);
-        };
-        stream.flags.set(ready.bits());
-        if !stream.flags.any(Flags::QUEUED) && stream.has_work() {
-            stream.flags.set(Flags::QUEUED);
-            self.run_queue.push(key);
-        }
-    }
-
+    /// Notes readiness of a source that is no stream.
     #[cold]
-    fn mark_other_ready(&mut self, token: mio::Token, ready: Readiness) {
+    pub(crate) fn mark_other_ready(&mut self, token: mio::Token, ready: Readiness) {
         if token == WAKER {
             self.more_calls = true;
         } else if let Some((key, acceptor)) = self.slots.by_token::<Acceptor<S>>(token) {

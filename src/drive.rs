@@ -3,6 +3,8 @@
 
 use std::io;
 
+use mio::Token;
+
 use crate::buffer::Buffer;
 use crate::core::Core;
 use crate::error::{self, while_doing};
@@ -10,34 +12,53 @@ use crate::input::Input;
 use crate::protocol::Protocol;
 use crate::slots::{Key, Slot};
 use crate::stream::{Flags, NO_DEADLINE, Stream};
-use crate::{Conn, Cx};
+use crate::{Conn, Cx, Readiness};
 
 impl<S> Core<S> {
-    /// Drives one source of the run queue. Nearly always that is one message.
+    /// Takes in what the kernel says of a source. Nearly always that is a message for an open connection, which is
+    /// delivered at once; everything else is noted, and queued.
     #[inline]
-    pub(crate) fn drive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
-        let Some(stream) = self.stream(key) else { return self.drive_other(state, key) };
-        stream.flags.clear(Flags::QUEUED);
+    pub(crate) fn take_event(&mut self, state: &mut S, token: Token, ready: Readiness, scratch: &mut [u8]) {
+        let Some((key, stream)) = self.slots.by_token::<Stream<S>>(token) else {
+            return self.mark_other_ready(token, ready);
+        };
+        stream.flags.set(ready.bits());
         if !stream.only_reads() {
-            self.drive_stream(state, key, scratch);
-        } else if let Some(n) = self.receive_once(state, key, scratch) {
+            return self.queue_stream(key);
+        }
+        let taken = stream.take_in(scratch);
+        let more = stream.flags.any(Flags::READABLE);
+        let n = self.deliver(state, key, taken, scratch);
+        if more {
             self.receive(state, key, scratch, self.config.read_budget.saturating_sub(n));
         }
     }
 
-    #[cold]
-    fn drive_other(&mut self, state: &mut S, key: Key) {
+    /// Notes what the kernel says of a source without doing anything about it.
+    pub(crate) fn mark_ready(&mut self, token: Token, ready: Readiness) {
+        match self.slots.by_token::<Stream<S>>(token) {
+            Some((key, stream)) => {
+                stream.flags.set(ready.bits());
+                self.queue_stream(key);
+            }
+            None => self.mark_other_ready(token, ready),
+        }
+    }
+
+    /// Drives one source of the run queue.
+    pub(crate) fn drive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         match self.slots.by_key(key) {
+            Some(Slot::Stream(_)) => self.drive_stream(state, key, scratch),
             Some(Slot::Listener(_)) => self.drive_listener(state, key),
             Some(Slot::Watch(_)) => self.drive_watch(state, key),
-            Some(Slot::Stream(_)) | None => {}
+            None => {}
         }
     }
 
     /// Does what a stream is ready for, in the order in which it matters: establish, send, then receive.
-    #[inline(never)]
     fn drive_stream(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         let Some(stream) = self.stream(key) else { return };
+        stream.flags.clear(Flags::QUEUED);
         if stream.flags.any(Flags::DOOMED | Flags::CONNECTING | Flags::FRESH) && !self.establish(state, key) {
             return;
         }
@@ -105,39 +126,48 @@ impl<S> Core<S> {
     /// Reads until the socket is drained, the budget is used up, or nobody wants more.
     #[inline(never)]
     fn receive(&mut self, state: &mut S, key: Key, scratch: &mut [u8], mut budget: usize) {
-        while budget > 0 {
-            let Some(n) = self.receive_once(state, key, scratch) else { return };
-            budget = budget.saturating_sub(n);
+        while let Some(stream) = self.stream(key)
+            && stream.may_read()
+        {
+            if budget == 0 {
+                if !stream.flags.any(Flags::QUEUED) {
+                    stream.flags.set(Flags::QUEUED);
+                    self.over_budget.push(key);
+                }
+                return;
+            }
+            let taken = stream.take_in(scratch);
+            budget = budget.saturating_sub(self.deliver(state, key, taken, scratch));
         }
-        self.queue_stream(key); // to the back of the queue: the others have their turn
     }
 
-    /// One message: reads what has come and calls the machine with it. Returns how much that was if there may be
-    /// more.
+    /// Calls `received` with what was read, and returns how much that was.
     #[inline(always)]
-    fn receive_once(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) -> Option<usize> {
-        let stream = self.stream(key)?;
-        if !stream.may_read() {
-            return None;
-        }
-        let n = match stream.read(scratch) {
-            Ok(n) if n > 0 => n,
-            result => {
+    fn deliver(
+        &mut self,
+        state: &mut S,
+        key: Key,
+        taken: (io::Result<usize>, Option<Box<dyn Protocol<S>>>),
+        scratch: &[u8],
+    ) -> usize {
+        match taken {
+            (Ok(n), Some(machine)) => {
+                let mut input = Input::new(&scratch[..n]);
+                self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
+                if !input.is_empty() {
+                    self.keep(key, None, input.peek());
+                }
+                n
+            }
+            (Ok(n), None) if n > 0 => {
+                self.offer_with_rest(state, key, &scratch[..n]);
+                n
+            }
+            (result, _) => {
                 self.read_nothing(state, key, result);
-                return None;
-            }
-        };
-        let more = stream.flags.any(Flags::READABLE);
-        if stream.input.is_some() {
-            self.offer_with_rest(state, key, &scratch[..n]);
-        } else if let Some(machine) = stream.machine.take() {
-            let mut input = Input::new(&scratch[..n]);
-            self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
-            if !input.is_empty() {
-                self.keep(key, None, input.peek());
+                0
             }
         }
-        more.then_some(n)
     }
 
     /// Reads and throws away what still comes to a connection that is closing.
@@ -242,7 +272,7 @@ impl<S> Core<S> {
         key: Key,
         callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>) -> io::Result<()>,
     ) {
-        if let Some(machine) = self.stream(key).and_then(|stream| stream.machine.take()) {
+        if let Some(machine) = self.stream(key).and_then(|stream| stream.take_machine()) {
             self.lend(state, key, machine, callback);
         }
     }
@@ -263,21 +293,18 @@ impl<S> Core<S> {
         if let Err(error) = result {
             self.doom(key, Err(error));
         }
-        if self.clock.read_and_suspect() {
-            self.judge("a connection", Some(key));
-        }
+        self.look_at_the_time("a connection", Some(key));
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        stream.flags.clear(Flags::DIRTY);
         if stream.machine.is_none() {
             stream.machine = Some(machine);
         } else {
             drop(machine); // it has put another in its place
         }
-        if stream.flags.take(Flags::DIRTY) {
-            let sent = if stream.may_write() { stream.flush(&mut self.spares) } else { Ok(()) };
-            let more = stream.flags.any(Flags::FINISHING | Flags::CLOSING | Flags::FULL);
-            if more || stream.output.is_some() || sent.is_err() {
-                self.after_flush(key, sent);
-            }
+        let sent = if stream.may_write() { stream.flush(&mut self.spares) } else { Ok(()) };
+        let more = stream.flags.any(Flags::FINISHING | Flags::CLOSING | Flags::FULL);
+        if more || stream.output.is_some() || sent.is_err() {
+            self.after_flush(key, sent);
         }
         if !self.dirty.is_empty() {
             self.settle();

@@ -125,11 +125,14 @@ impl<S> Core<S> {
 
     /// Cleans up after a callback that panicked: its machine was dropped by the unwinding, so there is nobody to
     /// tell, but the slot and the descriptor must go.
-    pub(crate) fn recover(&mut self) {
+    /// Returns whether there was one.
+    pub(crate) fn recover(&mut self) -> bool {
         self.more_calls |= !self.calls.is_empty(); // it was one of them, and the others are still to come
-        if self.running.is_some() || self.firing.is_some() {
+        let panicked = self.running.is_some() || self.firing.is_some();
+        if panicked {
             self.clean_up();
         }
+        panicked
     }
 
     #[cold]
@@ -141,13 +144,14 @@ impl<S> Core<S> {
         match self.slots.by_key(key) {
             Some(Slot::Stream(stream)) if stream.machine.is_none() => {}
             Some(Slot::Watch(watcher)) if watcher.pair.is_none() => {}
-            Some(Slot::Listener(acceptor)) if acceptor.accepted.is_none() => return self.close_listener(key),
+            Some(Slot::Listener(acceptor)) if acceptor.accepted.is_none() => {}
             _ => return,
         }
         log::error!("source {key} is dropped: a callback of its machine panicked");
-        match self.slots.remove(key) {
-            Some(Slot::Stream(stream)) => drop(self.dismantle(stream, key, Ok(()))),
-            Some(Slot::Watch(_)) | Some(Slot::Listener(_)) | None => {}
+        if let Some(Slot::Listener(_)) = self.slots.by_key(key) {
+            self.close_listener(key);
+        } else if let Some(Slot::Stream(stream)) = self.slots.remove(key) {
+            drop(self.dismantle(stream, key, Ok(())));
         }
     }
 

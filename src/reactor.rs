@@ -58,7 +58,7 @@ impl<S> Reactor<S> {
 
     /// The loop as a callback sees it: to listen, connect and set timers before running.
     pub fn cx<'a>(&'a mut self, state: &'a mut S) -> Cx<'a, S> {
-        self.core.recover();
+        self.recover();
         self.core.clock.read();
         Cx { state, core: &mut self.core }
     }
@@ -70,7 +70,7 @@ impl<S> Reactor<S> {
     /// What the kernel says to waiting: nothing that a program can mend. What happens to a connection is told to its
     /// machine.
     pub fn run(&mut self, state: &mut S) -> io::Result<()> {
-        self.core.recover();
+        self.recover();
         while !self.core.stopping && self.core.is_alive() {
             self.go_round(state, None)?;
         }
@@ -88,7 +88,7 @@ impl<S> Reactor<S> {
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn turn(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<Turn> {
-        self.core.recover();
+        self.recover();
         self.go_round(state, max_wait)?;
         let alive = !self.core.stopping && self.core.is_alive();
         Ok(Turn { alive, next: self.time_to_next() })
@@ -104,12 +104,13 @@ impl<S> Reactor<S> {
         Alive::of(&mut self.core)
     }
 
+    #[inline(always)] // in the loop of `run`, which is where the time goes
     fn go_round(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<()> {
         self.core.settle();
         self.wait(max_wait)?;
-        self.mark_ready();
+        self.take_events(state);
         self.run_calls(state);
-        self.drive_ready(state);
+        self.drive_queue(state);
         self.fire_timers(state);
         self.reap(state);
         Ok(())
@@ -144,11 +145,19 @@ impl<S> Reactor<S> {
         Ok(())
     }
 
-    /// Notes all that the kernel reported before anything is done about any of it: a callback may close whom a later
-    /// event of the same batch is for.
-    fn mark_ready(&mut self) {
+    fn take_events(&mut self, state: &mut S) {
         for (token, ready) in self.batch.iter() {
-            self.core.mark_ready(token, ready);
+            self.core.take_event(state, token, ready, &mut self.scratch);
+        }
+    }
+
+    /// After a callback that panicked: removes what it left without a machine, and notes what the kernel had reported
+    /// behind it, which it will not report again.
+    fn recover(&mut self) {
+        if self.core.recover() {
+            for (token, ready) in self.batch.iter() {
+                self.core.mark_ready(token, ready);
+            }
         }
     }
 
@@ -164,15 +173,20 @@ impl<S> Reactor<S> {
         }
     }
 
-    /// Drives everything that has work now. Who gets more meanwhile waits for the next turn, which then comes at
+    /// Drives everything else that has work now. Who gets more meanwhile waits for the next turn, which then comes at
     /// once.
-    fn drive_ready(&mut self, state: &mut S) {
+    fn drive_queue(&mut self, state: &mut S) {
         let core = &mut self.core;
         let n = core.run_queue.len();
         for i in 0..n {
             core.drive(state, core.run_queue[i], &mut self.scratch);
         }
-        core.run_queue.drain(..n);
+        if n > 0 {
+            core.run_queue.drain(..n);
+        }
+        while let Some(key) = core.over_budget.pop() {
+            core.run_queue.push(key);
+        }
     }
 
     /// Fires the timers that were due before the first of them fired: one that sets another for now cannot hold the
@@ -213,6 +227,7 @@ impl<S> Reactor<S> {
     }
 
     /// Removes what was closed or has failed, and tells its machine. What that closes in turn is for the next turn.
+    #[inline]
     fn reap(&mut self, state: &mut S) {
         for _ in 0..self.core.doomed.len() {
             if let Some((key, result)) = self.core.doomed.pop_front() {

@@ -34,7 +34,8 @@ impl Flags {
     pub(crate) const READ_CLOSED: u16 = 1 << 2;
     /// In the run queue.
     pub(crate) const QUEUED: u16 = 1 << 3;
-    /// In the list of those to flush when the callback returns.
+    /// In the list of those to flush when the callback returns; or its machine is out, and then it is looked at in
+    /// any case.
     pub(crate) const DIRTY: u16 = 1 << 4;
     pub(crate) const CONNECTING: u16 = 1 << 5;
     /// `opened` has not been called yet.
@@ -171,7 +172,7 @@ impl<S> Stream<S> {
     /// Whether receiving is all there is to do: by far the most frequent case.
     #[inline]
     pub(crate) fn only_reads(&self) -> bool {
-        let more = Flags::FULL | Flags::FINISHING | Flags::BROKEN;
+        let more = Flags::QUEUED | Flags::FULL | Flags::FINISHING | Flags::BROKEN;
         self.output.is_none() && self.may_read() && !self.flags.any(more)
     }
 
@@ -234,6 +235,27 @@ impl<S> Stream<S> {
             self.flags.clear(Flags::READABLE);
         }
         result
+    }
+
+    /// Takes the machine out for a callback.
+    #[inline]
+    pub(crate) fn take_machine(&mut self) -> Option<Box<dyn Protocol<S>>> {
+        self.flags.set(Flags::DIRTY);
+        self.machine.take()
+    }
+
+    /// Reads what has arrived, and takes the machine out where it can be called with that alone.
+    #[inline]
+    pub(crate) fn take_in(
+        &mut self,
+        scratch: &mut [u8],
+    ) -> (io::Result<usize>, Option<Box<dyn Protocol<S>>>) {
+        let result = self.read(scratch);
+        let machine = match result {
+            Ok(n) if n > 0 && self.input.is_none() => self.take_machine(),
+            _ => None,
+        };
+        (result, machine)
     }
 
     /// Takes what is written: small pieces are gathered, large ones go out at once with what was gathered before.

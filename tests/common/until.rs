@@ -1,0 +1,19 @@
+//! Turning a reactor until something has come about.
+
+use std::time::{Duration, Instant};
+
+use enjamb::{Cx, Reactor};
+
+/// A loaded machine may take long; a test that takes this long hangs.
+const HANGS: Duration = Duration::from_secs(60);
+
+/// Turns the reactor until `done`, and panics with what is alive if that does not come about.
+#[track_caller]
+pub fn until<S>(reactor: &mut Reactor<S>, state: &mut S, mut done: impl FnMut(&mut Cx<'_, S>) -> bool) {
+    let start = Instant::now();
+    while !done(&mut reactor.cx(state)) {
+        assert!(start.elapsed() < HANGS, "it does not come about; {}", reactor.alive());
+        // Not for ever: what is waited for may come about in another thread.
+        reactor.turn(state, Some(Duration::from_millis(10))).expect("polling works");
+    }
+}

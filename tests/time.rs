@@ -1,0 +1,539 @@
+//! Covers the traps of time: rounding, overflow, order, starvation, drift and bursts, cancelling, deadlines.
+
+#[path = "common/machine.rs"]
+mod machine;
+#[path = "common/sized.rs"]
+mod sized;
+#[path = "common/until.rs"]
+mod until;
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor, TimerId};
+use machine::{Machine, Seen};
+use sized::sized_pair;
+use until::until;
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+const NEVER: Duration = Duration::from_secs(3600);
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// With a deadline as soon as it is opened.
+fn opened_with(deadline: Duration) -> Machine {
+    Machine {
+        opened: Box::new(move |conn| {
+            conn.deadline(deadline);
+            Ok(())
+        }),
+        ..Machine::default()
+    }
+}
+
+#[test]
+fn a_timer_never_fires_early_whatever_fraction_of_a_millisecond_it_is_set_for() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut fired = 0;
+    let delays = [0, 1, 999, 1_000, 1_001, 1_500, 2_999, 7_300, 10_001, 63_999, 64_001, 70_007];
+    for micros in delays {
+        let delay = Duration::from_micros(micros);
+        let set = Instant::now();
+        reactor.cx(&mut fired).after(delay, move |cx| {
+            let passed = set.elapsed();
+            assert!(passed >= delay, "{passed:?} after it was set for {delay:?}");
+            assert!(cx.now() >= set + delay, "by the clock of the loop");
+            *cx.state += 1;
+        });
+    }
+    reactor.run(&mut fired).unwrap();
+    assert_eq!(fired, delays.len());
+}
+
+#[test]
+fn waiting_for_a_timer_takes_few_turns_because_it_does_not_spin_for_the_last_fraction() {
+    for micros in [2_100, 2_500, 10_900, 64_300, 100_100] {
+        let mut reactor = Reactor::new().unwrap();
+        let mut fired = false;
+        reactor.cx(&mut fired).after(Duration::from_micros(micros), |cx| *cx.state = true);
+        let mut turns = 0;
+        while !fired {
+            reactor.turn(&mut fired, None).unwrap();
+            turns += 1;
+        }
+        // The first does not wait, and one more where a timer moves from one level of the wheel to the next.
+        assert!(turns <= 4, "{turns} turns for {micros} µs");
+    }
+}
+
+#[test]
+fn the_longest_durations_neither_panic_nor_fire() {
+    let config = Config {
+        connect_timeout: Duration::MAX,
+        close_timeout: Duration::MAX,
+        slow_callback: Duration::MAX,
+        ..Config::default()
+    };
+    let mut reactor = Reactor::with_config(config).unwrap();
+    let mut seen = Seen::default();
+    let (ours, mut peer) = sized_pair(Some(4096));
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.deadline(Duration::MAX);
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut cx = reactor.cx(&mut seen);
+    let id = cx.adopt(ours, machine).unwrap();
+    cx.connect(listener.local_addr().unwrap(), Machine::default());
+    for delay in
+        [Duration::MAX, Duration::MAX - ms(1), Duration::from_secs(u64::MAX / 1_000), NEVER * 1_000_000]
+    {
+        cx.after(delay, |_| panic!("it is not that late"));
+        cx.every(delay, |_| panic!("it is not that late"));
+    }
+    cx.after(ms(3), |cx| cx.state.notes.push("soon".into()));
+    // The wait is long as well, and ends with the next timer all the same.
+    while seen.notes.is_empty() {
+        reactor.turn(&mut seen, Some(Duration::MAX)).unwrap();
+    }
+    let mut cx = reactor.cx(&mut seen);
+    cx.conn(id).unwrap().write(&vec![0; 1 << 20]);
+    cx.conn(id).unwrap().close();
+    cx.shutdown(Duration::MAX);
+    let reader = thread::spawn(move || peer.read_to_end(&mut Vec::new()));
+    let _client = listener.accept().unwrap();
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(reader.join().unwrap().unwrap(), 1 << 20);
+    assert_eq!(seen.ends.len(), 2);
+}
+
+#[test]
+fn a_zero_delay_timer_that_rearms_itself_starves_nobody_and_fires_once_in_a_turn() {
+    fn again(cx: &mut Cx<'_, Seen>) {
+        cx.state.notes.push("again".into());
+        cx.after(Duration::ZERO, again);
+    }
+    let (ours, mut peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    cx.adopt(ours, Machine::default()).unwrap();
+    cx.after(Duration::ZERO, again);
+    let mut turns = 0;
+    for n in 1..=20 {
+        peer.write_all(b"x").unwrap();
+        while seen.bytes.len() < n || seen.notes.len() < n {
+            reactor.turn(&mut seen, None).unwrap();
+            turns += 1;
+            assert!(seen.notes.len() <= turns, "{} fired in {turns} turns", seen.notes.len());
+        }
+    }
+}
+
+#[test]
+fn equal_deadlines_fire_in_the_order_in_which_they_were_set() {
+    // More than fire in one turn, and more than one millisecond's worth.
+    const TIMERS: usize = 5_000;
+    for delay in [Duration::ZERO, ms(2), ms(100)] {
+        let mut reactor = Reactor::new().unwrap();
+        let mut order = Vec::with_capacity(TIMERS);
+        let mut cx = reactor.cx(&mut order);
+        for n in 0..TIMERS {
+            cx.after(delay, move |cx: &mut Cx<'_, Vec<usize>>| cx.state.push(n));
+        }
+        reactor.run(&mut order).unwrap();
+        assert!(order.iter().copied().eq(0..TIMERS), "set for {delay:?}");
+    }
+}
+
+#[test]
+fn at_most_a_budget_of_timers_fires_in_one_turn_and_the_next_does_not_wait() {
+    let mut reactor = Reactor::with_config(Config { timer_budget: 2, ..Config::default() }).unwrap();
+    let mut count = 0;
+    for _ in 0..5 {
+        reactor.cx(&mut count).after(Duration::ZERO, |cx| *cx.state += 1);
+    }
+    thread::sleep(ms(2)); // so that all are due
+    for (expected, more) in [(2, true), (4, true), (5, false)] {
+        let turn = reactor.turn(&mut count, Some(NEVER)).unwrap();
+        assert_eq!((count, turn.next), (expected, more.then_some(Duration::ZERO)));
+    }
+}
+
+#[test]
+fn a_periodic_timer_keeps_to_its_grid_whatever_its_calls_take() {
+    let period = ms(100);
+    let mut reactor = Reactor::new().unwrap();
+    let mut calls = 0u32;
+    let before_set = Instant::now();
+    reactor.cx(&mut calls).every(period, |cx| {
+        thread::sleep(ms(20)); // a loop that counts from the end of each call drifts by as much
+        *cx.state += 1;
+    });
+    let after_set = Instant::now();
+    while calls < 4 {
+        reactor.turn(&mut calls, None).unwrap();
+    }
+    // Its next call is due on the grid, which began somewhere between the two moments around setting it, and what is
+    // left until then was computed somewhere between the two around a turn.
+    let before_turn = Instant::now();
+    let next = reactor.turn(&mut calls, NOW).unwrap().next.expect("it goes on");
+    let after_turn = Instant::now();
+    let on_the_grid = (1..10_000).any(|n| {
+        let rounding = ms(1);
+        before_turn + next <= after_set + period * n + rounding
+            && after_turn + next >= before_set + period * n
+    });
+    assert!(on_the_grid, "{:?} after it was set", after_turn + next - before_set);
+}
+
+#[test]
+fn a_periodic_timer_does_not_catch_up_in_a_burst_after_a_stall() {
+    let period = ms(5);
+    let mut reactor = Reactor::new().unwrap();
+    let mut places = Vec::new();
+    let set = Instant::now();
+    reactor.cx(&mut places).every(period, move |cx: &mut Cx<'_, Vec<u128>>| {
+        let now = cx.now();
+        cx.state.push((now - set).as_nanos() / period.as_nanos()); // which place on the grid this is
+        if cx.state.len() == 3 {
+            thread::sleep(period * 10);
+        }
+        if cx.state.len() == 8 {
+            cx.stop();
+        }
+    });
+    reactor.run(&mut places).unwrap();
+    assert!(places[0] >= 1, "early: {places:?}");
+    assert!(places.is_sorted_by(|a, b| a < b), "two calls for one place of the grid: {places:?}");
+    assert!(places[3] >= places[2] + 9, "what was missed is left out: {places:?}");
+}
+
+#[test]
+fn a_period_of_zero_is_taken_as_a_millisecond() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut count = 0;
+    let start = Instant::now();
+    reactor.cx(&mut count).every(Duration::ZERO, |cx| {
+        *cx.state += 1;
+        if *cx.state == 5 {
+            cx.stop();
+        }
+    });
+    reactor.run(&mut count).unwrap();
+    assert!(start.elapsed() >= ms(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_timer_cancelled_within_the_batch_that_is_firing_does_not_fire() {
+    let mut reactor = Reactor::new().unwrap();
+    let ids = Rc::new(RefCell::new(Vec::<TimerId>::new()));
+    let mut fired = Vec::new();
+    for n in 0..3 {
+        let others = Rc::clone(&ids);
+        let id = reactor.cx(&mut fired).after(ms(1), move |cx: &mut Cx<'_, Vec<usize>>| {
+            cx.state.push(n);
+            if n == 0 {
+                let others = others.borrow();
+                assert!(!cx.cancel(others[0]), "it is firing: that is too late");
+                assert!(cx.cancel(others[1]));
+                assert!(!cx.cancel(others[1]), "a second time");
+            }
+        });
+        ids.borrow_mut().push(id);
+    }
+    thread::sleep(ms(3)); // so that all are due in one batch
+    reactor.run(&mut fired).unwrap();
+    assert_eq!(fired, [0, 2]);
+    for id in ids.borrow().iter() {
+        assert!(!reactor.cx(&mut fired).cancel(*id), "it has fired or was cancelled");
+    }
+}
+
+#[test]
+fn a_periodic_timer_can_be_cancelled_by_its_own_call_by_another_and_from_outside() {
+    let mut reactor = Reactor::new().unwrap();
+    let id = Rc::new(Cell::new(None));
+    let mut count = 0;
+    let own = Rc::clone(&id);
+    let by_itself = reactor.cx(&mut count).every(ms(1), move |cx| {
+        *cx.state += 1;
+        if *cx.state == 3 {
+            let id = own.get().expect("it was set");
+            assert!(cx.cancel(id), "it would fire again");
+            assert!(!cx.cancel(id), "a second time");
+        }
+    });
+    id.set(Some(by_itself));
+    reactor.run(&mut count).unwrap(); // returns: nothing is left
+    assert_eq!(count, 3);
+    assert!(!reactor.cx(&mut count).cancel(by_itself));
+
+    let mut cx = reactor.cx(&mut count);
+    let by_another = cx.every(ms(1), |_| ());
+    cx.after(ms(3), move |cx| assert!(cx.cancel(by_another)));
+    let from_outside = cx.every(ms(1), |_| panic!("it was cancelled before"));
+    assert!(cx.cancel(from_outside));
+    reactor.run(&mut count).unwrap();
+}
+
+#[test]
+fn an_old_timer_id_never_cancels_a_newcomer() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut count = 0;
+    let old = reactor.cx(&mut count).after(Duration::ZERO, |_| ());
+    reactor.run(&mut count).unwrap();
+    reactor.cx(&mut count).after(Duration::ZERO, |cx| *cx.state += 1); // in the same place, most likely
+    assert!(!reactor.cx(&mut count).cancel(old));
+    reactor.run(&mut count).unwrap();
+    assert_eq!(count, 1);
+}
+
+#[test]
+fn a_million_cancelled_timers_leave_nothing_behind() {
+    let mut reactor = Reactor::<()>::new().unwrap();
+    let mut state = ();
+    let mut cx = reactor.cx(&mut state);
+    for n in 0..1_000_000 {
+        let id = cx.after(ms(n % 100_000), |_| ());
+        assert!(cx.cancel(id));
+    }
+    assert!(cx.alive().to_string().contains(", 0 timers"));
+    reactor.run(&mut state).unwrap(); // returns at once
+}
+
+#[test]
+fn the_time_stands_still_during_a_callback_and_is_read_anew_for_the_next() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut times = Vec::new();
+    for _ in 0..2 {
+        reactor.cx(&mut times).after(ms(1), |cx: &mut Cx<'_, Vec<Instant>>| {
+            let now = cx.now();
+            thread::sleep(ms(3));
+            assert_eq!(cx.now(), now, "it moved during the callback");
+            cx.state.push(now);
+        });
+    }
+    reactor.run(&mut times).unwrap();
+    assert!(times[1] >= times[0] + ms(3), "the second was told the time of the first");
+}
+
+// Deadlines.
+
+/// A machine that leaves what happens at its deadline to the default.
+struct Waiting;
+
+impl Protocol<Seen> for Waiting {
+    fn opened(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+        conn.deadline(ms(5));
+        Ok(())
+    }
+    fn received(&mut self, _: &mut Conn<'_, Seen>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Seen>, end: End) {
+        cx.state.ends.push(end);
+    }
+}
+
+#[test]
+fn by_default_a_deadline_ends_the_connection_with_an_error_that_names_the_peer_and_is_not_early() {
+    let (ours, peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let start = Instant::now();
+    reactor.cx(&mut seen).adopt(ours, Waiting).unwrap();
+    reactor.run(&mut seen).unwrap();
+    assert!(start.elapsed() >= ms(5), "{:?} is early", start.elapsed());
+    let error = seen.ends[0].result.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains(&format!("waiting for {}", peer.local_addr().unwrap())), "{error}");
+}
+
+#[test]
+fn a_deadline_is_not_armed_again_by_itself_and_the_connection_goes_on() {
+    let (ours, mut peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        timed_out: Box::new(|conn| {
+            conn.state().notes.push("timed out".into());
+            Ok(())
+        }),
+        ..opened_with(ms(1))
+    };
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    until(&mut reactor, &mut seen, |cx| !cx.state.notes.is_empty());
+    let turn = reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!(turn.next, None, "a timer is set, for what?");
+    peer.write_all(b"after it").unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.state.bytes == b"after it");
+    assert_eq!(seen.notes.len(), 1);
+}
+
+#[test]
+fn a_deadline_moved_on_with_every_message_passes_only_when_none_comes() {
+    let (ours, mut peer) = sized_pair(None);
+    let idle = ms(60);
+    let last = Rc::new(Cell::new(Instant::now()));
+    let (touched, judged) = (Rc::clone(&last), last);
+    let machine = Machine {
+        received: Box::new(move |conn, input| {
+            touched.set(conn.cx().now());
+            conn.deadline(idle);
+            conn.write(input.take_all());
+            Ok(())
+        }),
+        timed_out: Box::new(move |conn| {
+            let passed = conn.cx().now() - judged.get();
+            assert!(passed >= idle, "{passed:?} after the last message");
+            conn.state().notes.push("timed out".into());
+            conn.close();
+            Ok(())
+        }),
+        ..opened_with(idle)
+    };
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    let peer = thread::spawn(move || {
+        let mut bytes = [0; 1];
+        for _ in 0..15 {
+            thread::sleep(ms(10)); // together longer than the idle time, each much shorter
+            if peer.write_all(b"x").is_err() || peer.read_exact(&mut bytes).is_err() {
+                break; // a loaded machine has slept longer: it was idle then
+            }
+        }
+        peer
+    });
+    until(&mut reactor, &mut seen, |cx| {
+        let timers = cx.alive().to_string();
+        assert!(timers.contains(", 0 timers") || timers.contains(", 1 timers"), "{timers}");
+        !cx.state.notes.is_empty()
+    });
+    drop(peer.join().unwrap());
+    assert_eq!(seen.notes, ["timed out"]);
+}
+
+#[test]
+fn setting_a_deadline_again_moves_it_both_ways_and_none_disarms_it() {
+    let (ours, _peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        timed_out: Box::new(|conn| {
+            conn.state().notes.push("timed out".into());
+            Ok(())
+        }),
+        ..opened_with(NEVER)
+    };
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    reactor.turn(&mut seen, NOW).unwrap();
+
+    // Away, back, and away for good: nothing is left of it.
+    for deadline in [Some(Duration::ZERO), Some(NEVER), Some(ms(1)), None] {
+        reactor.cx(&mut seen).conn(id).unwrap().deadline(deadline);
+    }
+    assert!(reactor.alive().to_string().contains(", 0 timers"), "{}", reactor.alive());
+
+    // Later: the timer that was set for the earlier time finds that it has moved on.
+    reactor.cx(&mut seen).conn(id).unwrap().deadline(ms(2));
+    reactor.cx(&mut seen).conn(id).unwrap().deadline(NEVER);
+    thread::sleep(ms(4));
+    reactor.turn(&mut seen, NOW).unwrap();
+    reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!(seen.notes, [""; 0]);
+
+    // Nearer.
+    reactor.cx(&mut seen).conn(id).unwrap().deadline(ms(2));
+    until(&mut reactor, &mut seen, |cx| !cx.state.notes.is_empty());
+    assert_eq!(seen.notes, ["timed out"]);
+}
+
+/// An address that answers no SYN any more: its backlog is full.
+fn silent() -> (SocketAddr, Vec<socket2::Socket>) {
+    let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let listener = new();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut sockets = vec![listener];
+    loop {
+        let client = new();
+        match client.connect_timeout(&addr, ms(200)) {
+            Ok(()) => sockets.push(client),
+            Err(_) => return (addr.as_socket().unwrap(), sockets),
+        }
+    }
+}
+
+#[test]
+fn a_connect_times_out_by_the_config_or_by_its_own_deadline() {
+    let (addr, _kept) = silent();
+    for own in [false, true] {
+        let connect_timeout = if own { NEVER } else { ms(20) };
+        let config = Config { connect_timeout, ..Config::default() };
+        let mut reactor = Reactor::with_config(config).unwrap();
+        let mut seen = Seen::default();
+        let machine = Machine {
+            opened: Box::new(|_| panic!("nobody answers")),
+            timed_out: Box::new(|_| panic!("that is for open connections")),
+            ..Machine::default()
+        };
+        let start = Instant::now();
+        let mut cx = reactor.cx(&mut seen);
+        let id = cx.connect(addr, machine);
+        if own {
+            cx.conn(id).unwrap().deadline(ms(20));
+        }
+        reactor.run(&mut seen).unwrap();
+        assert!(start.elapsed() >= ms(20), "{:?} is early", start.elapsed());
+        let error = seen.ends[0].result.as_ref().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(error.to_string().contains(&format!("connecting to {addr}")), "{error}");
+    }
+}
+
+#[test]
+fn the_connect_timeout_is_over_once_the_connection_stands() {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.state().notes.push("opened".into());
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).connect(listener.local_addr().unwrap(), machine);
+    until(&mut reactor, &mut seen, |cx| !cx.state.notes.is_empty());
+    assert!(reactor.alive().to_string().contains(", 0 timers"), "{}", reactor.alive());
+}
+
+#[test]
+fn a_deadline_goes_with_its_connection() {
+    let (ours, _peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        closed: Box::new(|cx, _| {
+            assert!(cx.alive().to_string().contains(", 0 timers"), "{}", cx.alive());
+        }),
+        ..Machine::default()
+    };
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    reactor.cx(&mut seen).conn(id).unwrap().deadline(NEVER);
+    reactor.cx(&mut seen).conn(id).unwrap().abort(ErrorKind::Other.into());
+    reactor.run(&mut seen).unwrap(); // returns although the deadline is far
+    assert_eq!(seen.ends.len(), 1);
+}
