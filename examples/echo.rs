@@ -83,8 +83,12 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
 }
 
 fn listen(cx: &mut Cx<'_, Server>, args: &Args) -> io::Result<SocketAddr> {
-    let idle_timeout = args.idle_timeout;
-    let id = cx.listen(args.listen, move |_cx, _peer| Echo { idle_timeout, owed: 0 })?;
+    let id = match args.idle_timeout {
+        None => cx.listen(args.listen, |_cx, _peer| Echo)?,
+        Some(idle_timeout) => {
+            cx.listen(args.listen, move |_cx, _peer| ImpatientEcho { idle_timeout, owed: 0 })?
+        }
+    };
     let mut listener = cx.listener(id).ok_or(io::ErrorKind::NotFound)?;
     if let Some(most) = args.max_conns {
         listener.limit(most);
@@ -104,22 +108,39 @@ fn status(server: &Server, drain_timeout: Duration) -> ExitCode {
     ExitCode::FAILURE
 }
 
-struct Echo {
-    idle_timeout: Option<Duration>,
-    /// What was unsent when the idle timeout was armed.
-    owed: usize,
-}
+/// The whole server: it has no state of its own, so a connection costs what the loop keeps for it and nothing more.
+struct Echo;
 
-impl Echo {
-    fn arm(&mut self, conn: &mut Conn<'_, Server>) {
-        if let Some(idle_timeout) = self.idle_timeout {
-            self.owed = conn.unsent();
-            conn.deadline(idle_timeout);
+impl Protocol<Server> for Echo {
+    fn received(&mut self, conn: &mut Conn<'_, Server>, input: &mut Input<'_>) -> io::Result<()> {
+        conn.write(input.take_all());
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Server>, end: End) {
+        log::debug!("{end}");
+        let timed_out = end.result.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        if cx.state.ending && timed_out {
+            cx.state.cut += 1;
         }
     }
 }
 
-impl Protocol<Server> for Echo {
+/// The same, for clients that are not waited for when nothing moves.
+struct ImpatientEcho {
+    idle_timeout: Duration,
+    /// What was unsent when the idle timeout was armed.
+    owed: usize,
+}
+
+impl ImpatientEcho {
+    fn arm(&mut self, conn: &mut Conn<'_, Server>) {
+        self.owed = conn.unsent();
+        conn.deadline(self.idle_timeout);
+    }
+}
+
+impl Protocol<Server> for ImpatientEcho {
     fn opened(&mut self, conn: &mut Conn<'_, Server>) -> io::Result<()> {
         self.arm(conn);
         Ok(())
@@ -147,11 +168,7 @@ impl Protocol<Server> for Echo {
     }
 
     fn closed(self: Box<Self>, cx: &mut Cx<'_, Server>, end: End) {
-        log::debug!("{end}");
-        let timed_out = end.result.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
-        if cx.state.ending && timed_out {
-            cx.state.cut += 1;
-        }
+        Box::new(Echo).closed(cx, end);
     }
 }
 

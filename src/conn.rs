@@ -117,8 +117,8 @@ impl<S> Conn<'_, S> {
     }
 
     /// Closes in good order: no more callbacks but `closed`; what is unsent is sent; and where the peer has not
-    /// finished, what it still sends is thrown away until it does, so that the last bytes sent are not destroyed by
-    /// the reset that closing with input unread would cause.
+    /// finished, what it still sends is thrown away until it does, for a second at most, so that the last bytes sent
+    /// are not destroyed by the reset that closing with input unread would cause.
     ///
     /// [`Config::close_timeout`](crate::Config::close_timeout) limits all that, and [`deadline`](Self::deadline)
     /// changes it. When the time is up, what is unsent is lost and `closed` says so.
@@ -183,12 +183,15 @@ impl<S> Conn<'_, S> {
     }
 
     /// Puts another machine in the place of this one, when the callback returns: an upgrade to another protocol. The
-    /// old machine is dropped without a call of its `closed`; the new one is not called `opened`, and is offered the
-    /// input that was left.
+    /// old machine is dropped without a call of its `closed`; the new one is not called `opened`, is offered the
+    /// input that was left, and told of the peer's end also if that has come before.
     pub fn switch(&mut self, protocol: impl Protocol<S> + 'static) {
         let stream = self.stream();
         stream.machine = Some(Box::new(protocol));
         stream.flags.set(Flags::REOFFER);
+        if stream.flags.take(Flags::ENDED) {
+            stream.flags.set(Flags::READABLE); // the end is read once more, for the new machine
+        }
         self.cx.core.queue_stream(self.key);
     }
 

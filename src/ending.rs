@@ -10,6 +10,10 @@ use crate::protocol::{End, Protocol};
 use crate::slots::{Key, Slot};
 use crate::stream::{Farewell, Flags, Stream};
 
+/// How long a connection that has sent everything, and said so, waits for the peer to say the same: as long as what
+/// was sent last may be on its way to the other end of the world, and the peer's answer on its way back.
+const LINGER: Duration = Duration::from_secs(1);
+
 impl<S> Core<S> {
     /// Takes the steps of finishing and closing that are due: they come after the last byte is sent.
     pub(crate) fn wind_up(&mut self, key: Key) {
@@ -33,6 +37,8 @@ impl<S> Core<S> {
             return self.doom(key, Err(error));
         }
         if closing {
+            let lingering = self.clock.tick_after(LINGER).min(stream.deadline);
+            self.set_deadline(key, lingering);
             self.queue_stream(key); // what had arrived already can be thrown away now
         } else if stream.is_over() {
             self.doom(key, Ok(()));

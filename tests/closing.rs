@@ -45,6 +45,21 @@ fn opened(call: impl FnMut(&mut Conn<'_, Seen>) -> io::Result<()> + 'static) -> 
     Machine { opened: Box::new(call), ..Machine::default() }
 }
 
+fn close(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+    conn.close();
+    Ok(())
+}
+
+fn finish(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+    conn.finish();
+    Ok(())
+}
+
+fn abort(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+    conn.abort(wrong());
+    Ok(())
+}
+
 /// On `opened`.
 fn at_once(cx: &mut Cx<'_, Seen>, call: fn(&mut Conn<'_, Seen>) -> io::Result<()>) -> Peer {
     Peer::Socket(adopt(cx, opened(call)).1)
@@ -121,7 +136,7 @@ const PATHS: &[Path] = &[
         },
         ends: Some(ErrorKind::ConnectionReset),
     },
-    Path { name: "close in opened", start: |cx| at_once(cx, |conn| Ok(conn.close())), ends: None },
+    Path { name: "close in opened", start: |cx| at_once(cx, close), ends: None },
     Path {
         name: "write and close in opened",
         start: |cx| {
@@ -133,17 +148,9 @@ const PATHS: &[Path] = &[
         },
         ends: None,
     },
-    Path { name: "close in received", start: |cx| on_input(cx, |conn, _| Ok(conn.close())), ends: None },
-    Path {
-        name: "close in drained",
-        start: |cx| on_drained(cx, Box::new(|conn| Ok(conn.close()))),
-        ends: None,
-    },
-    Path {
-        name: "close in timed_out",
-        start: |cx| on_time(cx, Box::new(|conn| Ok(conn.close()))),
-        ends: None,
-    },
+    Path { name: "close in received", start: |cx| on_input(cx, |conn, _| close(conn)), ends: None },
+    Path { name: "close in drained", start: |cx| on_drained(cx, Box::new(close)), ends: None },
+    Path { name: "close in timed_out", start: |cx| on_time(cx, Box::new(close)), ends: None },
     Path { name: "close in a timer", start: |cx| from_a_timer(cx, |conn| conn.close()), ends: None },
     Path {
         name: "close twice",
@@ -159,7 +166,7 @@ const PATHS: &[Path] = &[
     Path {
         name: "finish, then the peer ends",
         start: |cx| {
-            let peer = at_once(cx, |conn| Ok(conn.finish()));
+            let peer = at_once(cx, finish);
             if let Peer::Socket(peer) = &peer {
                 peer.shutdown(Shutdown::Write).expect("shutting down");
             }
@@ -169,7 +176,7 @@ const PATHS: &[Path] = &[
     },
     Path {
         name: "the peer ends, then finish",
-        start: |cx| on_end(cx, Box::new(|conn, _| Ok(conn.finish()))),
+        start: |cx| on_end(cx, Box::new(|conn, _| finish(conn))),
         ends: None,
     },
     Path {
@@ -216,11 +223,7 @@ const PATHS: &[Path] = &[
         },
         ends: Some(ErrorKind::InvalidData),
     },
-    Path {
-        name: "abort in opened",
-        start: |cx| at_once(cx, |conn| Ok(conn.abort(wrong()))),
-        ends: Some(ErrorKind::InvalidData),
-    },
+    Path { name: "abort in opened", start: |cx| at_once(cx, abort), ends: Some(ErrorKind::InvalidData) },
     Path {
         name: "abort in a timer",
         start: |cx| from_a_timer(cx, |conn| conn.abort(wrong())),
@@ -489,35 +492,31 @@ impl Wild {
     fn something(cx: &mut Cx<'_, Chaos>) {
         let (what, n) = (cx.state.number(16), cx.state.number(1 << 20) as usize);
         let Some(&id) = cx.state.ids.get(n % cx.state.ids.len().max(1)) else { return };
-        match what {
-            0 if cx.state.made < 400 => Self::connect(cx),
-            1 => drop(cx.after(Duration::from_millis(n as u64 % 4), Self::anything)),
-            2 if n % 50 == 0 => {
-                let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1)); // nobody, most likely
-                let wild = Self::new(cx.state);
-                cx.connect(addr, wild);
-            }
-            _ => {}
+        if what == 0 && cx.state.made < 400 {
+            return Self::connect(cx);
         }
-        let machine = (what == 3).then(|| Wild);
+        if what == 1 {
+            cx.after(Duration::from_millis(n as u64 % 4), Self::anything);
+            return;
+        }
         let Some(mut conn) = cx.conn(id) else { return };
-        match (what, machine) {
-            (3, Some(machine)) => {
+        match what {
+            3 => {
                 conn.state().made += 1;
                 conn.state().replaced += 1;
-                conn.switch(machine);
+                conn.switch(Wild);
             }
-            (4, _) => conn.close(),
-            (5, _) => conn.abort(other()),
-            (6, _) => conn.finish(),
-            (7, _) => conn.pause(),
-            (8 | 9, _) => conn.resume(),
-            (10, _) => conn.deadline(Duration::from_millis(n as u64 % 5)),
-            (11, _) => conn.deadline(None),
-            (12, _) => conn.water_marks(n % 100, n % 10_000),
-            (13, _) => drop(conn.write(&[0; 100][..n % 100]).then_some(())),
-            (14, _) => drop(conn.write(&vec![0; n % 200_000]).then_some(())),
-            (15, _) => conn.input_limit(n % 1000),
+            4 => conn.close(),
+            5 => conn.abort(other()),
+            6 => conn.finish(),
+            7 => conn.pause(),
+            8 | 9 => conn.resume(),
+            10 => conn.deadline(Duration::from_millis(n as u64 % 5)),
+            11 => conn.deadline(None),
+            12 => conn.water_marks(n % 100, n % 10_000),
+            13 => _ = conn.write(&[0; 100][..n % 100]),
+            14 => _ = conn.write(&vec![0; n % 200_000]),
+            15 => conn.input_limit(n % 1000),
             _ => {}
         }
     }
@@ -546,7 +545,7 @@ impl Protocol<Chaos> for Wild {
     fn received(&mut self, conn: &mut Conn<'_, Chaos>, input: &mut Input<'_>) -> io::Result<()> {
         let n = conn.state().number(1000) as usize;
         conn.write(input.take(n));
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             input.take_all();
         }
         Self::any(conn)
@@ -752,7 +751,7 @@ fn the_descriptor_is_closed_before_closed_is_called() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
     let machine = Machine {
-        opened: Box::new(|conn| Ok(conn.close())),
+        opened: Box::new(close),
         closed: Box::new(move |cx, _| {
             let read = theirs.read(&mut [0]).map_err(|error| error.kind());
             assert_eq!(read, Ok(0), "the peer sees no end yet");
@@ -880,7 +879,9 @@ fn a_callback_closes_itself_another_and_all() {
             for id in &ids {
                 conn.cx().conn(*id).expect("another").close();
             }
-            conn.cx().conn(ids[3]).map(|mut conn| conn.abort(wrong()));
+            if let Some(mut conn) = conn.cx().conn(ids[3]) {
+                conn.abort(wrong());
+            }
             Ok(())
         }),
         ..Machine::default()
@@ -907,7 +908,7 @@ fn a_connect_inside_closed_comes_about() {
         closed: Box::new(move |cx, _| {
             let again = opened(|conn| {
                 conn.state().notes.push("opened".into());
-                Ok(conn.close())
+                close(conn)
             });
             cx.connect(addr, again);
         }),

@@ -8,7 +8,7 @@ use enjamb::{Config, Cx, Reactor};
 fn refused(change: impl FnOnce(&mut Config)) -> String {
     let mut config = Config::default();
     change(&mut config);
-    let error = Reactor::<()>::with_config(config).err().expect("it cannot be");
+    let error = Reactor::<()>::with_config(config).expect_err("it cannot be");
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     error.to_string()
 }

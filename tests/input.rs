@@ -8,7 +8,7 @@ mod sized;
 #[path = "common/until.rs"]
 mod until;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -31,6 +31,11 @@ fn start(config: Config, machine: Machine) -> (Reactor<Seen>, Seen, ConnId, TcpS
 fn note(conn: &mut Conn<'_, Seen>, what: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     conn.state().notes.push(format!("{what} {text}"));
+}
+
+fn pause(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+    conn.pause();
+    Ok(())
 }
 
 /// Notes each line, and leaves what is not a whole one.
@@ -223,7 +228,7 @@ fn resuming_with_nothing_left_offers_nothing_and_pausing_or_resuming_twice_is_as
 
 #[test]
 fn a_connection_paused_when_it_opens_receives_what_came_before_on_resuming() {
-    let machine = Machine { opened: Box::new(|conn| Ok(conn.pause())), ..Machine::default() };
+    let machine = Machine { opened: Box::new(pause), ..Machine::default() };
     let (mut reactor, mut seen, id, mut peer) = start(Config::default(), machine);
     peer.write_all(b"waiting").unwrap();
     for _ in 0..5 {

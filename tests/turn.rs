@@ -61,8 +61,19 @@ fn opened(call: impl FnMut(&mut Conn<'_, Seen>) -> io::Result<()> + 'static) -> 
     Machine { opened: Box::new(call), ..Machine::default() }
 }
 
+fn close(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+    conn.close();
+    Ok(())
+}
+
+fn pause(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+    conn.pause();
+    Ok(())
+}
+
 /// A watched source that does what it is told when it is called.
-struct Watcher(Box<dyn FnMut(&mut Cx<'_, Seen>) -> io::Result<Step>>);
+struct Watcher(Box<Ready>);
+type Ready = dyn FnMut(&mut Cx<'_, Seen>) -> io::Result<Step>;
 
 impl<E> Watch<E, Seen> for Watcher {
     fn ready(&mut self, cx: &mut Cx<'_, Seen>, _: &mut E, _: Readiness) -> io::Result<Step> {
@@ -307,7 +318,7 @@ const PANICS: &[(&str, Setup)] = &[
         )
     }),
     ("closed", |cx| {
-        let machine = opened(|conn| Ok(conn.close()));
+        let machine = opened(close);
         adopted(cx, Machine { closed: Box::new(|_, _| panic!("in closed")), ..machine })
     }),
     ("accepted", |cx| {
@@ -437,7 +448,7 @@ fn callbacks_insert_listeners_connections_watches_and_timers_while_the_loop_goes
     let mut seen = Seen::default();
     // accepted listens anew and closes its own listener; opened connects there; closed connects again; and so on.
     fn chain(cx: &mut Cx<'_, Seen>, left: usize) -> SocketAddr {
-        let addr = listen(cx, move |cx| {
+        listen(cx, move |cx| {
             cx.state.notes.push(format!("accepted {left}"));
             if left > 0 {
                 let next = chain(cx, left - 1);
@@ -449,20 +460,19 @@ fn callbacks_insert_listeners_connections_watches_and_timers_while_the_loop_goes
                 }
                 cx.after(Duration::ZERO, move |cx| {
                     cx.after(Duration::ZERO, move |cx| {
-                        cx.connect(next, opened(|conn| Ok(conn.close())));
+                        cx.connect(next, opened(close));
                     });
                 });
             }
             Machine::default()
-        });
-        addr
+        })
     }
     let addr = chain(&mut reactor.cx(&mut seen), 10);
     let first = Machine {
         closed: Box::new(move |cx, _| {
-            cx.connect(addr, opened(|conn| Ok(conn.close())));
+            cx.connect(addr, opened(close));
         }),
-        ..opened(|conn| Ok(conn.close()))
+        ..opened(close)
     };
     reactor.cx(&mut seen).connect(addr, first);
     // The chain is walked twice: `closed` of the first connection starts it anew.
@@ -537,12 +547,15 @@ fn the_count_of_descriptors_returns_to_where_it_was() {
 
 // Standstill.
 
-fn standstill(arrange: fn(&mut Reactor<Seen>, &mut Seen) -> Option<enjamb::Handle<Seen>>) -> Vec<String> {
+/// What changes a standstill, and what has to be kept for that.
+type Arrange = fn(&mut Reactor<Seen>, &mut Seen) -> Option<enjamb::Handle<Seen>>;
+
+fn standstill(arrange: Arrange) -> Vec<String> {
     log_capture::capture();
     let (ours, mut peer) = sized_pair(None);
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).adopt(ours, opened(|conn| Ok(conn.pause()))).unwrap();
+    let id = reactor.cx(&mut seen).adopt(ours, opened(pause)).unwrap();
     reactor.turn(&mut seen, NOW).unwrap();
     let _kept = arrange(&mut reactor, &mut seen);
     reactor.turn(&mut seen, NOW).unwrap();
@@ -564,7 +577,7 @@ fn that_nothing_can_ever_happen_again_is_said_in_one_warning() {
 
 #[test]
 fn while_something_can_still_happen_there_is_no_warning() {
-    let reasons: [fn(&mut Reactor<Seen>, &mut Seen) -> Option<enjamb::Handle<Seen>>; 4] = [
+    let reasons: [Arrange; 4] = [
         |reactor, _| Some(reactor.handle()),
         |reactor, seen| {
             reactor.cx(seen).after(NEVER, |_| ());
