@@ -708,7 +708,8 @@ fn a_peer_that_never_stops_sending_cannot_hold_a_closing_connection_for_ever() {
         conn.close();
         Ok(())
     });
-    let (_, mut peer) = adopt(&mut reactor.cx(&mut seen), machine);
+    let (ours, mut peer) = sized_pair(None);
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
     let peer = thread::spawn(move || while peer.write_all(&[b'x'; 10_000]).is_ok() {});
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     peer.join().unwrap();

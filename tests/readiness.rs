@@ -372,7 +372,7 @@ fn a_resumed_connection_is_driven_at_once_without_a_new_edge() {
     }
     assert_eq!(seen.calls, ["opened"]);
     reactor.cx(&mut seen).conn(id).unwrap().resume();
-    reactor.turn(&mut seen, None).unwrap(); // must not wait
+    reactor.turn(&mut seen, Some(Duration::from_secs(60))).unwrap(); // must not wait
     assert_eq!(seen.bytes, b"while it pauses");
     drop(far);
 }
