@@ -83,13 +83,12 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
 }
 
 fn listen(cx: &mut Cx<'_, Server>, args: &Args) -> io::Result<SocketAddr> {
-    let id = match args.idle_timeout {
+    let mut listener = match args.idle_timeout {
         None => cx.listen(args.listen, |_cx, _peer| Echo)?,
         Some(idle_timeout) => {
             cx.listen(args.listen, move |_cx, _peer| ImpatientEcho { idle_timeout, owed: 0 })?
         }
     };
-    let mut listener = cx.listener(id).ok_or(io::ErrorKind::NotFound)?;
     if let Some(most) = args.max_conns {
         listener.limit(most);
     }

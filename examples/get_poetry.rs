@@ -69,10 +69,7 @@ fn get_poems(args: &Args) -> io::Result<Outcomes> {
     for (task, &server) in args.servers.iter().enumerate() {
         let machine =
             GetPoem { task, server, timeout: args.timeout, expected: args.expect_bytes, poem: Vec::new() };
-        let id = cx.connect(server, machine);
-        if let Some(mut conn) = cx.conn(id) {
-            conn.deadline(args.timeout);
-        }
+        cx.connect(server, machine).deadline(args.timeout);
     }
     reactor.run(&mut outcomes)?;
     Ok(outcomes)

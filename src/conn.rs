@@ -137,11 +137,14 @@ impl<S> Conn<'_, S> {
     /// notices nothing of its peer, not even that it has gone, until it is resumed or written to: give it a
     /// [`deadline`](Self::deadline) where that matters.
     pub fn pause(&mut self) {
-        let flags = &mut self.stream().flags;
-        flags.clear(Flags::REOFFER);
-        if !flags.any(Flags::PAUSED) {
-            flags.set(Flags::PAUSED);
+        let stream = self.stream();
+        stream.flags.clear(Flags::REOFFER);
+        if !stream.flags.any(Flags::PAUSED) {
+            stream.flags.set(Flags::PAUSED);
             self.cx.core.paused += 1;
+        }
+        if self.stream().flags.any(Flags::BROKEN) {
+            self.cx.core.give_up(self.key); // it will not read on to where the failed write would be reported
         }
     }
 

@@ -62,9 +62,14 @@ impl<S> Cx<'_, S> {
     /// Connects to a TCP address without waiting: `opened` is called when the connection stands. Every failure,
     /// also one that is known at once, arrives in `closed`, with the address in its message.
     ///
+    /// The connection is returned as it is now: what is written to it is kept until it stands.
     /// [`Config::connect_timeout`](crate::Config::connect_timeout) limits how long it may take;
-    /// [`Conn::deadline`] changes that for this one.
-    pub fn connect(&mut self, addr: impl Into<SocketAddr>, protocol: impl Protocol<S> + 'static) -> ConnId {
+    /// `cx.connect(addr, machine).deadline(limit)` sets another limit for this one.
+    pub fn connect(
+        &mut self,
+        addr: impl Into<SocketAddr>,
+        protocol: impl Protocol<S> + 'static,
+    ) -> Conn<'_, S> {
         let addr = addr.into();
         let connecting = match self.core.shutting_down {
             true => Err(error::shutting_down()),
@@ -85,7 +90,7 @@ impl<S> Cx<'_, S> {
             let deadline = self.core.clock.tick_after(self.core.config.connect_timeout);
             self.core.set_deadline(key, deadline);
         }
-        ConnId(key)
+        Conn::new(Cx { state: self.state, core: self.core }, key)
     }
 
     /// Takes over a connected socket of the standard library's, with `protocol` as its machine.
@@ -97,7 +102,7 @@ impl<S> Cx<'_, S> {
         &mut self,
         socket: impl Into<Socket>,
         protocol: impl Protocol<S> + 'static,
-    ) -> io::Result<ConnId> {
+    ) -> io::Result<Conn<'_, S>> {
         let socket = socket.into();
         if self.core.shutting_down {
             return Err(error::shutting_down());
@@ -112,7 +117,7 @@ impl<S> Cx<'_, S> {
             self.core.discard(key);
             return Err(error);
         }
-        Ok(ConnId(key))
+        Ok(Conn::new(Cx { state: self.state, core: self.core }, key))
     }
 
     /// The connection with this id; `None` if it is gone. It may be any, the caller's own included.

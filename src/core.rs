@@ -202,11 +202,17 @@ impl<S> Core<S> {
         self.queue_stream(key);
     }
 
-    /// The output went above the high-water mark, or above the limit.
+    /// The output went above the high-water mark, or above the limit. What was only gathered goes out first, but even
+    /// if all of it does, the machine is full for this time: the others have their turn.
     #[cold]
     pub(crate) fn overflow(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         stream.flags.set(Flags::FULL);
+        if stream.may_write()
+            && let Err(error) = stream.flush(&mut self.spares)
+        {
+            return self.write_failed(key, error);
+        }
         let (unsent, limit) = (stream.unsent(), self.config.output_limit);
         if unsent >= limit {
             let message = format!(

@@ -245,8 +245,7 @@ impl<S> Core<S> {
             return self.push_out(key);
         }
         if stream.flags.any(Flags::BROKEN) {
-            let error = while_doing(error::WRITING, &stream.peer, io::ErrorKind::BrokenPipe.into());
-            return self.doom(key, Err(error));
+            return self.give_up(key);
         }
         let left = stream.input.take();
         let mut rest = Input::new(left.as_ref().map_or(&[], |left| left.as_slice()));

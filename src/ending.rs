@@ -20,8 +20,7 @@ impl<S> Core<S> {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         let closing = stream.flags.any(Flags::CLOSING);
         if closing && stream.flags.any(Flags::BROKEN) {
-            let error = while_doing(error::WRITING, &stream.peer, io::ErrorKind::BrokenPipe.into());
-            return self.doom(key, Err(error));
+            return self.give_up(key);
         }
         if stream.output.is_some() || stream.flags.any(Flags::DOOMED) {
             return;
@@ -43,6 +42,13 @@ impl<S> Core<S> {
         } else if stream.is_over() {
             self.doom(key, Ok(()));
         }
+    }
+
+    /// Ends a connection whose write had failed, when there is nothing more to read from it.
+    pub(crate) fn give_up(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let error = while_doing(error::WRITING, &stream.peer, io::ErrorKind::BrokenPipe.into());
+        self.doom(key, Err(error));
     }
 
     /// `close`: no more callbacks but `closed`, which comes when all is sent or the time is up.

@@ -1,5 +1,6 @@
 //! Accepting: within a budget, up to a limit, and again after a failure.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -111,8 +112,7 @@ impl<S> Cx<'_, S> {
     /// let mut reactor = Reactor::new()?;
     /// let mut state = ();
     /// let mut cx = reactor.cx(&mut state);
-    /// let id = cx.listen(([127, 0, 0, 1], 0), |_cx, _peer| Echo)?;
-    /// let mut listener = cx.listener(id).expect("it was made a line above");
+    /// let mut listener = cx.listen(([127, 0, 0, 1], 0), |_cx, _peer| Echo)?;
     /// listener.limit(1_000);
     /// println!("listening on {}", listener.local_addr()?);
     /// # std::io::Result::Ok(())
@@ -124,7 +124,7 @@ impl<S> Cx<'_, S> {
         &mut self,
         addr: impl Into<SocketAddr>,
         mut accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
-    ) -> io::Result<ListenerId> {
+    ) -> io::Result<Listener<'_, S>> {
         let addr = addr.into();
         let listener = bind(addr, self.core.config.backlog).map_err(|error| cannot_listen(addr, error))?;
         let key = self.core.slots.insert(Acceptor {
@@ -144,12 +144,12 @@ impl<S> Cx<'_, S> {
             return Err(cannot_listen(addr, error));
         }
         self.core.listeners.push(key);
-        Ok(ListenerId(key))
+        Ok(Listener { core: self.core, key })
     }
 }
 
 impl<S> Cx<'_, S> {
-    /// The listener with this id; `None` if it was closed.
+    /// The listener with this [id](Listener::id); `None` if it was closed.
     pub fn listener(&mut self, id: ListenerId) -> Option<Listener<'_, S>> {
         self.core.slots.get::<Acceptor<S>>(id.0)?;
         Some(Listener { core: self.core, key: id.0 })
@@ -165,6 +165,11 @@ pub struct Listener<'a, S = ()> {
 impl<S> Listener<'_, S> {
     fn acceptor(&mut self) -> &mut Acceptor<S> {
         self.core.slots.get(self.key).expect("a listener cannot close while it is borrowed")
+    }
+
+    /// Its id, by which [`Cx::listener`] finds it again.
+    pub fn id(&self) -> ListenerId {
+        ListenerId(self.key)
     }
 
     /// The address it listens on, with the port that was chosen where 0 was asked for.
@@ -187,6 +192,12 @@ impl<S> Listener<'_, S> {
     /// Stops listening. Its open connections stay; newcomers that were not accepted yet are reset by the kernel.
     pub fn close(self) {
         self.core.close_listener(self.key);
+    }
+}
+
+impl<S> fmt::Debug for Listener<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("id", &self.key).finish_non_exhaustive()
     }
 }
 

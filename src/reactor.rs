@@ -29,7 +29,8 @@ pub struct Reactor<S = ()> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Turn {
-    /// Whether anything is left to wait for: what [`run`](Reactor::run) goes by.
+    /// Whether anything is left to wait for: what [`run`](Reactor::run) goes by. `false` also once after
+    /// [`stop`](Cx::stop).
     pub alive: bool,
     /// How long until the next turn is due even if no descriptor becomes ready: zero if there is more to do now,
     /// `None` if only events are waited for.
@@ -71,27 +72,43 @@ impl<S> Reactor<S> {
     /// machine.
     pub fn run(&mut self, state: &mut S) -> io::Result<()> {
         self.recover();
-        while !self.core.stopping && self.core.is_alive() {
+        while self.goes_on() {
             self.go_round(state, None)?;
         }
-        if self.core.shutting_down {
-            self.reap(state); // who came too late is told so once, and cannot go on coming for ever
-        }
-        self.core.stopping = false;
-        self.core.shutting_down = false;
+        self.come_to_an_end(state);
         Ok(())
     }
 
     /// Goes round once, and waits at most `max_wait` for something to happen (`None`: as long as it takes). For
-    /// embedding in another loop, which can wait for this one's descriptor (`AsRawFd`, on Unix) to become readable.
+    /// embedding in another loop, which can wait for this one's descriptor (`AsRawFd`, on Unix) to become readable, but
+    /// no longer than [`Turn::next`]. What is done through [`cx`](Self::cx) between two turns takes effect in the next.
     ///
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn turn(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<Turn> {
         self.recover();
+        let for_ever = max_wait.is_none() && !self.goes_on();
+        let max_wait = if for_ever { Some(Duration::ZERO) } else { max_wait };
         self.go_round(state, max_wait)?;
-        let alive = !self.core.stopping && self.core.is_alive();
+        let alive = self.goes_on();
+        if !alive {
+            self.come_to_an_end(state);
+        }
         Ok(Turn { alive, next: self.time_to_next() })
+    }
+
+    #[inline]
+    fn goes_on(&self) -> bool {
+        !self.core.stopping && self.core.is_alive()
+    }
+
+    /// After `stop` or `shutdown`: the loop can be run again.
+    fn come_to_an_end(&mut self, state: &mut S) {
+        if self.core.shutting_down {
+            self.reap(state); // who came too late is told so once, and cannot go on coming for ever
+        }
+        self.core.stopping = false;
+        self.core.shutting_down = false;
     }
 
     /// A handle by which other threads run closures on this loop.

@@ -55,7 +55,7 @@ fn listen(reactor: &mut Reactor<Seen>, seen: &mut Seen) -> (ListenerId, SocketAd
         cx.state.accepted += 1;
         Server
     };
-    let id = cx.listen(([127, 0, 0, 1], 0), accepted).unwrap();
+    let id = cx.listen(([127, 0, 0, 1], 0), accepted).unwrap().id();
     let addr = cx.listener(id).unwrap().local_addr().unwrap();
     (id, addr)
 }
@@ -407,7 +407,7 @@ fn a_closed_listener_keeps_its_connections_resets_who_waits_and_refuses_who_come
     assert_eq!(TcpStream::connect(addr).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     is_served(&mut reactor, &mut seen, &mut open);
     // The port is free for a listener again although it has a connection.
-    let again = reactor.cx(&mut seen).listen(addr, |_, _| Server).unwrap();
+    let again = reactor.cx(&mut seen).listen(addr, |_, _| Server).unwrap().id();
     assert_ne!(again, id);
     drop(open);
     until(&mut reactor, &mut seen, |cx| cx.state.ends.len() == 1);
@@ -429,7 +429,8 @@ fn a_listener_closed_by_the_callback_that_accepts_still_gets_that_one_connection
             cx.listener(id.get().unwrap()).unwrap().close();
             Server
         })
-        .unwrap();
+        .unwrap()
+        .id();
     own.set(Some(listener));
     let addr = cx.listener(listener).unwrap().local_addr().unwrap();
     let mut clients = clients(addr, 3);

@@ -48,7 +48,7 @@ fn every_kind_is_counted_and_listed() {
     let mut seen = Seen::default();
     let handle = reactor.handle();
     let mut cx = reactor.cx(&mut seen);
-    let listener = cx.listen(ANY_PORT, |_, _| Machine::default()).unwrap();
+    let listener = cx.listen(ANY_PORT, |_, _| Machine::default()).unwrap().id();
     let addr = cx.listener(listener).unwrap().local_addr().unwrap();
     let watch = cx.watch(UdpSocket::bind(ANY_PORT.into()).unwrap(), Interest::READABLE, Idle).unwrap();
     cx.after(NEVER, |_| ());
@@ -56,7 +56,7 @@ fn every_kind_is_counted_and_listed() {
     let peer = std::net::TcpStream::connect(addr).unwrap();
     until(&mut reactor, &mut seen, |cx| cx.listener(listener).is_some_and(|mut l| l.open() == 1));
     let (unix, _unix_peer) = UnixStream::pair().unwrap();
-    let unix = reactor.cx(&mut seen).adopt(unix, Machine::default()).unwrap();
+    let unix = reactor.cx(&mut seen).adopt(unix, Machine::default()).unwrap().id();
     let _second = handle.clone();
 
     let alive = reactor.cx(&mut seen).alive().to_string();
@@ -89,7 +89,7 @@ fn a_connection_is_described_by_its_state_and_what_it_has_to_do() {
         }),
         ..Machine::default()
     };
-    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
     let peer = theirs.local_addr().unwrap().to_string();
     let row = format!("  connection {id} {peer}");
     reactor.turn(&mut seen, NOW).unwrap();
@@ -133,7 +133,7 @@ fn a_connect_under_way_is_described_with_its_timeout() {
     let addr = listener.local_addr().unwrap();
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).connect(addr, Machine::default());
+    let id = reactor.cx(&mut seen).connect(addr, Machine::default()).id();
     let line = line_of(&mut reactor, &addr.to_string());
     assert!(line.starts_with(&format!("  connection {id} {addr}, connecting, deadline in ")), "{line}");
 }

@@ -38,7 +38,7 @@ struct Path {
 /// Adopts one end of a connection; the other end is returned.
 fn adopt(cx: &mut Cx<'_, Seen>, machine: Machine) -> (ConnId, TcpStream) {
     let (ours, theirs) = sized_pair(Some(4096));
-    (cx.adopt(ours, machine).expect("adopting"), theirs)
+    (cx.adopt(ours, machine).expect("adopting").id(), theirs)
 }
 
 fn opened(call: impl FnMut(&mut Conn<'_, Seen>) -> io::Result<()> + 'static) -> Machine {
@@ -331,7 +331,7 @@ const PATHS: &[Path] = &[
         name: "a connect that is closed before it stands",
         start: |cx| {
             let (addr, peer) = refusing();
-            let id = cx.connect(addr, opened(|_| panic!("it was closed before")));
+            let id = cx.connect(addr, opened(|_| panic!("it was closed before"))).id();
             cx.conn(id).expect("it is under way").close();
             peer
         },
@@ -341,7 +341,7 @@ const PATHS: &[Path] = &[
         name: "a connect that is closed with output and then refused",
         start: |cx| {
             let (addr, peer) = refusing();
-            let id = cx.connect(addr, opened(|_| panic!("nobody listens")));
+            let id = cx.connect(addr, opened(|_| panic!("nobody listens"))).id();
             cx.conn(id).expect("it is under way").write(b"hello");
             cx.conn(id).expect("it is under way").close();
             peer
@@ -524,7 +524,7 @@ impl Wild {
     fn connect(cx: &mut Cx<'_, Chaos>) {
         if let Some(addr) = cx.state.addr {
             let wild = Self::new(cx.state);
-            let id = cx.connect(addr, wild);
+            let id = cx.connect(addr, wild).id();
             cx.state.ids.push(id);
         }
     }
@@ -575,7 +575,7 @@ fn closed_comes_exactly_once_whatever_callbacks_do_to_each_other() {
         let mut reactor = Reactor::new().unwrap();
         let mut cx = reactor.cx(&mut chaos);
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let id = cx.listen(any_port, |cx, _| Wild::new(cx.state)).unwrap();
+        let id = cx.listen(any_port, |cx, _| Wild::new(cx.state)).unwrap().id();
         cx.state.addr = cx.listener(id).unwrap().local_addr().ok();
         (0..20).for_each(|_| Wild::connect(&mut cx));
         for _ in 0..300 {

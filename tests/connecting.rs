@@ -85,7 +85,7 @@ fn a_refusal_is_reported_once_with_the_address() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
     let (_kept, addr) = nobody();
-    let id = reactor.cx(&mut seen).connect(addr, Client);
+    let id = reactor.cx(&mut seen).connect(addr, Client).id();
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     for _ in 0..10 {
         reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
@@ -104,7 +104,7 @@ fn a_refusal_is_reported_as_such_also_to_who_has_written_already() {
     let mut seen = Seen::default();
     let (_kept, addr) = nobody();
     let mut cx = reactor.cx(&mut seen);
-    let id = cx.connect(addr, Client);
+    let id = cx.connect(addr, Client).id();
     let mut conn = cx.conn(id).unwrap();
     assert!(conn.write(&[b'x'; 100_000])); // both gathered and not, it must not touch the socket's error
     assert!(conn.write(b"y"));
@@ -164,7 +164,7 @@ fn a_connect_under_way_is_neither_open_nor_failed_and_keeps_what_is_written_to_i
     let mut seen = Seen::default();
     let (server, addr, first) = full_listener();
     let mut cx = reactor.cx(&mut seen);
-    let id = cx.connect(addr, Client);
+    let id = cx.connect(addr, Client).id();
     for n in 1..=10 {
         let mut conn =
             reactor.cx(&mut seen).conn(id).map(|mut conn| (conn.write(b"0123456789"), conn.unsent()));
@@ -235,7 +235,7 @@ fn a_deadline_set_on_a_connect_under_way_is_its_connect_timeout() {
     let (_server, addr, _first) = full_listener();
     let start = Instant::now();
     let mut cx = reactor.cx(&mut seen);
-    let id = cx.connect(addr, Client);
+    let id = cx.connect(addr, Client).id();
     cx.conn(id).unwrap().deadline(TIMEOUT);
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     assert!(start.elapsed() >= TIMEOUT);
@@ -289,13 +289,13 @@ fn a_connect_under_way_that_is_closed_or_aborted_ends_at_once_and_is_never_opene
     let mut seen = Seen::default();
     let (_server, addr, _first) = full_listener();
     let mut cx = reactor.cx(&mut seen);
-    let closed = cx.connect(addr, Client);
+    let closed = cx.connect(addr, Client).id();
     cx.conn(closed).unwrap().close();
     reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
     assert_eq!(seen.calls, ["closed"]);
     assert!(seen.ends[0].result.is_ok());
     let mut cx = reactor.cx(&mut seen);
-    let aborted = cx.connect(addr, Client);
+    let aborted = cx.connect(addr, Client).id();
     cx.conn(aborted).unwrap().abort(io::Error::other("changed my mind"));
     reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
     assert_eq!(seen.calls, ["closed", "closed"]);
@@ -308,7 +308,7 @@ fn what_was_written_before_a_close_while_connecting_is_sent_when_it_stands() {
     let mut seen = Seen::default();
     let (server, addr) = listener();
     let mut cx = reactor.cx(&mut seen);
-    let id = cx.connect(addr, Client);
+    let id = cx.connect(addr, Client).id();
     let mut conn = cx.conn(id).unwrap();
     conn.write(b"just this");
     conn.close();

@@ -108,7 +108,7 @@ fn ends_the_others(by: By) {
     let mut fars = Vec::new();
     for _ in 0..3 {
         let (near, far) = pair();
-        let id = reactor.cx(&mut world).adopt(near.try_clone().unwrap(), EndsTheOthers(by)).unwrap();
+        let id = reactor.cx(&mut world).adopt(near.try_clone().unwrap(), EndsTheOthers(by)).unwrap().id();
         world.conns.push(id);
         fars.push((near, far));
     }
@@ -148,7 +148,7 @@ fn events_of_the_batch_at_hand_reach_neither_a_watch_nor_a_listener_ended_in_it(
     let watching = near.try_clone().unwrap();
     let (mut sender, receiver) = pipe::new().unwrap();
     let mut cx = reactor.cx(&mut world);
-    let conn = cx.adopt(near, EndsTheOthers(By::Abort)).unwrap();
+    let conn = cx.adopt(near, EndsTheOthers(By::Abort)).unwrap().id();
     let watch = cx.watch(receiver, Interest::READABLE, EndsTheOthers(By::Abort)).unwrap();
     let listener = cx
         .listen(([127, 0, 0, 1], 0), |cx, _| {
@@ -159,7 +159,8 @@ fn events_of_the_batch_at_hand_reach_neither_a_watch_nor_a_listener_ended_in_it(
             }
             EndsTheOthers(By::Abort)
         })
-        .unwrap();
+        .unwrap()
+        .id();
     let addr = cx.listener(listener).unwrap().local_addr().unwrap();
     cx.state.conns.push(conn);
     (cx.state.watch, cx.state.listener) = (Some(watch), Some(listener));
@@ -214,7 +215,8 @@ fn the_newcomer_in_a_slot_used_again_within_a_batch_sees_nothing_of_the_old_tena
             cx.state.calls.push("accepted");
             EndsTheOthers(By::Close)
         })
-        .unwrap();
+        .unwrap()
+        .id();
     let addr = cx.listener(listener).unwrap().local_addr().unwrap();
     reactor.turn(&mut world, Some(Duration::ZERO)).unwrap();
     let _client = TcpStream::connect(addr).unwrap();
@@ -245,11 +247,11 @@ fn ids_of_those_who_left_find_nobody_in_a_slot_used_again() {
     let mut world = World::default();
     let (near, _far) = pair();
     let mut cx = reactor.cx(&mut world);
-    let conn = cx.adopt(near, EndsTheOthers(By::Close)).unwrap();
+    let conn = cx.adopt(near, EndsTheOthers(By::Close)).unwrap().id();
     cx.conn(conn).unwrap().close();
     until(&mut reactor, &mut world, |cx| cx.state.ends.len() == 1);
     let mut cx = reactor.cx(&mut world);
-    let listener = cx.listen(([127, 0, 0, 1], 0), |_, _| EndsTheOthers(By::Close)).unwrap();
+    let listener = cx.listen(([127, 0, 0, 1], 0), |_, _| EndsTheOthers(By::Close)).unwrap().id();
     assert_eq!(slot_of(listener), slot_of(conn));
     assert!(cx.conn(conn).is_none());
     cx.listener(listener).unwrap().close();
@@ -263,7 +265,7 @@ fn ids_of_those_who_left_find_nobody_in_a_slot_used_again() {
     until(&mut reactor, &mut world, |cx| cx.state.watches_over == 1);
     let (near, _far) = pair();
     let mut cx = reactor.cx(&mut world);
-    let conn = cx.adopt(near, EndsTheOthers(By::Close)).unwrap();
+    let conn = cx.adopt(near, EndsTheOthers(By::Close)).unwrap().id();
     assert_eq!(slot_of(conn), slot_of(watch));
     assert!(!cx.unwatch(watch));
     assert!(!cx.rouse(watch));
@@ -338,7 +340,7 @@ fn a_duplicate_of_an_adopted_socket_reports_nothing_after_the_close_and_cannot_m
         let mut world = World::default();
         let (near, mut far) = pair();
         let duplicate = near.try_clone().unwrap();
-        let id = reactor.cx(&mut world).adopt(near, EndsTheOthers(by)).unwrap();
+        let id = reactor.cx(&mut world).adopt(near, EndsTheOthers(by)).unwrap().id();
         reactor.turn(&mut world, Some(Duration::ZERO)).unwrap();
         far.write_all(b"1").unwrap();
         arrived(&duplicate, 1);
@@ -510,7 +512,7 @@ fn an_accepted_or_connected_socket_that_cannot_be_registered_is_closed_and_its_m
     let mut reactor = Reactor::new().unwrap();
     let mut world = World::default();
     let mut cx = reactor.cx(&mut world);
-    let id = cx.listen(([127, 0, 0, 1], 0), |_, _| EndsTheOthers(By::Close)).unwrap();
+    let id = cx.listen(([127, 0, 0, 1], 0), |_, _| EndsTheOthers(By::Close)).unwrap().id();
     let addr = cx.listener(id).unwrap().local_addr().unwrap();
     let mut client = TcpStream::connect(addr).unwrap();
     until(&mut reactor, &mut world, |cx| cx.state.ends.len() == 1);

@@ -24,7 +24,7 @@ fn start(config: Config, machine: Machine) -> (Reactor<Seen>, Seen, ConnId, TcpS
     let (ours, theirs) = sized_pair(None);
     let mut reactor = Reactor::with_config(config).unwrap();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
     (reactor, seen, id, theirs)
 }
 

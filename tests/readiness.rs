@@ -205,7 +205,7 @@ fn read_and_write_readiness_that_come_as_one_event_are_both_used() {
     let (near, mut far) = pair();
     let watching = near.try_clone().unwrap();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).adopt(near, Filler).unwrap();
+    let id = reactor.cx(&mut seen).adopt(near, Filler).unwrap().id();
     reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
     let mut unsent = 0;
     until(&mut reactor, &mut seen, |cx| {
@@ -227,7 +227,7 @@ fn read_and_write_readiness_that_come_as_two_events_are_both_used() {
     let mut reactor = Reactor::new().unwrap();
     let (near, mut far) = pair();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).adopt(near, Filler).unwrap();
+    let id = reactor.cx(&mut seen).adopt(near, Filler).unwrap().id();
     reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
     let mut unsent = 0;
     until(&mut reactor, &mut seen, |cx| {
@@ -361,7 +361,7 @@ fn a_resumed_connection_is_driven_at_once_without_a_new_edge() {
     let (near, mut far) = pair();
     let watching = near.try_clone().unwrap();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).adopt(near, Taker).unwrap();
+    let id = reactor.cx(&mut seen).adopt(near, Taker).unwrap().id();
     until(&mut reactor, &mut seen, |cx| cx.state.count("opened") == 1);
     reactor.cx(&mut seen).conn(id).unwrap().pause();
     far.write_all(b"while it pauses").unwrap();
@@ -383,7 +383,7 @@ fn a_resumed_connection_is_offered_what_it_left_and_then_the_end() {
     let (near, mut far) = pair();
     let watching = near.try_clone().unwrap();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).adopt(near, Sipper).unwrap();
+    let id = reactor.cx(&mut seen).adopt(near, Sipper).unwrap().id();
     far.write_all(b"abc").unwrap();
     arrived(&watching, 3);
     drop(far);
@@ -517,7 +517,7 @@ fn a_reset_of_a_paused_connection_neither_spins_nor_is_lost() {
     let mut reactor = Reactor::new().unwrap();
     let (near, mut far) = pair();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).adopt(near, Taker).unwrap();
+    let id = reactor.cx(&mut seen).adopt(near, Taker).unwrap().id();
     until(&mut reactor, &mut seen, |cx| cx.state.count("opened") == 1);
     reactor.cx(&mut seen).conn(id).unwrap().pause();
     far.write_all(b"before").unwrap();

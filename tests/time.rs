@@ -92,7 +92,7 @@ fn the_longest_durations_neither_panic_nor_fire() {
     };
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut cx = reactor.cx(&mut seen);
-    let id = cx.adopt(ours, machine).unwrap();
+    let id = cx.adopt(ours, machine).unwrap().id();
     cx.connect(listener.local_addr().unwrap(), Machine::default());
     for delay in
         [Duration::MAX, Duration::MAX - ms(1), Duration::from_secs(u64::MAX / 1_000), NEVER * 1_000_000]
@@ -436,7 +436,7 @@ fn setting_a_deadline_again_moves_it_both_ways_and_none_disarms_it() {
         }),
         ..opened_with(NEVER)
     };
-    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
     reactor.turn(&mut seen, NOW).unwrap();
 
     // Away, back, and away for good: nothing is left of it.
@@ -491,7 +491,7 @@ fn a_connect_times_out_by_the_config_or_by_its_own_deadline() {
         };
         let start = Instant::now();
         let mut cx = reactor.cx(&mut seen);
-        let id = cx.connect(addr, machine);
+        let id = cx.connect(addr, machine).id();
         if own {
             cx.conn(id).unwrap().deadline(ms(20));
         }
@@ -531,7 +531,7 @@ fn a_deadline_goes_with_its_connection() {
         }),
         ..Machine::default()
     };
-    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
     reactor.cx(&mut seen).conn(id).unwrap().deadline(NEVER);
     reactor.cx(&mut seen).conn(id).unwrap().abort(ErrorKind::Other.into());
     reactor.run(&mut seen).unwrap(); // returns although the deadline is far

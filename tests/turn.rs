@@ -43,8 +43,8 @@ fn run_elsewhere<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -
 
 fn listen(cx: &mut Cx<'_, Seen>, accepted: impl FnMut(&mut Cx<'_, Seen>) -> Machine + 'static) -> SocketAddr {
     let mut accepted = accepted;
-    let id = cx.listen(ANY_PORT, move |cx, _| accepted(cx)).expect("a free port");
-    cx.listener(id).and_then(|mut listener| listener.local_addr().ok()).expect("an address")
+    let mut listener = cx.listen(ANY_PORT, move |cx, _| accepted(cx)).expect("a free port");
+    listener.local_addr().expect("an address")
 }
 
 fn echo() -> Machine {
@@ -495,7 +495,8 @@ fn a_listener_closed_by_its_own_accepted_keeps_what_it_accepted() {
                 Machine::default()
             }
         })
-        .unwrap();
+        .unwrap()
+        .id();
     own.set(Some(id));
     let addr = cx.listener(id).unwrap().local_addr().unwrap();
     let mut peer = TcpStream::connect(addr).unwrap();
@@ -555,7 +556,7 @@ fn standstill(arrange: Arrange) -> Vec<String> {
     let (ours, mut peer) = sized_pair(None);
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).adopt(ours, opened(pause)).unwrap();
+    let id = reactor.cx(&mut seen).adopt(ours, opened(pause)).unwrap().id();
     reactor.turn(&mut seen, NOW).unwrap();
     let _kept = arrange(&mut reactor, &mut seen);
     reactor.turn(&mut seen, NOW).unwrap();
@@ -612,7 +613,7 @@ fn a_slow_callback_is_warned_about_once_with_its_connection_and_how_long_it_took
         thread::sleep(slow + Duration::from_millis(50));
         Ok(())
     });
-    let id = reactor.cx(&mut seen).adopt(ours, sleeper).unwrap();
+    let id = reactor.cx(&mut seen).adopt(ours, sleeper).unwrap().id();
     reactor.turn(&mut seen, NOW).unwrap();
     // Waiting for longer is not a slow callback.
     reactor.cx(&mut seen).after(slow + Duration::from_millis(50), |cx| cx.stop());

@@ -76,7 +76,7 @@ fn what_is_written_during_one_callback_is_sent_with_one_system_call() {
         }),
         ..Machine::default()
     };
-    let id = reactor.cx(&mut seen).adopt(one, machine).unwrap();
+    let id = reactor.cx(&mut seen).adopt(one, machine).unwrap().id();
     reactor.turn(&mut seen, None).unwrap();
     assert_eq!(next_message(&mut peer), "abc42");
     until(&mut reactor, &mut seen, |cx| cx.alive().to_string().contains(", 0 timers"));
@@ -121,7 +121,7 @@ fn what_is_written_from_outside_callbacks_goes_out_with_the_next_turn() {
     let (one, mut peer) = sized_pair(None);
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
-    let id = reactor.cx(&mut seen).adopt(one, Machine::default()).unwrap();
+    let id = reactor.cx(&mut seen).adopt(one, Machine::default()).unwrap().id();
     // Before the first turn and so before `opened`, and later too.
     for text in ["early", "later"] {
         assert!(reactor.cx(&mut seen).conn(id).unwrap().write(text.as_bytes()));
@@ -139,7 +139,7 @@ fn a_callback_writes_to_another_connection_and_it_goes_out_in_that_turn() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
     let mut cx = reactor.cx(&mut seen);
-    let to = cx.adopt(two, Machine::default()).unwrap();
+    let to = cx.adopt(two, Machine::default()).unwrap().id();
     let relay = Machine {
         received: Box::new(move |conn, input| {
             let bytes = input.take_all();
@@ -202,7 +202,7 @@ fn writing_before_the_connection_stands_is_kept_and_sent() {
         ..Machine::default()
     };
     let mut cx = reactor.cx(&mut seen);
-    let id = cx.connect(listener.local_addr().unwrap(), machine);
+    let id = cx.connect(listener.local_addr().unwrap(), machine).id();
     let mut conn = cx.conn(id).unwrap();
     assert!(conn.write(b"hello"));
     assert_eq!(conn.unsent(), 5);
@@ -408,7 +408,7 @@ fn drained_has_hysteresis_it_is_called_at_the_low_water_mark_and_once() {
         }),
         ..Machine::default()
     };
-    let id = reactor.cx(&mut seen).adopt(one, machine).unwrap();
+    let id = reactor.cx(&mut seen).adopt(one, machine).unwrap().id();
     reactor.turn(&mut seen, None).unwrap();
     assert!(seen.notes.is_empty(), "nothing was read yet: {:?}", seen.notes);
     let reader = reading_to_the_end(peer);
@@ -464,7 +464,7 @@ fn the_memory_for_a_client_that_sends_and_never_reads_is_bounded() {
         }),
         ..Machine::default()
     };
-    let id = reactor.cx(&mut seen).adopt(one, echo).unwrap();
+    let id = reactor.cx(&mut seen).adopt(one, echo).unwrap().id();
     let text = pattern(4 * MIB);
     let mut sent = 0;
     // Until the loop reads no more and the kernel takes no more.
@@ -525,7 +525,7 @@ fn broadcasting_to_a_slow_reader_gives_up_that_one_and_tells_its_owner() {
     let mut seen = Seen::default();
     let mut cx = reactor.cx(&mut seen);
     let ids: Vec<ConnId> =
-        [fast, slow].map(|socket| cx.adopt(socket, Machine::default()).unwrap()).into_iter().collect();
+        [fast, slow].map(|socket| cx.adopt(socket, Machine::default()).unwrap().id()).into_iter().collect();
     let reader = reading_to_the_end(fast_peer);
     let piece = pattern(64 * 1024);
     let mut rounds = 0;

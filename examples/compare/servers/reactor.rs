@@ -22,12 +22,11 @@ pub fn serve(plan: &Plan) -> io::Result<Micros> {
     for port in 0..plan.ports() {
         let of_port = (port..plan.poems.len()).step_by(plan.ports());
         let mut poems = of_port.map(|poem| plan.poems.pieces(poem)).collect::<Vec<_>>().into_iter();
-        let listener = cx.listen(anywhere(), move |cx, _client| {
+        let mut listener = cx.listen(anywhere(), move |cx, _client| {
             // Whoever comes once more than there are poems has none.
             Recital { pieces: poems.next().unwrap_or_default(), next: 0, begun: cx.now() }
         })?;
-        let address = cx.listener(listener).map(|mut listener| listener.local_addr());
-        addresses.push(address.ok_or(io::ErrorKind::NotConnected)??);
+        addresses.push(listener.local_addr()?);
     }
     let parent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     cx.adopt(parent, Parent)?;
