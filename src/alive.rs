@@ -33,21 +33,25 @@ impl Alive {
             handles: core.shared.handles(),
         };
         for (key, slot) in core.slots.iter() {
-            let (count, row) = match slot {
-                Slot::Listener(acceptor) => {
-                    let addr = acceptor.local_addr().map_or_else(|_| "?".into(), |addr| addr.to_string());
-                    (&mut alive.listeners, format!("listener {key} on {addr}, {} open", acceptor.open()))
-                }
-                Slot::Stream(stream) => {
-                    let deadline =
-                        (stream.deadline != NO_DEADLINE).then(|| core.clock.until(stream.deadline));
-                    (&mut alive.connections, format!("connection {key} {}", describe(stream, deadline)))
-                }
-                Slot::Watch(_) => (&mut alive.watched, format!("watch {key}")),
+            let kind = match slot {
+                Slot::Listener(_) => &mut alive.listeners,
+                Slot::Stream(_) => &mut alive.connections,
+                Slot::Watch(_) => &mut alive.watched,
             };
-            *count += 1;
+            *kind += 1;
             if alive.rows.len() < ROWS {
-                alive.rows.push(row);
+                alive.rows.push(match slot {
+                    Slot::Listener(acceptor) => {
+                        let addr = acceptor.local_addr().map_or_else(|_| "?".into(), |addr| addr.to_string());
+                        format!("listener {key} on {addr}, {} open", acceptor.open())
+                    }
+                    Slot::Stream(stream) => {
+                        let armed = stream.deadline != NO_DEADLINE;
+                        let deadline = armed.then(|| core.clock.until(stream.deadline));
+                        format!("connection {key} {}", describe(stream, deadline))
+                    }
+                    Slot::Watch(_) => format!("watch {key}"),
+                });
             }
         }
         alive

@@ -177,6 +177,7 @@ impl<S> Conn<'_, S> {
         let stream = self.stream();
         stream.high_water = to_u32(high);
         stream.low_water = to_u32(low.min(high));
+        self.cx.core.queue_stream(self.key); // it may be full no longer
     }
 
     /// Sets how many received bytes the machine may leave in its input before that is an error that ends the
@@ -185,9 +186,10 @@ impl<S> Conn<'_, S> {
         self.stream().input_limit = to_u32(bytes.max(1));
     }
 
-    /// Puts another machine in the place of this one, when the callback returns: an upgrade to another protocol. The
-    /// old machine is dropped without a call of its `closed`; the new one is not called `opened`, is offered the
-    /// input that was left, and told of the peer's end also if that has come before.
+    /// Puts another machine in the place of this one: an upgrade to another protocol. It takes over when the callback at
+    /// hand returns. The old machine is dropped without a call of its `closed`; the new one is not called `opened`
+    /// (unless the connection does not stand yet), is offered the input that was left, and told of the peer's end also
+    /// if that has come before. Pausing, the deadline and the limits stay as they are.
     pub fn switch(&mut self, protocol: impl Protocol<S> + 'static) {
         let stream = self.stream();
         stream.machine = Some(Box::new(protocol));

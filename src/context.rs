@@ -71,9 +71,9 @@ impl<S> Cx<'_, S> {
         protocol: impl Protocol<S> + 'static,
     ) -> Conn<'_, S> {
         let addr = addr.into();
-        let connecting = match self.core.shutting_down {
-            true => Err(error::shutting_down()),
-            false => Socket::connect(addr),
+        let connecting = match self.core.shutdown_by {
+            Some(_) => Err(error::shutting_down()),
+            None => Socket::connect(addr),
         };
         let (socket, failure) = match connecting {
             Ok(socket) => (Some(socket), None),
@@ -104,7 +104,7 @@ impl<S> Cx<'_, S> {
         protocol: impl Protocol<S> + 'static,
     ) -> io::Result<Conn<'_, S>> {
         let socket = socket.into();
-        if self.core.shutting_down {
+        if self.core.shutdown_by.is_some() {
             return Err(error::shutting_down());
         }
         socket.set_nonblocking()?;
@@ -131,7 +131,8 @@ impl<S> Cx<'_, S> {
 
     /// Calls `call` once, `delay` from now: never earlier, and as much later as the rest of the loop makes it, at
     /// least to the next whole millisecond. Timers that are due in the same millisecond fire in the order in which
-    /// they were set; one without delay fires in the next turn.
+    /// they were set. One without delay fires as soon as the loop comes to its timers, but never among those that were
+    /// due before it was set.
     pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut Cx<'_, S>) + 'static) -> TimerId {
         let due = self.core.clock.fresh_after(delay);
         TimerId(self.core.timers.insert(Clock::tick_at(due), Alarm::Once(Box::new(call))))

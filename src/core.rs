@@ -49,7 +49,10 @@ pub(crate) struct Core<S> {
     /// How many of the streams are paused by the user.
     pub(crate) paused: usize,
     pub(crate) stopping: bool,
-    pub(crate) shutting_down: bool,
+    /// By which tick a shutdown has everything closed.
+    pub(crate) shutdown_by: Option<u64>,
+    /// Whose write has failed, and why: they are read to their end before it is told.
+    pub(crate) broken: Vec<(Key, io::Error)>,
     /// That nothing can ever happen again has been said.
     pub(crate) warned_stuck: bool,
     /// Last, so that it outlives the sources that are registered with it.
@@ -81,7 +84,8 @@ impl<S> Core<S> {
             streams: 0,
             paused: 0,
             stopping: false,
-            shutting_down: false,
+            shutdown_by: None,
+            broken: Vec::new(),
             warned_stuck: false,
             driver,
         })
@@ -199,6 +203,7 @@ impl<S> Core<S> {
         }
         stream.flags.set(Flags::BROKEN | Flags::READABLE | Flags::READ_CLOSED);
         stream.flags.clear(Flags::FULL);
+        self.broken.push((key, error));
         self.queue_stream(key);
     }
 
@@ -228,6 +233,7 @@ impl<S> Core<S> {
     /// fires, so moving a deadline on with every byte received touches no timer.
     pub(crate) fn set_deadline(&mut self, key: Key, tick: u64) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let tick = tick.min(self.shutdown_by.unwrap_or(NO_DEADLINE));
         stream.deadline = tick;
         if let Some(timer) = stream.timer {
             if tick != NO_DEADLINE && self.timers.deadline(timer).is_some_and(|set| set <= tick) {
@@ -244,7 +250,7 @@ impl<S> Core<S> {
     /// Whether anything is left to wait for.
     #[inline]
     pub(crate) fn is_alive(&self) -> bool {
-        if self.shutting_down {
+        if self.shutdown_by.is_some() {
             return self.streams > 0;
         }
         !self.slots.is_empty()
@@ -263,16 +269,17 @@ impl<S> Core<S> {
     }
 
     /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left
-    /// to send, and there is no timer and no handle.
+    /// to send, or a listener that has no place for more of them; and there is no timer and no handle.
     pub(crate) fn is_stuck(&mut self) -> bool {
         self.paused > 0
-            && self.paused == self.slots.len()
+            && self.paused + self.listeners.len() == self.slots.len()
             && self.timers.is_empty()
             && self.shared.handles() == 0
-            && self
-                .slots
-                .iter()
-                .all(|(_, slot)| matches!(slot, Slot::Stream(stream) if stream.output.is_none()))
+            && self.slots.iter().all(|(_, slot)| match slot {
+                Slot::Stream(stream) => stream.output.is_none(),
+                Slot::Listener(acceptor) => acceptor.is_full(),
+                Slot::Watch(_) => false,
+            })
     }
 
     /// Notes readiness of a source that is no stream.

@@ -83,6 +83,7 @@ impl<S> Core<S> {
         }
         self.receive(state, key, scratch, self.config.read_budget);
         self.drain(state, key, scratch);
+        self.look_for_reset(key, scratch);
     }
 
     #[inline]
@@ -186,13 +187,35 @@ impl<S> Core<S> {
         }
     }
 
+    /// Of a peer that has ended, and is still written to, one more thing can be heard: that it has reset the connection.
+    fn look_for_reset(&mut self, key: Key, scratch: &mut [u8]) {
+        if let Some(stream) = self.stream(key)
+            && stream.may_have_reset()
+        {
+            let result = stream.read(scratch);
+            stream.flags.clear(Flags::READABLE);
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    let error = while_doing(error::READING, &stream.peer, error);
+                    self.doom(key, Err(error));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// A read brought no bytes, but the end, an error, or the news that there is nothing yet.
     #[cold]
     fn read_nothing(&mut self, state: &mut S, key: Key, result: io::Result<usize>) {
         let Some(stream) = self.stream(key) else { return };
         match result {
             Ok(_) => self.peer_ended(state, key),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.flags.clear(Flags::READABLE),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.flags.clear(Flags::READABLE);
+                if stream.flags.any(Flags::BROKEN) {
+                    self.give_up(key); // all that had come is read
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.queue_stream(key),
             Err(error) => {
                 let error = while_doing(error::READING, &stream.peer, error);
@@ -208,7 +231,7 @@ impl<S> Core<S> {
         left.push(new);
         let mut input = Input::new(left.as_slice());
         self.call(state, key, |machine, conn| machine.received(conn, &mut input));
-        let taken = left.len() - input.len();
+        let taken = left.len().saturating_sub(input.len());
         left.consume(taken);
         if left.is_empty() {
             self.spares.give(left);
@@ -252,7 +275,7 @@ impl<S> Core<S> {
         self.call(state, key, |machine, conn| machine.ended(conn, &mut rest));
         let unread = rest.len();
         if let Some(mut left) = left {
-            left.consume(left.len() - unread);
+            left.consume(left.len().saturating_sub(unread));
             match self.stream(key) {
                 Some(stream) if unread > 0 => stream.input = Some(left),
                 _ => self.spares.give(left),
@@ -271,7 +294,9 @@ impl<S> Core<S> {
         key: Key,
         callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>) -> io::Result<()>,
     ) {
-        if let Some(machine) = self.stream(key).and_then(|stream| stream.take_machine()) {
+        if let Some(machine) =
+            self.stream(key).filter(|stream| !stream.flags.any(Flags::DOOMED)).and_then(Stream::take_machine)
+        {
             self.lend(state, key, machine, callback);
         }
     }

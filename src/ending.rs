@@ -32,8 +32,7 @@ impl<S> Core<S> {
             stream.flags.set(Flags::FINISHING);
         }
         if let Err(error) = stream.finish_if_due() {
-            let error = while_doing(error::CLOSING, &stream.peer, error);
-            return self.doom(key, Err(error));
+            return self.write_failed(key, error);
         }
         if closing {
             let lingering = self.clock.tick_after(LINGER).min(stream.deadline);
@@ -46,23 +45,26 @@ impl<S> Core<S> {
 
     /// Ends a connection whose write had failed, when there is nothing more to read from it.
     pub(crate) fn give_up(&mut self, key: Key) {
+        let failed = self.broken.iter().position(|(broken, _)| *broken == key);
+        let error = failed.map(|failed| self.broken.swap_remove(failed).1);
+        let error = error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        let error = while_doing(error::WRITING, &stream.peer, io::ErrorKind::BrokenPipe.into());
+        let error = while_doing(error::WRITING, &stream.peer, error);
         self.doom(key, Err(error));
     }
 
     /// `close`: no more callbacks but `closed`, which comes when all is sent or the time is up.
     pub(crate) fn close(&mut self, key: Key, within: Duration) {
+        let deadline = self.clock.tick_after(within);
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        if stream.flags.any(Flags::DOOMED) {
-            return;
+        if stream.flags.any(Flags::DOOMED | Flags::CLOSING) {
+            return; // asking again does not give it more time
         }
         stream.flags.set(Flags::CLOSING);
         let nothing_to_do = stream.flags.any(Flags::CONNECTING) || stream.farewell() == Farewell::Close;
         if nothing_to_do && stream.output.is_none() {
             return self.doom(key, Ok(()));
         }
-        let deadline = self.clock.tick_after(within);
         self.set_deadline(key, deadline);
         self.mark_dirty(key);
     }
@@ -100,7 +102,7 @@ impl<S> Core<S> {
         }
     }
 
-    fn dismantle(
+    pub(crate) fn dismantle(
         &mut self,
         mut stream: Stream<S>,
         key: Key,
@@ -110,6 +112,9 @@ impl<S> Core<S> {
         self.paused -= usize::from(stream.flags.any(Flags::PAUSED));
         if let Some(timer) = stream.timer {
             self.timers.cancel(timer);
+        }
+        if stream.flags.any(Flags::BROKEN) {
+            self.broken.retain(|(broken, _)| *broken != key);
         }
         let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
         if let Some(mut socket) = stream.socket.take() {
@@ -135,47 +140,20 @@ impl<S> Core<S> {
         (stream.machine, end)
     }
 
-    /// Cleans up after a callback that panicked: its machine was dropped by the unwinding, so there is nobody to
-    /// tell, but the slot and the descriptor must go.
-    /// Returns whether there was one.
-    pub(crate) fn recover(&mut self) -> bool {
-        self.more_calls |= !self.calls.is_empty(); // it was one of them, and the others are still to come
-        let panicked = self.running.is_some() || self.firing.is_some();
-        if panicked {
-            self.clean_up();
-        }
-        panicked
-    }
-
-    #[cold]
-    fn clean_up(&mut self) {
-        if let Some(timer) = self.firing.take() {
-            self.timers.cancel(timer);
-        }
-        let Some(key) = self.running.take() else { return };
-        match self.slots.by_key(key) {
-            Some(Slot::Stream(stream)) if stream.machine.is_none() => {}
-            Some(Slot::Watch(watcher)) if watcher.pair.is_none() => {}
-            Some(Slot::Listener(acceptor)) if acceptor.accepted.is_none() => {}
-            _ => return,
-        }
-        log::error!("source {key} is dropped: a callback of its machine panicked");
-        if let Some(Slot::Listener(_)) = self.slots.by_key(key) {
-            self.close_listener(key);
-        } else if let Some(Slot::Stream(stream)) = self.slots.remove(key) {
-            drop(self.dismantle(stream, key, Ok(())));
-        }
-    }
-
-    /// Closes everything, within a time.
+    /// Closes everything, within a time that holds for all, whatever they set for themselves.
     pub(crate) fn shutdown(&mut self, within: Duration) {
-        self.shutting_down = true;
+        let by = self.clock.tick_after(within);
+        self.shutdown_by = Some(by);
         for key in std::mem::take(&mut self.listeners) {
             self.close_listener(key);
         }
-        let streams: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
-        for key in streams {
+        let sources: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in sources {
             self.close(key, within);
+            match self.slots.get::<Stream<S>>(key) {
+                Some(stream) if stream.flags.any(Flags::FINISHED) && stream.deadline < by => {} // it only lingers
+                _ => self.set_deadline(key, by),
+            }
         }
     }
 

@@ -64,5 +64,5 @@ pub(crate) fn new(kind: io::ErrorKind, message: impl Into<String>) -> io::Error 
 
 /// What those are told who come while everything is being closed.
 pub(crate) fn shutting_down() -> io::Error {
-    new(io::ErrorKind::Interrupted, "the loop is shutting down")
+    new(io::ErrorKind::ConnectionAborted, "the loop is shutting down")
 }

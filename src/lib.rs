@@ -65,6 +65,7 @@ mod input;
 mod listener;
 mod protocol;
 mod reactor;
+mod recovery;
 mod slots;
 mod socket;
 mod stream;

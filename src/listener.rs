@@ -57,7 +57,11 @@ impl<S> Tenant<S> for Acceptor<S> {
 
 impl<S> Acceptor<S> {
     pub(crate) fn may_accept(&self) -> bool {
-        self.ready && self.retrying.is_none() && self.open < self.limit
+        self.ready && self.retrying.is_none() && !self.is_full()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.open >= self.limit
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -119,13 +123,17 @@ impl<S> Cx<'_, S> {
     /// ```
     ///
     /// # Errors
-    /// What the kernel says to the address, with a hint: in use, not ours, not permitted.
+    /// What the kernel says to the address, with a hint: in use, not ours, not permitted. And that the loop is shutting
+    /// down.
     pub fn listen<P: Protocol<S> + 'static>(
         &mut self,
         addr: impl Into<SocketAddr>,
         mut accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
     ) -> io::Result<Listener<'_, S>> {
         let addr = addr.into();
+        if self.core.shutdown_by.is_some() {
+            return Err(error::shutting_down());
+        }
         let listener = bind(addr, self.core.config.backlog).map_err(|error| cannot_listen(addr, error))?;
         let key = self.core.slots.insert(Acceptor {
             socket: listener,
@@ -305,7 +313,7 @@ impl<S> Core<S> {
         stream.peer = Peer::from(peer);
         stream.listener = Some(listener);
         let key = self.insert_stream(stream);
-        if self.shutting_down {
+        if self.shutdown_by.is_some() {
             self.doom(key, Err(error::shutting_down())); // it was `accepted` that asked for it
         } else if let Err(error) = self.register_stream(key) {
             self.doom(key, Err(error));

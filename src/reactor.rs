@@ -59,8 +59,7 @@ impl<S> Reactor<S> {
 
     /// The loop as a callback sees it: to listen, connect and set timers before running.
     pub fn cx<'a>(&'a mut self, state: &'a mut S) -> Cx<'a, S> {
-        self.recover();
-        self.core.clock.read();
+        self.begin();
         Cx { state, core: &mut self.core }
     }
 
@@ -71,7 +70,7 @@ impl<S> Reactor<S> {
     /// What the kernel says to waiting: nothing that a program can mend. What happens to a connection is told to its
     /// machine.
     pub fn run(&mut self, state: &mut S) -> io::Result<()> {
-        self.recover();
+        self.begin();
         while self.goes_on() {
             self.go_round(state, None)?;
         }
@@ -86,7 +85,7 @@ impl<S> Reactor<S> {
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn turn(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<Turn> {
-        self.recover();
+        self.begin();
         let for_ever = max_wait.is_none() && !self.goes_on();
         let max_wait = if for_ever { Some(Duration::ZERO) } else { max_wait };
         self.go_round(state, max_wait)?;
@@ -104,11 +103,11 @@ impl<S> Reactor<S> {
 
     /// After `stop` or `shutdown`: the loop can be run again.
     fn come_to_an_end(&mut self, state: &mut S) {
-        if self.core.shutting_down {
+        if self.core.shutdown_by.is_some() {
             self.reap(state); // who came too late is told so once, and cannot go on coming for ever
         }
         self.core.stopping = false;
-        self.core.shutting_down = false;
+        self.core.shutdown_by = None;
     }
 
     /// A handle by which other threads run closures on this loop.
@@ -168,10 +167,11 @@ impl<S> Reactor<S> {
         }
     }
 
-    /// After a callback that panicked: removes what it left without a machine, and notes what the kernel had reported
-    /// behind it, which it will not report again.
-    fn recover(&mut self) {
+    /// What every way into the loop begins with: since the last, time has passed, and a callback may have panicked.
+    fn begin(&mut self) {
+        self.core.clock.read();
         if self.core.recover() {
+            // What the kernel had reported behind it, it will not report again.
             for (token, ready) in self.batch.iter() {
                 self.core.mark_ready(token, ready);
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use mio::net::TcpStream;
 #[cfg(unix)]
@@ -54,7 +54,8 @@ impl Socket {
     pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(addr)?;
         // Output is gathered and sent when a callback returns: Nagle's algorithm could only delay it.
-        stream.set_nodelay(true)?;
+        // Where that fails, the connect has failed already, and will say so itself.
+        stream.set_nodelay(true).ok();
         Ok(Socket(Kind::Tcp(stream)))
     }
 
@@ -72,6 +73,13 @@ impl Socket {
 
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
         each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true))
+    }
+
+    /// Whether a read shorter than its buffer has drained the socket. On a Unix socket it may only have come to where
+    /// a descriptor was passed along: unix(7), SCM_RIGHTS.
+    #[inline]
+    pub(crate) fn short_read_drains(&self) -> bool {
+        matches!(self.0, Kind::Tcp(_))
     }
 
     #[inline]
@@ -116,11 +124,15 @@ impl Socket {
     }
 }
 
-/// Who is at the other end, in 16 bytes: it stands in every connection, for messages after the kernel has forgotten.
+/// Who is at the other end, in 24 bytes: it stands in every connection, for messages after the kernel has forgotten.
 #[derive(Debug, Clone)]
 pub(crate) enum Peer {
     V4(SocketAddrV4),
-    V6(Box<SocketAddrV6>),
+    V6 {
+        ip: Ipv6Addr,
+        scope: u32,
+        port: u16,
+    },
     #[cfg(unix)]
     Unix,
     Unknown,
@@ -130,7 +142,7 @@ impl From<SocketAddr> for Peer {
     fn from(addr: SocketAddr) -> Self {
         match addr {
             SocketAddr::V4(addr) => Peer::V4(addr),
-            SocketAddr::V6(addr) => Peer::V6(Box::new(addr)),
+            SocketAddr::V6(addr) => Peer::V6 { ip: *addr.ip(), scope: addr.scope_id(), port: addr.port() },
         }
     }
 }
@@ -139,7 +151,7 @@ impl Peer {
     pub(crate) fn addr(&self) -> io::Result<SocketAddr> {
         match self {
             Peer::V4(addr) => Ok(SocketAddr::V4(*addr)),
-            Peer::V6(addr) => Ok(SocketAddr::V6(**addr)),
+            Peer::V6 { ip, scope, port } => Ok(SocketAddrV6::new(*ip, *port, 0, *scope).into()),
             other => Err(other.no_address()),
         }
     }
@@ -153,7 +165,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Peer::V4(addr) => write!(f, "{addr}"),
-            Peer::V6(addr) => write!(f, "{addr}"),
+            Peer::V6 { ip, scope, port } => SocketAddrV6::new(*ip, *port, 0, *scope).fmt(f),
             #[cfg(unix)]
             Peer::Unix => f.write_str("a Unix socket"),
             Peer::Unknown => f.write_str("a peer that is gone"),

@@ -19,9 +19,10 @@ const GATHERED_BEHIND: usize = 32 * 1024;
 
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 
-/// Whether a read shorter than its buffer has drained the socket, so that no second read is needed to see
-/// `WouldBlock`: epoll(7), questions and answers, 9; kqueue reports anew in any case. mio's Windows does need it.
-const SHORT_READ_DRAINS: bool = cfg!(unix);
+/// Whether a read or write that did less than it could have has drained or filled the socket, so that no second one is
+/// needed to see `WouldBlock`: epoll(7), questions and answers, 9; kqueue reports anew in any case. mio's Windows does
+/// need it.
+const SHORT_IS_ALL: bool = cfg!(unix);
 
 /// The state of a connection. Readiness bits are set by events and cleared by the system call that was refused.
 #[derive(Clone, Copy)]
@@ -30,7 +31,8 @@ pub(crate) struct Flags(u16);
 impl Flags {
     pub(crate) const READABLE: u16 = 1;
     pub(crate) const WRITABLE: u16 = 1 << 1;
-    /// The event said that no further event will come for reading: read to the end whatever a read returns.
+    /// The event said that no further event will come for reading, or that urgent data cuts the stream in two: read on
+    /// whatever a read returns.
     pub(crate) const READ_CLOSED: u16 = 1 << 2;
     /// In the run queue.
     pub(crate) const QUEUED: u16 = 1 << 3;
@@ -183,10 +185,17 @@ impl<S> Stream<S> {
         self.flags.exactly(Flags::REOFFER, Flags::REOFFER | against)
     }
 
-    /// Whether what still arrives is to be thrown away, so that our own end reaches the peer.
+    /// Whether what still arrives is to be thrown away: so that a peer that writes before it reads comes to reading,
+    /// and so that our own end reaches it.
     pub(crate) fn may_drain(&self) -> bool {
-        let all = Flags::READABLE | Flags::CLOSING | Flags::FINISHED;
-        self.flags.exactly(all, all | Flags::ENDED | Flags::DOOMED)
+        let all = Flags::READABLE | Flags::CLOSING;
+        self.flags.exactly(all, all | Flags::CONNECTING | Flags::ENDED | Flags::DOOMED)
+    }
+
+    /// Whether an event has come for a peer that had ended.
+    pub(crate) fn may_have_reset(&self) -> bool {
+        let all = Flags::READABLE | Flags::ENDED;
+        self.flags.exactly(all, all | Flags::CLOSING | Flags::DOOMED)
     }
 
     #[inline]
@@ -210,6 +219,7 @@ impl<S> Stream<S> {
         self.may_read()
             || self.may_write()
             || self.may_drain()
+            || self.may_have_reset()
             || self.flags.exactly(connected, connected | Flags::DOOMED)
             || self.flags.exactly(Flags::FRESH, Flags::FRESH | Flags::CONNECTING)
             || self.may_offer_again()
@@ -229,7 +239,8 @@ impl<S> Stream<S> {
         let result = socket.read(scratch);
         if let Ok(n) = result
             && n < scratch.len()
-            && SHORT_READ_DRAINS
+            && SHORT_IS_ALL
+            && socket.short_read_drains()
             && !self.flags.any(Flags::READ_CLOSED)
         {
             self.flags.clear(Flags::READABLE);
@@ -323,7 +334,9 @@ impl<S> Stream<S> {
             result => result?,
         };
         self.wrote |= sent > 0;
-        self.flags.clear(Flags::WRITABLE);
+        if SHORT_IS_ALL || sent == 0 {
+            self.flags.clear(Flags::WRITABLE);
+        }
         Ok(sent)
     }
 

@@ -1,0 +1,34 @@
+//! After a callback that panicked: the unwinding has dropped its machine, so there is nobody to tell, but the slot and
+//! the descriptor must go, and nobody else may lose anything.
+
+use crate::core::Core;
+use crate::slots::Slot;
+
+impl<S> Core<S> {
+    /// Cleans up if the last way into the loop was left by a panic, and says whether it was.
+    pub(crate) fn recover(&mut self) -> bool {
+        self.more_calls |= !self.calls.is_empty(); // it was one of them, and the others are still to come
+        let panicked = self.running.is_some() || self.firing.is_some();
+        if panicked {
+            self.clean_up();
+        }
+        panicked
+    }
+
+    #[cold]
+    fn clean_up(&mut self) {
+        if let Some(timer) = self.firing.take() {
+            self.timers.cancel(timer);
+        }
+        let Some(key) = self.running.take() else { return };
+        if self.slots.by_key(key).is_none() {
+            return;
+        }
+        log::error!("source {key} is dropped: a callback of its machine panicked");
+        if let Some(Slot::Listener(_)) = self.slots.by_key(key) {
+            self.close_listener(key);
+        } else if let Some(Slot::Stream(stream)) = self.slots.remove(key) {
+            drop(self.dismantle(stream, key, Ok(())));
+        }
+    }
+}
