@@ -83,7 +83,7 @@ impl<S> Core<S> {
         }
         self.receive(state, key, scratch, self.config.read_budget);
         self.drain(state, key, scratch);
-        self.look_for_reset(key, scratch);
+        self.look_for_reset(key);
     }
 
     #[inline]
@@ -188,18 +188,15 @@ impl<S> Core<S> {
     }
 
     /// Of a peer that has ended, and is still written to, one more thing can be heard: that it has reset the connection.
-    fn look_for_reset(&mut self, key: Key, scratch: &mut [u8]) {
+    /// Reading does not tell, it goes on saying that this is the end.
+    fn look_for_reset(&mut self, key: Key) {
         if let Some(stream) = self.stream(key)
             && stream.may_have_reset()
         {
-            let result = stream.read(scratch);
             stream.flags.clear(Flags::READABLE);
-            match result {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    let error = while_doing(error::READING, &stream.peer, error);
-                    self.doom(key, Err(error));
-                }
-                _ => {}
+            if let Some(error) = stream.socket.as_ref().and_then(|socket| socket.take_error()) {
+                let error = while_doing(error::READING, &stream.peer, error);
+                self.doom(key, Err(error));
             }
         }
     }

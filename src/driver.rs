@@ -39,7 +39,7 @@ impl Readiness {
         Readiness(
             if_set(event.is_readable(), Flags::READABLE)
                 | if_set(event.is_writable() | event.is_write_closed(), Flags::WRITABLE)
-                | if_set(event.is_read_closed() | event.is_priority(), Flags::READABLE | Flags::READ_CLOSED)
+                | if_set(event.is_read_closed(), Flags::READABLE | Flags::READ_CLOSED)
                 | if_set(event.is_error(), Flags::READABLE | Flags::WRITABLE | Flags::READ_CLOSED),
         )
     }

@@ -52,6 +52,9 @@ pub trait Protocol<S = ()> {
     /// Bytes have arrived. What is left in `input` is kept and offered again with what comes next, and also when the
     /// output, which had been above the high-water mark, has drained.
     ///
+    /// Bytes that a TCP peer sends as urgent are not delivered, and may hold up what it sends behind them until the next
+    /// event: RFC 6093 advises against them.
+    ///
     /// Leaving as much as the connection's [input limit](Conn::input_limit) is an error that ends the connection,
     /// unless it is paused.
     fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()>;

@@ -64,11 +64,15 @@ impl Socket {
     pub(crate) fn connected(&self) -> Option<io::Result<()>> {
         let no_peer = each!(&self.0, stream => stream.peer_addr().map(|_| ())).err();
         let Some(no_peer) = no_peer else { return Some(Ok(())) };
-        match each!(&self.0, stream => stream.take_error()) {
-            Ok(None) if no_peer.kind() == io::ErrorKind::NotConnected => None,
-            Ok(failure) => Some(Err(failure.unwrap_or(no_peer))),
-            Err(error) => Some(Err(error)),
+        match self.take_error() {
+            None if no_peer.kind() == io::ErrorKind::NotConnected => None,
+            failure => Some(Err(failure.unwrap_or(no_peer))),
         }
+    }
+
+    /// The socket's error, which this clears: SO_ERROR, socket(7).
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        each!(&self.0, stream => stream.take_error()).unwrap_or_else(Some)
     }
 
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {

@@ -31,8 +31,7 @@ pub(crate) struct Flags(u16);
 impl Flags {
     pub(crate) const READABLE: u16 = 1;
     pub(crate) const WRITABLE: u16 = 1 << 1;
-    /// The event said that no further event will come for reading, or that urgent data cuts the stream in two: read on
-    /// whatever a read returns.
+    /// The event said that no further event will come for reading: read to the end whatever a read returns.
     pub(crate) const READ_CLOSED: u16 = 1 << 2;
     /// In the run queue.
     pub(crate) const QUEUED: u16 = 1 << 3;

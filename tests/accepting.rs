@@ -386,6 +386,7 @@ fn the_limit_counts_connections_of_its_own_listener_only() {
     drop(free);
     until(&mut reactor, &mut seen, |cx| cx.state.ends.len() == 5);
     assert_eq!(come_to_rest(&mut reactor, &mut seen), None);
+    assert_eq!(seen.accepted, 6);
     let mut cx = reactor.cx(&mut seen);
     assert_eq!((cx.listener(one).unwrap().open(), cx.listener(two).unwrap().open()), (1, 0));
     drop(held);

@@ -112,6 +112,7 @@ fn a_refusal_is_reported_as_such_also_to_who_has_written_already() {
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     assert_eq!(seen.calls, ["closed"]);
     assert_eq!(seen.failure().kind(), io::ErrorKind::ConnectionRefused);
+    assert!(seen.failure().to_string().starts_with("connecting to "), "{}", seen.failure());
     assert_eq!((seen.ends[0].unsent, seen.ends[0].unread), (100_001, 0));
 }
 
@@ -187,6 +188,26 @@ fn a_connect_under_way_is_neither_open_nor_failed_and_keeps_what_is_written_to_i
     assert_eq!(seen.calls, ["opened", "ended", "closed"]);
     assert!(seen.ends[0].result.is_ok(), "{:?}", seen.ends);
     assert_eq!(serving.join().unwrap().unwrap(), b"0123456789".repeat(10));
+}
+
+#[test]
+fn a_finish_while_connecting_is_sent_when_it_stands() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (server, addr, first) = full_listener();
+    let mut cx = reactor.cx(&mut seen);
+    let id = cx.connect(addr, Client);
+    cx.conn(id).unwrap().finish();
+    for _ in 0..10 {
+        reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
+    }
+    assert!(seen.calls.is_empty(), "{:?}", seen.calls);
+    drop((server.accept().unwrap(), first));
+    let serving = std::thread::spawn(move || server.accept()?.0.read(&mut [0]));
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert_eq!(seen.calls, ["opened", "ended", "closed"]);
+    assert!(seen.ends[0].result.is_ok(), "{:?}", seen.ends);
+    assert_eq!(serving.join().unwrap().unwrap(), 0);
 }
 
 #[test]
