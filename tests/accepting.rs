@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use child::in_child;
 use enjamb::{Config, Conn, ConnId, Cx, End, Input, ListenerId, Protocol, Reactor, Turn};
 use log::Level;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use until::until;
 
 /// Long enough for a loaded machine; what takes this long hangs.
@@ -117,13 +117,9 @@ fn out_of_descriptors_is_neither_a_spin_nor_a_stall_and_accepting_goes_on_unprom
     let mut early = clients(addr, 1).remove(0);
     until(&mut reactor, &mut seen, |cx| cx.state.opened.len() == 1);
     let waiting = clients(addr, 5);
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
-    let hoard: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
-    let failures =
-        || logged::captured(Level::Debug).iter().filter(|line| line.contains("accepting on")).count();
+    let hoard = hoard();
     // 10 ms, 20 ms, 40 ms: it looks again, less and less often, and sleeps meanwhile.
-    let turns = turns_until(&mut reactor, &mut seen, |_| failures() >= 3);
+    let turns = turns_until(&mut reactor, &mut seen, |_| failures() >= 4);
     assert!(turns <= 2 * 4 + 2, "{turns} turns for one failure and three retries");
     assert_eq!(seen.accepted, 1);
     // The rest of the loop works.
@@ -137,6 +133,82 @@ fn out_of_descriptors_is_neither_a_spin_nor_a_stall_and_accepting_goes_on_unprom
     drop((early, waiting));
     until(&mut reactor, &mut seen, |cx| cx.state.ends.len() == 6);
     assert_eq!(come_to_rest(&mut reactor, &mut seen), None, "no retry is left over");
+}
+
+/// Uses up the descriptors of this process.
+fn hoard() -> Vec<std::fs::File> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
+    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
+}
+
+/// How often accepting has failed: the first time it is a warning, later on a note.
+fn failures() -> usize {
+    let lines = [Level::Warn, Level::Debug].map(logged::captured).concat();
+    lines.iter().filter(|line| line.starts_with("accepting on")).count()
+}
+
+#[test]
+fn each_retry_of_accepting_waits_twice_as_long_as_the_one_before() {
+    if !in_child("each_retry_of_accepting_waits_twice_as_long_as_the_one_before", &[]) {
+        return;
+    }
+    logged::capture();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (_, addr) = listen(&mut reactor, &mut seen);
+    let _client = clients(addr, 1);
+    let _hoard = hoard();
+    let mut waits = Vec::new();
+    let start = Instant::now();
+    while waits.len() < 5 {
+        assert!(start.elapsed() < HANGS, "a stall; {}", reactor.alive());
+        let next = reactor.turn(&mut seen, Some(HANGS)).unwrap().next;
+        if failures() > waits.len() {
+            waits.push(next.expect("it will try again"));
+        }
+    }
+    // How long the loop will wait was worked out when that turn ended, not a moment later; in whole milliseconds.
+    for (wait, expected) in waits.iter().zip([10, 20, 40, 80, 160].map(Duration::from_millis)) {
+        assert!(*wait > expected / 2 && *wait <= expected + Duration::from_millis(1), "{waits:?}");
+    }
+}
+
+#[test]
+fn a_panic_behind_a_listener_that_tries_again_leaves_one_retry_not_two() {
+    if !in_child("a_panic_behind_a_listener_that_tries_again_leaves_one_retry_not_two", &[]) {
+        return;
+    }
+    struct Panics;
+    impl Protocol<Seen> for Panics {
+        fn opened(&mut self, _: &mut Conn<'_, Seen>) -> io::Result<()> {
+            panic!("in opened")
+        }
+        fn received(&mut self, _: &mut Conn<'_, Seen>, _: &mut Input<'_>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    logged::capture();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (_, addr) = listen(&mut reactor, &mut seen);
+    let _clients = clients(addr, 1);
+    let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let hoard = hoard();
+    turns_until(&mut reactor, &mut seen, |_| failures() == 1);
+    // The timer has fired, and the listener is in the queue to try again. Behind it comes the one that panics.
+    until(&mut reactor, &mut seen, |cx| cx.alive().to_string().contains(", 0 timers"));
+    assert_eq!(failures(), 1);
+    reactor.cx(&mut seen).adopt(near, Panics).unwrap();
+    let panicking = std::panic::AssertUnwindSafe(|| turn(&mut reactor, &mut seen));
+    assert!(std::panic::catch_unwind(panicking).is_err());
+    assert_eq!(failures(), 2, "it has tried before the panic");
+    for _ in 0..5 {
+        turn(&mut reactor, &mut seen);
+        assert!(!reactor.alive().to_string().contains(", 2 timers"), "{}", reactor.alive());
+    }
+    drop(hoard);
+    turns_until(&mut reactor, &mut seen, |seen| seen.accepted == 1);
 }
 
 /// How strace makes the first accepts of a process fail.
@@ -276,7 +348,8 @@ fn the_backlog_the_kernel_knows_of_is_at_least_1024() {
 }
 
 /// Raises the limit on descriptors to `n`, if that is permitted.
-fn allow_descriptors(n: u64) -> bool {
+fn allow_descriptors(n: usize) -> bool {
+    let n = rlim_t::try_from(n).unwrap();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     let enough = hard >= n;
     if enough {
@@ -291,7 +364,7 @@ fn allow_descriptors(n: u64) -> bool {
 fn two_thousand_connections_at_once_stand_before_any_of_them_is_accepted() {
     const RUSH: usize = 2000;
     if !in_child("two_thousand_connections_at_once_stand_before_any_of_them_is_accepted", &[])
-        || !allow_descriptors(2 * RUSH as u64 + 100)
+        || !allow_descriptors(2 * RUSH + 100)
     {
         return;
     }

@@ -1,4 +1,5 @@
 //! Covers what is alive, for people: who is there, in what state, and what they wait for.
+#![cfg(unix)]
 
 #[path = "common/machine.rs"]
 mod machine;

@@ -1,4 +1,5 @@
 //! Covers the traps of closing: flushing, draining, half-closing, cutting off, and `closed` exactly once on every path.
+#![cfg(unix)]
 
 #[path = "common/machine.rs"]
 mod machine;
@@ -9,12 +10,14 @@ mod until;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use enjamb::{Config, Conn, ConnId, Cx, End, Input, Protocol, Reactor};
 use machine::{Call, Machine, Seen, Take};
+use nix::poll::{PollFd, PollFlags, poll};
 use sized::sized_pair;
 use until::until;
 
@@ -699,6 +702,32 @@ fn closing_with_input_unread_does_not_destroy_the_answer() {
 }
 
 #[test]
+fn a_long_answer_is_sent_while_closing_to_a_peer_that_writes_all_it_has_before_it_reads() {
+    let config = Config { close_timeout: NEVER, ..Config::default() };
+    let mut reactor = Reactor::with_config(config).unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        received: Box::new(|conn, input| {
+            input.take_all();
+            conn.write(&vec![b'x'; 300_000]);
+            assert!(conn.unsent() > 0, "it is too short to wait for the peer");
+            close(conn)
+        }),
+        ..Machine::default()
+    };
+    let (_, mut peer) = adopt(&mut reactor.cx(&mut seen), machine);
+    let peer = thread::spawn(move || {
+        peer.write_all(&vec![b'?'; MIB])?;
+        peer.shutdown(Shutdown::Write)?;
+        peer.read_to_end(&mut Vec::new())
+    });
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert_eq!(peer.join().unwrap().unwrap(), 300_000);
+    let end = &seen.ends[0];
+    assert!(end.result.is_ok() && end.unsent == 0, "{end}");
+}
+
+#[test]
 fn a_peer_that_never_stops_sending_cannot_hold_a_closing_connection_for_ever() {
     let config = Config { close_timeout: SOON, ..Config::default() };
     let mut reactor = Reactor::with_config(config).unwrap();
@@ -746,6 +775,28 @@ fn no_callback_but_closed_comes_after_close() {
 }
 
 #[test]
+fn no_callback_but_closed_comes_after_an_error_although_the_output_has_drained() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.water_marks(0, 10);
+            conn.write(&[0; 20]);
+            conn.write(&[0; 40_000]); // goes out at once, and what was gathered goes with it
+            assert!(conn.is_full());
+            assert_eq!(conn.unsent(), 0, "nothing would have drained");
+            Err(wrong())
+        }),
+        drained: Box::new(|_| panic!("drained after an error")),
+        ..Machine::default()
+    };
+    let (ours, _peer) = sized_pair(None);
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert_eq!(seen.ends[0].to_string(), "wrong");
+}
+
+#[test]
 fn the_descriptor_is_closed_before_closed_is_called() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
@@ -779,6 +830,73 @@ fn the_close_timeout_of_one_connection_is_its_deadline() {
     let (_, _peer) = adopt(&mut reactor.cx(&mut seen), machine);
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     assert_eq!(seen.ends[0].result.as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn closing_again_and_again_does_not_give_it_more_time() {
+    let config = Config { close_timeout: Duration::from_millis(100), ..Config::default() };
+    let mut reactor = Reactor::with_config(config).unwrap();
+    let mut seen = Seen::default();
+    let machine = opened(|conn| {
+        conn.write(&vec![0; MIB]);
+        close(conn)
+    });
+    let (id, _peer) = adopt(&mut reactor.cx(&mut seen), machine);
+    until(&mut reactor, &mut seen, |cx| {
+        if let Some(mut conn) = cx.conn(id) {
+            conn.close();
+        }
+        !cx.state.ends.is_empty()
+    });
+    assert_eq!(seen.ends[0].result.as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn the_time_of_a_shutdown_holds_whatever_a_connection_sets_for_itself_afterwards() {
+    type Set = fn(&mut Conn<'_, Seen>);
+    let ways: [(&str, Set); 4] = [
+        ("close", |conn| conn.close()),
+        ("a later deadline", |conn| conn.deadline(NEVER)),
+        ("no deadline", |conn| conn.deadline(None)),
+        ("both", |conn| {
+            conn.close();
+            conn.deadline(NEVER);
+        }),
+    ];
+    for (name, set) in ways {
+        println!("{name}");
+        let config = Config { close_timeout: NEVER, ..Config::default() };
+        let mut reactor = Reactor::with_config(config).unwrap();
+        let mut seen = Seen::default();
+        let machine = opened(move |conn| {
+            conn.write(&vec![0; MIB]);
+            conn.cx().shutdown(SOON);
+            set(conn);
+            Ok(())
+        });
+        let (_, _peer) = adopt(&mut reactor.cx(&mut seen), machine);
+        until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+        assert_eq!(seen.ends[0].result.as_ref().unwrap_err().kind(), ErrorKind::TimedOut, "{name}");
+    }
+}
+
+#[test]
+fn a_connection_that_has_sent_everything_waits_a_second_for_a_peer_that_stays_open_not_the_close_timeout() {
+    let config = Config { close_timeout: NEVER, ..Config::default() };
+    let mut reactor = Reactor::with_config(config).unwrap();
+    let mut seen = Seen::default();
+    let machine = opened(|conn| {
+        conn.write(b"bye");
+        close(conn)
+    });
+    let start = Instant::now();
+    let (_, mut peer) = adopt(&mut reactor.cx(&mut seen), machine);
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"bye");
 }
 
 #[test]
@@ -836,6 +954,44 @@ fn a_peer_that_has_finished_still_gets_a_long_answer() {
     let bytes = peer.join().unwrap().unwrap();
     assert!(bytes.len() == MIB + 1 && bytes.ends_with(b"x!"), "{}", bytes.len());
     assert_eq!(seen.bytes, b"all I have to say");
+}
+
+#[test]
+fn a_peer_that_has_finished_and_then_resets_ends_a_half_open_connection_that_has_nothing_to_send() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        ended: Box::new(|conn, _| {
+            conn.state().notes.push("ended".into());
+            Ok(()) // the answer comes later
+        }),
+        ..Machine::default()
+    };
+    let (_, peer) = adopt(&mut reactor.cx(&mut seen), machine);
+    peer.shutdown(Shutdown::Write).unwrap();
+    until(&mut reactor, &mut seen, |cx| !cx.state.notes.is_empty());
+    reset(peer);
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert!(seen.ends[0].result.is_err(), "there is nobody to answer any more: {}", seen.ends[0]);
+    assert_eq!(seen.notes, ["ended"]);
+}
+
+#[test]
+fn finishing_after_the_peer_has_answered_and_reset_still_reads_the_answer() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (ours, mut peer) = sized_pair(None);
+    let watching = ours.try_clone().unwrap();
+    let id = reactor.cx(&mut seen).adopt(ours, Machine::default()).unwrap().id();
+    reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap(); // it is opened
+    peer.write_all(b"answer").unwrap();
+    reset(peer);
+    // Until the reset has come here: POLLERR is told unasked, and tells without taking the error away.
+    let nothing_else = PollFlags::empty();
+    assert_eq!(poll(&mut [PollFd::new(watching.as_fd(), nothing_else)], 60_000u16), Ok(1));
+    reactor.cx(&mut seen).conn(id).unwrap().finish(); // which fails now
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert_eq!(seen.bytes, b"answer", "{}", seen.ends[0]);
 }
 
 #[test]

@@ -195,9 +195,7 @@ fn a_finish_while_connecting_is_sent_when_it_stands() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
     let (server, addr, first) = full_listener();
-    let mut cx = reactor.cx(&mut seen);
-    let id = cx.connect(addr, Client);
-    cx.conn(id).unwrap().finish();
+    reactor.cx(&mut seen).connect(addr, Client).finish();
     for _ in 0..10 {
         reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
     }

@@ -241,6 +241,49 @@ fn the_newcomer_in_a_slot_used_again_within_a_batch_sees_nothing_of_the_old_tena
     assert!(world.calls.iter().all(|call| *call == "newcomer ready"));
 }
 
+/// Closes the listener, and puts a watch in its slot.
+struct Replaces(Option<(ListenerId, pipe::Receiver)>);
+
+impl Protocol<World> for Replaces {
+    fn received(&mut self, conn: &mut Conn<'_, World>, input: &mut Input<'_>) -> io::Result<()> {
+        input.take_all();
+        let (listener, receiver) = self.0.take().expect("it is called once");
+        let cx = conn.cx();
+        cx.listener(listener).unwrap().close();
+        cx.state.watch = Some(cx.watch(receiver, Interest::READABLE, Newcomer)?);
+        assert_eq!(cx.state.watch.map(slot_of), Some(slot_of(listener)));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_slot_that_a_connections_callback_frees_and_fills_gets_no_event_still_in_the_batch() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut world = World::default();
+    let (near, mut far) = pair();
+    let watching = near.try_clone().unwrap();
+    let (_sender, receiver) = pipe::new().unwrap();
+    let mut cx = reactor.cx(&mut world);
+    let listener = cx
+        .listen(([127, 0, 0, 1], 0), |cx, _| {
+            cx.state.calls.push("accepted");
+            EndsTheOthers(By::Close)
+        })
+        .unwrap()
+        .id();
+    let addr = cx.listener(listener).unwrap().local_addr().unwrap();
+    cx.adopt(near, Replaces(Some((listener, receiver)))).unwrap();
+    reactor.turn(&mut world, Some(Duration::ZERO)).unwrap();
+    far.write_all(b"now").unwrap();
+    arrived(&watching, 3);
+    let _client = TcpStream::connect(addr).unwrap(); // its event comes with the other one's, and behind it
+    until(&mut reactor, &mut world, |cx| cx.state.watch.is_some());
+    for _ in 0..10 {
+        reactor.turn(&mut world, Some(Duration::ZERO)).unwrap();
+    }
+    assert!(world.calls.is_empty(), "{:?}", world.calls);
+}
+
 #[test]
 fn ids_of_those_who_left_find_nobody_in_a_slot_used_again() {
     let mut reactor = Reactor::new().unwrap();

@@ -315,6 +315,28 @@ fn a_machine_switched_in_when_the_peer_has_ended_is_told_so() {
 }
 
 #[test]
+fn an_input_that_the_machine_replaces_by_a_longer_one_does_not_bring_down_the_loop() {
+    let machine = Machine {
+        received: Box::new(|conn, input| {
+            note(conn, "received", input.peek());
+            if input.len() > 3 {
+                *input = Input::new(b"something longer than it was");
+            }
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let (mut reactor, mut seen, _, mut peer) = start(Config::default(), machine);
+    peer.write_all(b"abc").unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.state.notes.len() == 1);
+    peer.write_all(b"d").unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.state.notes.len() == 2);
+    assert_eq!(seen.notes, ["received abc", "received abcd"]);
+    drop(peer);
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+}
+
+#[test]
 fn utf8_split_across_reads_is_decoded_at_the_end_or_with_the_remainder_kept() {
     let text = "Über allen Gipfeln ist Ruh, 在所有的山峰之上, 🌄";
     for read_buffer in 1..8 {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor};
+use enjamb::{Config, Conn, ConnId, Cx, End, Input, Protocol, Reactor};
 use pair::{arrived, pair};
 use until::until;
 
@@ -292,6 +292,40 @@ fn urgent_data_is_no_error_and_no_end() {
     assert!(seen.ends[0].result.is_ok());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_read_cut_short_by_urgent_data_is_no_drained_socket() {
+    use nix::sys::socket::{MsgFlags, send};
+    use std::os::fd::AsRawFd;
+    let (near, mut far) = pair();
+    far.set_nodelay(true).unwrap(); // so that all of it is there before the first read
+    far.write_all(b"aaa").unwrap();
+    send(far.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
+    far.write_all(b"bbb").unwrap();
+    arrived(&near, 3); // as far as can be seen: peeking too stops at the mark
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    reactor.cx(&mut seen).adopt(near, Taker).unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.state.bytes == b"aaabbb");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_read_cut_short_by_a_descriptor_that_is_passed_is_no_drained_socket() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    use std::os::fd::AsRawFd;
+    let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let passed = [far.as_raw_fd()];
+    let text = [io::IoSlice::new(b"aaa")];
+    let rights = [ControlMessage::ScmRights(&passed)];
+    sendmsg::<()>(far.as_raw_fd(), &text, &rights, MsgFlags::empty(), None).unwrap();
+    far.write_all(b"bbb").unwrap();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    reactor.cx(&mut seen).adopt(near, Taker).unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.state.bytes == b"aaabbb");
+}
+
 /// Answers only when the peer has finished.
 struct AnswersTheEnd(Vec<u8>);
 
@@ -465,29 +499,48 @@ fn a_firehose_is_held_to_its_budget_each_turn_and_starves_neither_neighbours_nor
 
 #[test]
 fn who_used_up_a_budget_goes_to_the_back_of_the_queue() {
-    struct Numbered(usize);
+    /// Its number, and whom it resumes.
+    struct Numbered(usize, Option<ConnId>);
     impl Protocol<Vec<usize>> for Numbered {
         fn received(&mut self, conn: &mut Conn<'_, Vec<usize>>, input: &mut Input<'_>) -> io::Result<()> {
             input.take_all();
             conn.state().push(self.0);
+            if let Some(mut neighbour) = self.1.and_then(|id| conn.cx().conn(id)) {
+                neighbour.resume();
+            }
             Ok(())
         }
     }
     let config = Config { read_buffer: 10, read_budget: 10, ..Config::default() };
     let mut reactor = Reactor::with_config(config).unwrap();
     let mut order = Vec::new();
-    let mut fars = Vec::new();
-    for i in 0..3 {
+    let with_bytes = |bytes| {
         let (near, mut far) = pair();
-        far.write_all(&[0; 100]).unwrap();
-        arrived(&near, 100);
-        reactor.cx(&mut order).adopt(near, Numbered(i)).unwrap();
+        far.write_all(&vec![0; bytes]).unwrap();
+        arrived(&near, bytes);
+        (near, far)
+    };
+    // The neighbour has something to read, and nobody to read it yet.
+    let (neighbour, _far) = with_bytes(10);
+    let neighbour = reactor.cx(&mut order).adopt(neighbour, Numbered(0, None)).unwrap().id();
+    reactor.cx(&mut order).conn(neighbour).unwrap().pause();
+    for _ in 0..10 {
+        reactor.turn(&mut order, Some(Duration::ZERO)).unwrap();
+    }
+    // Three that have much more than their budget; the last of them makes the neighbour ready, when the two others
+    // have used theirs up.
+    let mut fars = Vec::new();
+    for (i, resumes) in [(1, None), (2, None), (3, Some(neighbour))] {
+        let (near, far) = with_bytes(100);
+        reactor.cx(&mut order).adopt(near, Numbered(i, resumes)).unwrap();
         fars.push(far);
     }
-    until(&mut reactor, &mut order, |cx| cx.state.len() == 30);
+    until(&mut reactor, &mut order, |cx| cx.state.len() == 31);
+    assert_eq!(order[..4], [1, 2, 3, 0], "it comes before the second turn of the others");
+    order.remove(3);
     for round in order.chunks_mut(3) {
         round.sort_unstable();
-        assert_eq!(round, [0, 1, 2]);
+        assert_eq!(round, [1, 2, 3]);
     }
 }
 

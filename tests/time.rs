@@ -233,6 +233,45 @@ fn a_period_of_zero_is_taken_as_a_millisecond() {
     assert!(start.elapsed() >= ms(5), "{:?}", start.elapsed());
 }
 
+/// Whether the loop, entered by `enter` after the time of a timer has passed, sleeps for its delay once more. That is
+/// seen by how long it takes, and a loaded machine may take long: so it must take long every time.
+fn sleeps_again(enter: fn(&mut Reactor<bool>, &mut bool)) -> bool {
+    let delay = ms(200);
+    (0..5).all(|_| {
+        let mut reactor = Reactor::new().unwrap();
+        let mut fired = false;
+        reactor.cx(&mut fired).after(delay, |cx| *cx.state = true);
+        reactor.turn(&mut fired, NOW).unwrap();
+        thread::sleep(delay); // another loop, which this one is embedded in, does its own work
+        let start = Instant::now();
+        while !fired {
+            enter(&mut reactor, &mut fired);
+        }
+        start.elapsed() >= delay - ms(20)
+    })
+}
+
+#[test]
+fn the_time_that_passes_between_two_turns_or_before_run_counts_for_the_timers() {
+    assert!(!sleeps_again(|reactor, fired| _ = reactor.turn(fired, None).unwrap()), "between two turns");
+    assert!(!sleeps_again(|reactor, fired| reactor.run(fired).unwrap()), "before run");
+}
+
+#[test]
+fn a_timer_without_delay_that_a_call_sets_waits_for_the_next_turn_however_long_the_call_takes() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut fired = 0;
+    let slow = |cx: &mut Cx<'_, usize>| {
+        cx.after(Duration::ZERO, |cx| *cx.state += 1);
+        thread::sleep(ms(3));
+    };
+    reactor.handle().post(slow).unwrap();
+    for expected in [0, 1, 1] {
+        reactor.turn(&mut fired, NOW).unwrap();
+        assert_eq!(fired, expected);
+    }
+}
+
 #[test]
 fn a_timer_cancelled_within_the_batch_that_is_firing_does_not_fire() {
     let mut reactor = Reactor::new().unwrap();
@@ -536,4 +575,20 @@ fn a_deadline_goes_with_its_connection() {
     reactor.cx(&mut seen).conn(id).unwrap().abort(ErrorKind::Other.into());
     reactor.run(&mut seen).unwrap(); // returns although the deadline is far
     assert_eq!(seen.ends.len(), 1);
+}
+
+#[test]
+fn a_connection_aborted_by_a_timer_is_not_told_of_the_deadline_that_passed_in_the_same_turn() {
+    let (ours, _peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine { timed_out: Box::new(|_| panic!("it was aborted before")), ..Machine::default() };
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
+    reactor.turn(&mut seen, NOW).unwrap();
+    let mut cx = reactor.cx(&mut seen);
+    cx.after(ms(1), move |cx| cx.conn(id).expect("it is open").abort(io::Error::other("enough")));
+    cx.conn(id).unwrap().deadline(ms(20));
+    thread::sleep(ms(30)); // so that both are due in one turn, the timer first
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.ends[0].to_string(), "enough");
 }

@@ -1,5 +1,6 @@
 //! Covers the traps of the loop itself: signals, calls from other threads, panics, inserting while iterating,
 //! descriptors, standstill, slow callbacks, stopping, shutting down, embedding.
+#![cfg(unix)]
 
 #[path = "common/child.rs"]
 mod child;
@@ -7,6 +8,8 @@ mod child;
 mod log_capture;
 #[path = "common/machine.rs"]
 mod machine;
+#[path = "common/pair.rs"]
+mod pair;
 #[path = "common/sized.rs"]
 mod sized;
 #[path = "common/until.rs"]
@@ -25,6 +28,7 @@ use enjamb::mio::{self, Interest, Token};
 use enjamb::{Config, Conn, Cx, End, Gone, Input, Protocol, Reactor, Readiness, Step, Watch};
 use log::Level;
 use machine::{Machine, Seen};
+use pair::{arrived, pair};
 use sized::sized_pair;
 use until::until;
 
@@ -278,6 +282,13 @@ const PANICS: &[(&str, Setup)] = &[
     ("received", |cx| {
         adopted(cx, Machine { received: Box::new(|_, _| panic!("in received")), ..Machine::default() })
     }),
+    ("opened, after switching", |cx| {
+        let opened = |conn: &mut Conn<'_, Seen>| {
+            conn.switch(Machine::default());
+            panic!("in opened, switched")
+        };
+        adopted(cx, Machine { opened: Box::new(opened), ..Machine::default() })
+    }),
     ("received, after closing", |cx| {
         let received = |conn: &mut Conn<'_, Seen>, _: &mut Input<'_>| {
             conn.write(b"and then");
@@ -428,15 +439,24 @@ fn the_calls_posted_behind_one_that_panics_still_run() {
 fn what_was_ready_in_the_same_batch_as_one_that_panics_is_not_lost() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
-    let mut peers = Vec::new();
+    let mut ends = Vec::new();
     for n in 0..10 {
-        let (ours, mut theirs) = sized_pair(None);
+        let (ours, theirs) = pair();
         let bad = Machine { received: Box::new(|_, _| panic!("the fifth")), ..Machine::default() };
+        ends.push((ours.try_clone().unwrap(), theirs));
         reactor.cx(&mut seen).adopt(ours, if n == 5 { bad } else { Machine::default() }).unwrap();
-        theirs.write_all(b"x").unwrap();
-        peers.push(theirs);
     }
-    turn_until_it_panics(&mut reactor, &mut seen, "the fifth");
+    // All are open, and their first events, which say that they are writable, have come and gone.
+    for _ in 0..10 {
+        reactor.turn(&mut seen, NOW).unwrap();
+    }
+    for (ours, theirs) in &mut ends {
+        theirs.write_all(b"x").unwrap();
+        arrived(ours, 1);
+    }
+    let turn = catch_unwind(AssertUnwindSafe(|| reactor.turn(&mut seen, NOW)));
+    assert!(turn.is_err(), "all have come, the fifth too");
+    assert!(seen.bytes.len() < 9, "it was the last of the batch: nothing could be lost");
     until(&mut reactor, &mut seen, |cx| cx.state.bytes.len() == 9);
 }
 
@@ -598,6 +618,26 @@ fn while_something_can_still_happen_there_is_no_warning() {
     for arrange in reasons {
         assert_eq!(standstill(arrange), [""; 0]);
     }
+}
+
+#[test]
+fn a_listener_at_its_limit_with_nothing_but_paused_connections_is_a_standstill_too() {
+    log_capture::capture();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    let mut listener = cx.listen(ANY_PORT, |_, _| opened(pause)).unwrap();
+    listener.limit(1);
+    let (id, addr) = (listener.id(), listener.local_addr().unwrap());
+    let _first = TcpStream::connect(addr).unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.alive().to_string().contains(", paused"));
+    while reactor.turn(&mut seen, NOW).unwrap().next.is_some() {}
+    assert_eq!(log_capture::captured(Level::Warn), [""; 0]);
+    let _second = TcpStream::connect(addr).unwrap(); // an event, so that the wait without end comes to an end here
+    reactor.turn(&mut seen, None).unwrap();
+    assert_eq!(reactor.cx(&mut seen).listener(id).unwrap().open(), 1);
+    let warnings = log_capture::captured(Level::Warn);
+    assert!(warnings.len() == 1 && warnings[0].contains("nothing can ever happen again"), "{warnings:?}");
 }
 
 // Slow callbacks.
@@ -786,6 +826,24 @@ fn a_socket_adopted_while_the_loop_shuts_down_does_not_keep_it() {
         seen.ends.len()
     });
     assert!(ends >= 1);
+}
+
+#[test]
+fn listening_while_the_loop_shuts_down_is_refused() {
+    let (ours, _peer) = sized_pair(Some(4096));
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = opened(|conn| {
+        conn.write(&vec![b'x'; 1 << 20]);
+        conn.cx().shutdown(Duration::from_millis(20));
+        let error = conn.cx().listen(ANY_PORT, |_, _| Machine::default()).expect_err("it would be left over");
+        conn.state().notes.push(error.to_string());
+        Ok(())
+    });
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    reactor.run(&mut seen).unwrap();
+    assert!(seen.notes.len() == 1 && seen.notes[0].contains("shutting down"), "{:?}", seen.notes);
+    assert!(reactor.alive().to_string().starts_with("alive: 0 listeners"), "{}", reactor.alive());
 }
 
 #[test]

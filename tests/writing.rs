@@ -1,4 +1,5 @@
 //! Covers the traps of writing: partial writes, writing after the end, slow readers, water marks, pausing, SIGPIPE.
+#![cfg(unix)]
 
 #[path = "common/log.rs"]
 mod log_capture;
@@ -300,6 +301,40 @@ fn a_write_that_fails_while_an_answer_is_readable_delivers_the_answer_first() {
 }
 
 #[test]
+fn a_write_that_fails_to_a_peer_that_stays_but_will_not_read_is_told() {
+    let (one, peer) = UnixStream::pair().unwrap();
+    peer.shutdown(Shutdown::Read).unwrap();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.write(&pattern(1000));
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).adopt(one, machine).unwrap();
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert_eq!(seen.ends[0].result.as_ref().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    drop(peer); // until here it was there
+}
+
+#[test]
+fn a_write_that_fails_because_a_duplicate_was_shut_down_is_told_although_the_peer_stays() {
+    let (one, peer) = sized_pair(None);
+    let duplicate = one.try_clone().unwrap();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let id = reactor.cx(&mut seen).adopt(one, Machine::default()).unwrap().id();
+    reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap(); // it is opened
+    duplicate.shutdown(Shutdown::Write).unwrap();
+    reactor.cx(&mut seen).conn(id).unwrap().write(&pattern(1000));
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert_eq!(seen.ends[0].result.as_ref().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    drop(peer);
+}
+
+#[test]
 fn no_write_raises_sigpipe() {
     let raised = Arc::new(AtomicBool::new(false));
     // A process of Rust's own ignores the signal; with a handler in place it would be seen.
@@ -514,6 +549,30 @@ fn input_left_while_the_output_was_full_is_offered_again_when_it_has_drained() {
     until(&mut reactor, &mut seen, |_| reader.is_finished());
     reader.join().unwrap().unwrap();
     assert_eq!(seen.notes, ["one", "two", "three"]);
+}
+
+#[test]
+fn raising_the_water_marks_from_elsewhere_lets_reading_go_on_at_once() {
+    let (one, mut peer) = sized_pair(Some(8192));
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.write(&pattern(MIB));
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let id = reactor.cx(&mut seen).adopt(one, machine).unwrap().id();
+    reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
+    peer.write_all(b"hello").unwrap();
+    // The event has come, and no other will: the peer neither reads nor says more.
+    for _ in 0..10 {
+        reactor.turn(&mut seen, Some(Duration::from_millis(1))).unwrap();
+    }
+    assert_eq!(seen.bytes, b"", "reading is held back");
+    reactor.cx(&mut seen).conn(id).unwrap().water_marks(usize::MAX, usize::MAX);
+    until(&mut reactor, &mut seen, |cx| cx.state.bytes == b"hello");
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! Echo on calloop: a level-triggered source for each connection, one buffer for all. It waits for room instead of bytes
+//! while there is a rest to send, which is why the source is one of its own, round the library's.
+
+use calloop::generic::Generic;
+use calloop::{
+    EventLoop, EventSource, Interest, LoopHandle, Mode, Poll, PostAction, Readiness, Token, TokenFactory,
+};
+use enjamb_benches::READ_BUFFER;
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
+
+struct Client {
+    socket: Generic<TcpStream>,
+    /// What the kernel has not taken.
+    rest: Vec<u8>,
+    buffer: Rc<RefCell<Vec<u8>>>,
+}
+
+impl EventSource for Client {
+    type Event = ();
+    type Metadata = ();
+    type Ret = ();
+    type Error = io::Error;
+
+    fn process_events<F>(&mut self, readiness: Readiness, token: Token, _: F) -> io::Result<PostAction>
+    where
+        F: FnMut((), &mut ()),
+    {
+        let (rest, buffer) = (&mut self.rest, &self.buffer);
+        let action = self.socket.process_events(readiness, token, |_, socket| {
+            let mut socket: &TcpStream = socket;
+            // Whatever fails ends the connection, not the loop.
+            Ok(echo(&mut socket, rest, &mut buffer.borrow_mut()).unwrap_or(PostAction::Remove))
+        })?;
+        let waits_for_room = !self.rest.is_empty();
+        if action != PostAction::Continue || waits_for_room == self.socket.interest.writable {
+            return Ok(action);
+        }
+        self.socket.interest = if waits_for_room { Interest::WRITE } else { Interest::READ };
+        Ok(PostAction::Reregister)
+    }
+
+    fn register(&mut self, poll: &mut Poll, factory: &mut TokenFactory) -> calloop::Result<()> {
+        self.socket.register(poll, factory)
+    }
+
+    fn reregister(&mut self, poll: &mut Poll, factory: &mut TokenFactory) -> calloop::Result<()> {
+        self.socket.reregister(poll, factory)
+    }
+
+    fn unregister(&mut self, poll: &mut Poll) -> calloop::Result<()> {
+        self.socket.unregister(poll)
+    }
+}
+
+fn echo(socket: &mut &TcpStream, rest: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<PostAction> {
+    if !rest.is_empty() {
+        let sent = send(socket, rest)?;
+        rest.drain(..sent);
+        return Ok(PostAction::Continue);
+    }
+    *rest = Vec::new();
+    let n = match socket.read(buffer) {
+        Ok(0) => return Ok(PostAction::Remove),
+        Ok(n) => n,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(PostAction::Continue),
+        Err(error) => return Err(error),
+    };
+    let sent = send(socket, &buffer[..n])?;
+    rest.extend_from_slice(&buffer[sent..n]);
+    Ok(PostAction::Continue)
+}
+
+fn send(socket: &mut &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    match socket.write(bytes) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        sent => sent,
+    }
+}
+
+/// Accepts one: a level-triggered listener says again that there are more.
+fn accept(
+    listener: &TcpListener,
+    handle: &LoopHandle<'static, ()>,
+    buffer: &Rc<RefCell<Vec<u8>>>,
+) -> io::Result<PostAction> {
+    let socket = match listener.accept() {
+        Ok((socket, _)) => socket,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(PostAction::Continue),
+        Err(error) => return Err(error),
+    };
+    socket.set_nonblocking(true)?;
+    let socket = Generic::new(socket, Interest::READ, Mode::Level);
+    let client = Client { socket, rest: Vec::new(), buffer: Rc::clone(buffer) };
+    handle.insert_source(client, |_, _, _| {}).map_err(|error| io::Error::from(error.error))?;
+    Ok(PostAction::Continue)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    enjamb_benches::expect_echo()?;
+    let mut event_loop: EventLoop<'static, ()> = EventLoop::try_new()?;
+    let (handle, own_handle) = (event_loop.handle(), event_loop.handle());
+    let buffer = Rc::new(RefCell::new(vec![0; READ_BUFFER]));
+    let listener = enjamb_benches::listener()?;
+    let address = listener.local_addr()?;
+    let source = Generic::new(listener, Interest::READ, Mode::Level);
+    handle
+        .insert_source(source, move |_, listener, ()| accept(listener, &own_handle, &buffer))
+        .map_err(|error| error.error)?;
+    enjamb_benches::announce(address)?;
+    event_loop.run(None, &mut (), |()| {})?;
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! The echo server on `enjamb`; with `idle-timeout`, every message moves its connection's deadline on.
+
+use enjamb::{Conn, Input, Protocol, Reactor};
+use std::io;
+use std::time::Duration;
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> io::Result<()> {
+        conn.write(input.take_all());
+        Ok(())
+    }
+}
+
+struct ImpatientEcho;
+
+impl Protocol for ImpatientEcho {
+    fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> io::Result<()> {
+        conn.deadline(Duration::from_secs(60));
+        conn.write(input.take_all());
+        Ok(())
+    }
+}
+
+fn main() -> io::Result<()> {
+    enjamb_benches::expect_echo()?;
+    let mut reactor = Reactor::new()?;
+    let mut state = ();
+    let mut cx = reactor.cx(&mut state);
+    let any_port = ([127, 0, 0, 1], 0);
+    let mut listener = match std::env::args().nth(2).as_deref() {
+        Some("idle-timeout") => cx.listen(any_port, |_cx, _peer| ImpatientEcho)?,
+        _ => cx.listen(any_port, |_cx, _peer| Echo)?,
+    };
+    enjamb_benches::announce(listener.local_addr()?)?;
+    reactor.run(&mut state)
+}

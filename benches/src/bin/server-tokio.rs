@@ -1,0 +1,81 @@
+//! Echo on tokio's current_thread runtime: a task for each connection, with a buffer of its own; with `shared`, all
+//! tasks read into one buffer, of which nothing is kept across an await.
+
+use enjamb_benches::READ_BUFFER;
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+}
+
+async fn echo(mut socket: TcpStream) -> io::Result<()> {
+    // Not zeroed: what is never read into costs no memory.
+    let mut buffer = Vec::with_capacity(READ_BUFFER);
+    loop {
+        buffer.clear();
+        match socket.read_buf(&mut buffer).await? {
+            0 => return Ok(()),
+            _ => socket.write_all(&buffer).await?,
+        }
+    }
+}
+
+/// What came of one try.
+enum Tried {
+    Sent,
+    /// The kernel did not take this.
+    Left(Vec<u8>),
+    Nothing,
+    End,
+}
+
+async fn echo_shared(mut socket: TcpStream) -> io::Result<()> {
+    loop {
+        match try_echo(&socket)? {
+            Tried::Sent => {}
+            Tried::Left(rest) => socket.write_all(&rest).await?,
+            Tried::Nothing => socket.readable().await?,
+            Tried::End => return Ok(()),
+        }
+    }
+}
+
+fn try_echo(socket: &TcpStream) -> io::Result<Tried> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let n = match socket.try_read(buffer) {
+            Ok(0) => return Ok(Tried::End),
+            Ok(n) => n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Tried::Nothing),
+            Err(error) => return Err(error),
+        };
+        match socket.try_write(&buffer[..n]) {
+            Ok(sent) if sent == n => Ok(Tried::Sent),
+            Ok(sent) => Ok(Tried::Left(buffer[sent..n].to_vec())),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Tried::Left(buffer[..n].to_vec())),
+            Err(error) => Err(error),
+        }
+    })
+}
+
+async fn serve(shared: bool) -> io::Result<()> {
+    let listener = TcpListener::from_std(enjamb_benches::listener()?)?;
+    enjamb_benches::announce(listener.local_addr()?)?;
+    loop {
+        let (socket, _) = listener.accept().await?;
+        // What ends a connection is of no interest here.
+        if shared {
+            tokio::spawn(async move { echo_shared(socket).await.ok() });
+        } else {
+            tokio::spawn(async move { echo(socket).await.ok() });
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    enjamb_benches::expect_echo()?;
+    let shared = std::env::args().nth(2).as_deref() == Some("shared");
+    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(serve(shared))
+}

@@ -1,0 +1,112 @@
+//! `enjamb` beside its peers. What can be counted exactly comes first; time is only worth its ratios.
+//!
+//!     cargo run --release -p enjamb-benches             # every peer that can be built here, as Markdown tables
+//!     cargo run --release -p enjamb-benches -- check    # enjamb alone: fails where a counted budget is exceeded
+
+mod check;
+mod child;
+mod count;
+mod fan_in;
+mod load;
+mod memory;
+mod peers;
+mod report;
+mod server;
+mod timed;
+mod timers;
+mod versions;
+mod work;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use peers::{Built, Peer};
+use std::process::ExitCode;
+
+/// Measure enjamb beside its peers, and print Markdown tables
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Action>,
+    /// Only these peers [default: all]
+    #[arg(long, value_name = "PEER", value_delimiter = ',')]
+    only: Vec<Peer>,
+    /// Only these measures [default: all]
+    #[arg(long, value_name = "MEASURE", value_delimiter = ',')]
+    measure: Vec<Measure>,
+    /// How often what is timed is repeated
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Count for enjamb alone, and fail where a budget is exceeded
+    Check,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Measure {
+    /// System calls per operation
+    Calls,
+    /// User-space instructions per operation
+    Instructions,
+    /// Heap allocations per operation
+    Allocations,
+    /// Idle connections, and clients that do not read
+    Memory,
+    /// Timers, of enjamb alone
+    Timers,
+    /// Server CPU per echo, as a ratio to C
+    Echoes,
+    /// Server CPU per MiB, as a ratio to C
+    Streaming,
+    /// CPU of a client that reads many slow poems, as a ratio to C
+    FanIn,
+}
+
+impl Measure {
+    fn run(self, peers: &[Built], rounds: usize) {
+        match self {
+            Measure::Calls => report::calls(peers),
+            Measure::Instructions => report::instructions(peers),
+            Measure::Allocations => report::allocations(peers),
+            Measure::Memory => report::memory(peers),
+            Measure::Timers => timers::report(),
+            Measure::Echoes => timed::echoes(peers, rounds),
+            Measure::Streaming => timed::streaming(peers, rounds),
+            Measure::FanIn => fan_in::report(rounds),
+        }
+    }
+}
+
+/// What was asked for, or all there is.
+fn or_all<T: ValueEnum + Clone>(asked: &[T]) -> &[T] {
+    if asked.is_empty() { T::value_variants() } else { asked }
+}
+
+fn compare(args: &Args) {
+    println!("{}\n", versions::all());
+    let peers = peers::build(or_all(&args.only));
+    for measure in or_all(&args.measure) {
+        measure.run(&peers, args.rounds.into());
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let passed = match args.command {
+        Some(Action::Check) => check::run(),
+        None => {
+            compare(&args);
+            Ok(true)
+        }
+    };
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Who is measured, and how each is built.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::ValueEnum;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Peer {
+    /// Raw epoll in C, level-triggered: the least possible
+    C,
+    Enjamb,
+    /// mio by hand, edge-triggered
+    Mio,
+    Libuv,
+    Libevent,
+    Calloop,
+    MessageIo,
+    /// tokio, current_thread, a buffer for each task
+    Tokio,
+    /// The same, with one buffer for all of them
+    TokioShared,
+    Smol,
+    Asyncio,
+    Uvloop,
+}
+
+/// How a server comes to be.
+enum Made {
+    Rust { bin: &'static str },
+    C { source: &'static str, library: Option<&'static str> },
+    Python { module: Option<&'static str> },
+}
+
+/// A peer whose server is there to be run.
+pub struct Built {
+    pub peer: Peer,
+    pub command: Vec<String>,
+}
+
+impl Built {
+    pub fn title(&self) -> &'static str {
+        self.peer.title()
+    }
+
+    pub fn name(&self) -> String {
+        self.peer.name()
+    }
+}
+
+/// Builds these, and says which cannot be had.
+pub fn build(peers: &[Peer]) -> Vec<Built> {
+    let built = |peer: &Peer| {
+        eprintln!("building {}", peer.name());
+        match peer.build() {
+            Ok(command) => Some(Built { peer: *peer, command }),
+            Err(why) => {
+                println!("Not measured: {} ({why})\n", peer.title());
+                None
+            }
+        }
+    };
+    peers.iter().filter_map(built).collect()
+}
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+impl Peer {
+    pub fn title(self) -> &'static str {
+        match self {
+            Peer::C => "C, epoll",
+            Peer::Enjamb => "**enjamb**",
+            Peer::Mio => "mio by hand",
+            Peer::Libuv => "libuv",
+            Peer::Libevent => "libevent",
+            Peer::Calloop => "calloop",
+            Peer::MessageIo => "message-io",
+            Peer::Tokio => "tokio",
+            Peer::TokioShared => "tokio, one buffer",
+            Peer::Smol => "smol",
+            Peer::Asyncio => "asyncio",
+            Peer::Uvloop => "uvloop",
+        }
+    }
+
+    fn made(self) -> Made {
+        match self {
+            Peer::C => Made::C { source: "epoll", library: None },
+            Peer::Libuv => Made::C { source: "libuv", library: Some("libuv") },
+            Peer::Libevent => Made::C { source: "libevent", library: Some("libevent") },
+            Peer::Enjamb => Made::Rust { bin: "server-enjamb" },
+            Peer::Mio => Made::Rust { bin: "server-mio" },
+            Peer::Calloop => Made::Rust { bin: "server-calloop" },
+            Peer::MessageIo => Made::Rust { bin: "server-message-io" },
+            Peer::Tokio | Peer::TokioShared => Made::Rust { bin: "server-tokio" },
+            Peer::Smol => Made::Rust { bin: "server-smol" },
+            Peer::Asyncio => Made::Python { module: None },
+            Peer::Uvloop => Made::Python { module: Some("uvloop") },
+        }
+    }
+
+    /// As on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
+    }
+
+    /// Builds the server, and returns the command that runs it as an echo server.
+    ///
+    /// # Errors
+    /// Why this peer cannot be measured here.
+    pub fn build(self) -> Result<Vec<String>, String> {
+        let mut command = match self.made() {
+            Made::Rust { bin } => vec![build_rust(bin, self != Peer::Enjamb)?],
+            Made::C { source, library } => vec![build_c(source, library)?],
+            Made::Python { module } => find_python(module)?,
+        };
+        command.push("echo".to_string());
+        if self == Peer::TokioShared {
+            command.push("shared".to_string());
+        }
+        Ok(command)
+    }
+}
+
+fn target_dir() -> io::Result<PathBuf> {
+    let this = env::current_exe()?;
+    let target = this.parent().and_then(Path::parent); // out of debug/ or release/
+    target.map(Path::to_path_buf).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Builds a program of this package, and returns its path.
+pub fn build_rust(bin: &str, is_peer: bool) -> Result<String, String> {
+    let target = target_dir().map_err(|error| format!("finding the target folder: {error}"))?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--release", "--locked", "--bin", bin]);
+    build.args(is_peer.then_some("--features=peers"));
+    build.arg("--target-dir").arg(&target).current_dir(HERE);
+    run(&mut build)?;
+    Ok(target.join("release").join(bin).display().to_string())
+}
+
+/// Compiles a program of the folder `c`, and returns its path.
+pub fn build_c(source: &str, library: Option<&str>) -> Result<String, String> {
+    let target = target_dir().map_err(|error| format!("finding the target folder: {error}"))?;
+    let program = target.join(format!("c-{source}"));
+    let mut compile = Command::new("cc");
+    compile.args(["-O2", "-Wall", "-o"]).arg(&program).arg(Path::new(HERE).join(format!("c/{source}.c")));
+    if let Some(library) = library {
+        let flags = run(Command::new("pkg-config").args(["--cflags", "--libs", library]))?;
+        compile.args(flags.split_whitespace());
+    }
+    run(&mut compile)?;
+    Ok(program.display().to_string())
+}
+
+/// The interpreter itself: what is on the path may be a script that finds it.
+fn find_python(module: Option<&str>) -> Result<Vec<String>, String> {
+    let module = module.unwrap_or("asyncio");
+    let ask = format!("import sys, {module}; print(sys.executable)");
+    let python = run(Command::new("python3").args(["-c", &ask]))?;
+    let script = Path::new(HERE).join("python/echo.py").display().to_string();
+    Ok(vec![python.trim().to_string(), script, module.to_string()])
+}
+
+/// Runs a command to its end, and returns what it printed.
+fn run(command: &mut Command) -> Result<String, String> {
+    let name = Path::new(command.get_program()).file_name().map(OsStr::to_os_string).unwrap_or_default();
+    let name = name.display().to_string();
+    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let why = said.lines().find(|line| line.starts_with("error")).or(said.lines().last());
+    Err(format!("{name} failed: {}", why.unwrap_or("it does not say why")))
+}
