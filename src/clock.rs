@@ -1,5 +1,6 @@
 //! The loop's time: monotonic, read after each poll and each callback, counted in ticks of a millisecond.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -10,12 +11,14 @@ pub(crate) struct Clock {
     /// subtracting them.
     too_long: Duration,
     unsuspicious_until: Instant,
+    /// From `base` to `now`, once somebody has asked.
+    elapsed: Cell<Option<Duration>>,
 }
 
 impl Clock {
     pub(crate) fn new(too_long: Duration) -> Self {
         let now = Instant::now();
-        Clock { base: now, now, too_long, unsuspicious_until: now }
+        Clock { base: now, now, too_long, unsuspicious_until: now, elapsed: Cell::new(None) }
     }
 
     /// The time as last read.
@@ -39,6 +42,7 @@ impl Clock {
     #[inline]
     pub(crate) fn set(&mut self, now: Instant) {
         self.now = now;
+        self.elapsed.set(None);
     }
 
     /// Whether it may be too long from the last reading to `now`: [`judge`](Self::judge) knows.
@@ -55,7 +59,9 @@ impl Clock {
 
     /// The time as last read, since the loop was made.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.now.saturating_duration_since(self.base)
+        let elapsed = self.elapsed.get().unwrap_or_else(|| self.now.saturating_duration_since(self.base));
+        self.elapsed.set(Some(elapsed));
+        elapsed
     }
 
     /// The last tick that has passed.

@@ -127,8 +127,12 @@ impl<S> Reactor<S> {
         self.take_events(state);
         self.run_calls(state);
         self.drive_queue(state);
-        self.fire_timers(state);
-        self.reap(state);
+        if !self.core.timers.is_empty() {
+            self.fire_timers(state);
+        }
+        if !self.core.doomed.is_empty() {
+            self.reap(state);
+        }
         Ok(())
     }
 
@@ -210,9 +214,6 @@ impl<S> Reactor<S> {
     /// loop.
     fn fire_timers(&mut self, state: &mut S) {
         let core = &mut self.core;
-        if core.timers.is_empty() {
-            return;
-        }
         core.timers.expire(core.clock.tick());
         for _ in 0..core.config.timer_budget {
             let Some((timer, alarm)) = core.timers.fire() else { return };
@@ -244,7 +245,7 @@ impl<S> Reactor<S> {
     }
 
     /// Removes what was closed or has failed, and tells its machine. What that closes in turn is for the next turn.
-    #[inline]
+    #[cold]
     fn reap(&mut self, state: &mut S) {
         for _ in 0..self.core.doomed.len() {
             if let Some((key, result)) = self.core.doomed.pop_front() {

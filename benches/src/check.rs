@@ -11,10 +11,10 @@ use crate::work::Work;
 /// What holds today. The README lists the goals beside it: lower these when the code gets there.
 const CALLS: [(Work, f64); 3] = [(Work::PingPong, 3.005), (Work::AtOnce, 2.05), (Work::Churn, 10.2)];
 const INSTRUCTIONS: [(Work, f64); 3] =
-    [(Work::PingPong, 520.0), (Work::AtOnce, 410.0), (Work::Churn, 2800.0)];
+    [(Work::PingPong, 500.0), (Work::AtOnce, 410.0), (Work::Churn, 2800.0)];
 const ALLOCATIONS: [(Work, f64); 3] = [(Work::PingPong, 0.0), (Work::Churn, 1.0), (Work::Open, 0.1)];
 const TIMERS: [(&str, f64); 3] = [("insert", 300.0), ("cancel", 90.0), ("fire", 295.0)];
-const INSTRUCTIONS_TO_MOVE_A_DEADLINE: f64 = 370.0;
+const INSTRUCTIONS_TO_MOVE_A_DEADLINE: f64 = 340.0;
 const BYTES_PER_TIMER: f64 = 64.0;
 const BYTES_PER_IDLE_CONNECTION: f64 = 128.0;
 /// The high-water mark and 64 KiB.
