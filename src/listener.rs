@@ -33,8 +33,10 @@ pub(crate) struct Acceptor<S> {
     pub(crate) accepted: Option<Accepted<S>>,
     pub(crate) ready: bool,
     pub(crate) queued: bool,
-    /// After a failure: how long it waits, and the timer that ends it.
-    retrying: Option<(Duration, TimerKey)>,
+    /// After a failure: how long it waited last, until the backlog has been emptied again.
+    backoff: Option<Duration>,
+    /// The timer that ends the wait.
+    retry: Option<TimerKey>,
     open: usize,
     limit: usize,
     serial: NonZeroU32,
@@ -57,7 +59,7 @@ impl<S> Tenant<S> for Acceptor<S> {
 
 impl<S> Acceptor<S> {
     pub(crate) fn may_accept(&self) -> bool {
-        self.ready && self.retrying.is_none() && !self.is_full()
+        self.ready && self.retry.is_none() && !self.is_full()
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -140,7 +142,8 @@ impl<S> Cx<'_, S> {
             accepted: Some(Box::new(move |cx, peer| Box::new(accepted(cx, peer)))),
             ready: false,
             queued: false,
-            retrying: None,
+            backoff: None,
+            retry: None,
             open: 0,
             limit: usize::MAX,
             serial: NonZeroU32::MIN,
@@ -223,7 +226,7 @@ impl<S> Core<S> {
         self.listeners.retain(|listener| *listener != key);
         if let Some(Slot::Listener(mut acceptor)) = self.slots.remove(key) {
             self.driver.deregister(&mut acceptor.socket, key);
-            if let Some((_, timer)) = acceptor.retrying {
+            if let Some(timer) = acceptor.retry {
                 self.timers.cancel(timer); // it would keep the loop from ending
             }
         }
@@ -244,17 +247,15 @@ impl<S> Core<S> {
 
     /// Tries again, unprompted: of descriptors that are free again, no event tells.
     pub(crate) fn retry_accept(&mut self, key: Key) {
-        if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key)
-            && !std::mem::replace(&mut acceptor.queued, true)
-        {
-            self.run_queue.push(key);
+        if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) {
+            acceptor.retry = None;
+            self.queue_listener(key);
         }
     }
 
     pub(crate) fn drive_listener(&mut self, state: &mut S, key: Key) {
         let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) else { return };
         acceptor.queued = false;
-        let last_retry = acceptor.retrying.take().map(|(wait, _)| wait);
         let serial = acceptor.serial;
         for _ in 0..self.config.accept_budget {
             let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) else { return };
@@ -264,6 +265,7 @@ impl<S> Core<S> {
             match acceptor.socket.accept() {
                 Ok((socket, peer)) => {
                     acceptor.open += 1;
+                    acceptor.backoff = acceptor.backoff.map(|_| FIRST_RETRY / 2);
                     let Some(mut accepted) = acceptor.accepted.take() else { return };
                     self.running = Some(key);
                     let machine = accepted(&mut Cx { state, core: self }, peer);
@@ -276,23 +278,25 @@ impl<S> Core<S> {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         acceptor.ready = false;
+                        acceptor.backoff = None;
                         return;
                     }
                     // A peer that gave up while it waited, or a signal: the next one may be fine, accept(2).
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                    _ => return self.accept_failed(key, last_retry, error),
+                    _ => return self.accept_failed(key, error),
                 },
             }
         }
         self.queue_listener(key); // the budget is used up; there may be more
     }
 
-    fn accept_failed(&mut self, key: Key, last_retry: Option<Duration>, error: io::Error) {
-        let wait = last_retry.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY));
+    fn accept_failed(&mut self, key: Key, error: io::Error) {
         if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) {
-            let timer = self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key));
-            acceptor.retrying = Some((wait, timer));
-            let level = if last_retry.is_none() { log::Level::Warn } else { log::Level::Debug };
+            let first = acceptor.backoff.is_none();
+            let wait = acceptor.backoff.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY));
+            acceptor.backoff = Some(wait);
+            acceptor.retry = Some(self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key)));
+            let level = if first { log::Level::Warn } else { log::Level::Debug };
             let name = acceptor.local_addr().map_or_else(|_| key.to_string(), |addr| addr.to_string());
             log::log!(
                 level,
