@@ -842,6 +842,7 @@ fn closing_again_and_again_does_not_give_it_more_time() {
         close(conn)
     });
     let (id, _peer) = adopt(&mut reactor.cx(&mut seen), machine);
+    reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap(); // it is opened, and closing
     until(&mut reactor, &mut seen, |cx| {
         if let Some(mut conn) = cx.conn(id) {
             conn.close();

@@ -3,7 +3,7 @@
 use super::format::{commas, counted};
 use super::options::Options;
 use super::plan::{self, Plan};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
 /// The standard streams, what the poll needs for itself, a file that is read meanwhile.
 const OTHERS: usize = 16;
@@ -14,16 +14,19 @@ pub fn enough_for(plan: &Plan, options: &Options) -> Result<(), String> {
     let (soft, hard) = limits.map_err(|error| format!("cannot tell the limit on open files: {error}"))?;
     // A server has a connection for each poem and a listener for each port; a client has the connections only.
     let need = plan.poems.len() + plan.ports() + OTHERS;
-    let raised = || setrlimit(Resource::RLIMIT_NOFILE, need as u64, hard);
-    if soft >= need as u64 || (hard >= need as u64 && raised().is_ok()) {
+    // The type of a limit is unsigned on most systems, but not on all.
+    let wanted = rlim_t::try_from(need).unwrap_or(rlim_t::MAX);
+    let raised = || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+    if soft >= wanted || (hard >= wanted && raised().is_ok()) {
         return Ok(());
     }
+    let limit = usize::try_from(hard).unwrap_or(usize::MAX);
     Err(format!(
         "{} need {} open files in one process, and the limit is {}: {}, or raise it as root with `ulimit -n {need}`",
         counted(plan.poems.len(), "poem"),
         commas(need as u64),
-        commas(hard),
-        fewer(plan, options, usize::try_from(hard).unwrap_or(usize::MAX)),
+        commas(limit as u64),
+        fewer(plan, options, limit),
     ))
 }
 
