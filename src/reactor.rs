@@ -217,19 +217,17 @@ impl<S> Reactor<S> {
         core.timers.expire(core.clock.tick());
         for _ in 0..core.config.timer_budget {
             let Some((timer, alarm)) = core.timers.fire() else { return };
-            if let Alarm::Every(periodic) = alarm {
-                Self::fire_periodic(core, state, timer, periodic);
-                continue;
+            if !matches!(alarm, Alarm::Every(_)) {
+                core.timers.cancel(timer); // it has fired for the last time, whatever its call comes to
             }
-            core.timers.cancel(timer);
             match alarm {
+                Alarm::Every(periodic) => Self::fire_periodic(core, state, timer, periodic),
                 Alarm::Deadline(key) => core.deadline_due(state, key),
                 Alarm::Retry(key) => core.retry_accept(key),
                 Alarm::Once(call) => {
                     call(&mut Cx { state, core });
                     core.returned("a timer", None);
                 }
-                Alarm::Every(_) => unreachable!("taken above"),
             }
         }
     }

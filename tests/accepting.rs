@@ -175,6 +175,35 @@ fn each_retry_of_accepting_waits_twice_as_long_as_the_one_before() {
 }
 
 #[test]
+fn after_a_success_accepting_backs_off_from_the_beginning_and_does_not_warn_again() {
+    if !in_child("after_a_success_accepting_backs_off_from_the_beginning_and_does_not_warn_again", &[]) {
+        return;
+    }
+    logged::capture();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (_, addr) = listen(&mut reactor, &mut seen);
+    let _clients = clients(addr, 2);
+    let mut hoard = hoard();
+    turns_until(&mut reactor, &mut seen, |_| failures() == 4); // the next wait would be 160 ms
+    hoard.pop(); // a descriptor for one of the two
+    let start = Instant::now();
+    // Until its `opened` has been called, the next turn is due at once, which says nothing of the wait.
+    let next = loop {
+        assert!(start.elapsed() < HANGS, "a stall; {}", reactor.alive());
+        let next = reactor.turn(&mut seen, Some(Duration::from_millis(1))).unwrap().next;
+        if failures() > 4 && seen.opened.len() == 1 && next != Some(Duration::ZERO) {
+            break next.expect("it will try again");
+        }
+    };
+    assert_eq!(seen.accepted, 1);
+    let failed_since = u32::try_from(failures() - 4).unwrap();
+    let expected = Duration::from_millis(10) * 2u32.pow(failed_since - 1);
+    assert!(next <= expected + Duration::from_millis(1), "{next:?} after {failed_since} failures");
+    assert_eq!(logged::captured(Level::Warn).len(), 1, "{:?}", logged::captured(Level::Warn));
+}
+
+#[test]
 fn a_panic_behind_a_listener_that_tries_again_leaves_one_retry_not_two() {
     if !in_child("a_panic_behind_a_listener_that_tries_again_leaves_one_retry_not_two", &[]) {
         return;
