@@ -42,7 +42,9 @@ impl Alive {
             if alive.rows.len() < ROWS {
                 alive.rows.push(match slot {
                     Slot::Listener(acceptor) => {
-                        let addr = acceptor.local_addr().map_or_else(|_| "?".into(), |addr| addr.to_string());
+                        let addr = acceptor
+                            .local_addr(&core.driver)
+                            .map_or_else(|_| "?".into(), |addr| addr.to_string());
                         format!("listener {key} on {addr}, {} open", acceptor.open())
                     }
                     Slot::Stream(stream) => {

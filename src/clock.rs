@@ -1,10 +1,13 @@
 //! The loop's time: monotonic, read after each poll and each callback, counted in ticks of a millisecond.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(crate) struct Clock {
+    /// The time of a simulation, in the place of the system's.
+    simulated: Option<Rc<Cell<Instant>>>,
     base: Instant,
     now: Instant,
     /// What is too long between two readings, and a time until which no two can be that far apart: it saves
@@ -16,9 +19,9 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn new(too_long: Duration) -> Self {
-        let now = Instant::now();
-        Clock { base: now, now, too_long, unsuspicious_until: now, elapsed: Cell::new(None) }
+    pub(crate) fn new(too_long: Duration, simulated: Option<Rc<Cell<Instant>>>) -> Self {
+        let now = simulated.as_ref().map_or_else(Instant::now, |time| time.get());
+        Clock { simulated, base: now, now, too_long, unsuspicious_until: now, elapsed: Cell::new(None) }
     }
 
     /// The time as last read.
@@ -35,7 +38,10 @@ impl Clock {
     /// Reads the time anew, without taking it as the loop's.
     #[inline]
     pub(crate) fn fresh(&self) -> Instant {
-        Instant::now()
+        match &self.simulated {
+            None => Instant::now(),
+            Some(time) => time.get(),
+        }
     }
 
     /// Takes a fresh reading as the loop's time.
@@ -106,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_longest_delay_does_not_overflow() {
-        let clock = Clock::new(Duration::MAX);
+        let clock = Clock::new(Duration::MAX, None);
         assert_eq!(clock.tick_after(Duration::MAX), u64::MAX);
         assert!(clock.until(u64::MAX) > Duration::from_secs(1 << 40));
     }

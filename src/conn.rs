@@ -61,8 +61,9 @@ impl<S> Conn<'_, S> {
     /// # Errors
     /// What getsockname(2) says; [`Unsupported`](io::ErrorKind::Unsupported) for a Unix socket.
     pub fn local_addr(&mut self) -> io::Result<SocketAddr> {
-        match &self.stream().socket {
-            Some(socket) => socket.local_addr(),
+        let core = &mut *self.cx.core;
+        match core.slots.get::<Stream<S>>(self.key).and_then(|stream| stream.socket.as_ref()) {
+            Some(socket) => socket.local_addr(&core.driver),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -85,7 +86,7 @@ impl<S> Conn<'_, S> {
         if !stream.takes_output() {
             return refused(key, &stream.peer, bytes);
         }
-        if let Err(error) = stream.write(bytes, &mut core.spares) {
+        if let Err(error) = stream.write(&core.driver, bytes, &mut core.spares) {
             core.write_failed(key, error);
             return false;
         }
@@ -131,6 +132,20 @@ impl<S> Conn<'_, S> {
     /// was unsent, the peer sees a reset, so that it cannot take the part for the whole.
     pub fn abort(&mut self, why: io::Error) {
         self.cx.core.doom(self.key, Err(why));
+    }
+
+    /// The machine that is to take over, for one that wraps another.
+    pub(crate) fn take_switched(&mut self) -> Option<Box<dyn Protocol<S>>> {
+        self.stream().machine.take()
+    }
+
+    /// Has the peer see a reset however this ends.
+    pub(crate) fn reset_on_close(&mut self) {
+        let core = &mut *self.cx.core;
+        let socket = core.slots.get::<Stream<S>>(self.key).and_then(|stream| stream.socket.as_ref());
+        if let Some(Err(error)) = socket.map(|socket| socket.reset_on_close(&core.driver)) {
+            log::debug!("connection {} could not be reset: {error}", self.key);
+        }
     }
 
     /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down. A paused connection

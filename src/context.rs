@@ -73,7 +73,7 @@ impl<S> Cx<'_, S> {
         let addr = addr.into();
         let connecting = match self.core.shutdown_by {
             Some(_) => Err(error::shutting_down()),
-            None => Socket::connect(addr),
+            None => Socket::connect(&self.core.driver, addr),
         };
         let (socket, failure) = match connecting {
             Ok(socket) => (Some(socket), None),

@@ -6,8 +6,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::Interest;
-
 use crate::alarm::Alarm;
 use crate::buffer::Spares;
 use crate::clock::Clock;
@@ -60,14 +58,12 @@ pub(crate) struct Core<S> {
 }
 
 impl<S> Core<S> {
-    pub(crate) fn new(config: Config) -> io::Result<Self> {
+    pub(crate) fn new(driver: Driver, config: Config) -> io::Result<Self> {
         config.check()?;
-        let too_long = config.slow_callback;
-        let driver = Driver::new()?;
         let shared = Shared::new(driver.waker()?);
         Ok(Core {
+            clock: Clock::new(config.slow_callback, driver.simulated_time()),
             config,
-            clock: Clock::new(too_long),
             slots: Slots::new(),
             timers: Timers::new(),
             spares: Spares::default(),
@@ -102,7 +98,7 @@ impl<S> Core<S> {
     pub(crate) fn register_stream(&mut self, key: Key) -> io::Result<()> {
         let socket = self.slots.get::<Stream<S>>(key).and_then(|stream| stream.socket.as_mut());
         let Some(socket) = socket else { return Ok(()) };
-        self.driver.register(socket.source(), key, Interest::READABLE | Interest::WRITABLE)
+        socket.register(&self.driver, key)
     }
 
     /// Puts a stream into the run queue if driving it would do anything.
@@ -175,7 +171,7 @@ impl<S> Core<S> {
     /// Sends what a stream has waiting, and takes the steps that become due when all is sent.
     pub(crate) fn push_out(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        let sent = if stream.may_write() { stream.flush(&mut self.spares) } else { Ok(()) };
+        let sent = if stream.may_write() { stream.flush(&self.driver, &mut self.spares) } else { Ok(()) };
         self.after_flush(key, sent);
     }
 
@@ -214,7 +210,7 @@ impl<S> Core<S> {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         stream.flags.set(Flags::FULL);
         if stream.may_write()
-            && let Err(error) = stream.flush(&mut self.spares)
+            && let Err(error) = stream.flush(&self.driver, &mut self.spares)
         {
             return self.write_failed(key, error);
         }
@@ -280,6 +276,26 @@ impl<S> Core<S> {
                 Slot::Listener(acceptor) => acceptor.is_full(),
                 Slot::Watch(_) => false,
             })
+    }
+
+    /// A wait has failed. Only a simulation knows that nothing will ever happen: with no connection left, that is a
+    /// good end; otherwise somebody waits in vain.
+    #[cold]
+    pub(crate) fn cannot_wait(&mut self, error: io::Error) -> io::Result<()> {
+        let Driver::Sim(sim) = &self.driver else { return Err(error) };
+        if error.kind() != io::ErrorKind::Deadlock {
+            return Err(error);
+        }
+        if self.streams > 0 {
+            let seed = sim.network().seed;
+            let message = format!(
+                "nothing will ever happen again in this simulation (seed {seed}): somebody waits without a deadline; {}",
+                crate::Alive::of(self)
+            );
+            return Err(error::new(io::ErrorKind::Deadlock, message));
+        }
+        self.stopping = true;
+        Ok(())
     }
 
     /// Notes readiness of a source that is no stream.

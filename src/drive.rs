@@ -26,7 +26,7 @@ impl<S> Core<S> {
         if !stream.only_reads() {
             return self.queue_stream(key);
         }
-        let taken = stream.take_in(scratch);
+        let taken = stream.take_in(&self.driver, scratch);
         let more = stream.flags.any(Flags::READABLE);
         let n = self.deliver(state, key, taken, scratch);
         if more {
@@ -93,13 +93,13 @@ impl<S> Core<S> {
 
     /// Sees whether a connect has come through, and opens what is new. Returns whether the connection stands.
     fn establish(&mut self, state: &mut S, key: Key) -> bool {
-        let Some(stream) = self.stream(key) else { return false };
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return false };
         if stream.flags.any(Flags::DOOMED) {
             return false;
         }
         if stream.flags.any(Flags::CONNECTING) {
             let Some(socket) = &stream.socket else { return false };
-            match socket.connected() {
+            match socket.connected(&self.driver) {
                 None => {
                     stream.flags.clear(Flags::WRITABLE); // a spurious event
                     return false;
@@ -127,7 +127,7 @@ impl<S> Core<S> {
     /// Reads until the socket is drained, the budget is used up, or nobody wants more.
     #[inline(never)]
     fn receive(&mut self, state: &mut S, key: Key, scratch: &mut [u8], mut budget: usize) {
-        while let Some(stream) = self.stream(key)
+        while let Some(stream) = self.slots.get::<Stream<S>>(key)
             && stream.may_read()
         {
             if budget == 0 {
@@ -137,7 +137,7 @@ impl<S> Core<S> {
                 }
                 return;
             }
-            let taken = stream.take_in(scratch);
+            let taken = stream.take_in(&self.driver, scratch);
             budget = budget.saturating_sub(self.deliver(state, key, taken, scratch));
         }
     }
@@ -174,13 +174,13 @@ impl<S> Core<S> {
     /// Reads and throws away what still comes to a connection that is closing.
     fn drain(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         let mut budget = self.config.read_budget;
-        while let Some(stream) = self.stream(key)
+        while let Some(stream) = self.slots.get::<Stream<S>>(key)
             && stream.may_drain()
         {
             if budget == 0 {
                 return self.queue_stream(key);
             }
-            match stream.read(scratch) {
+            match stream.read(&self.driver, scratch) {
                 Ok(n) if n > 0 => budget = budget.saturating_sub(n),
                 result => return self.read_nothing(state, key, result),
             }
@@ -190,11 +190,11 @@ impl<S> Core<S> {
     /// Of a peer that has ended, and is still written to, one more thing can be heard: that it has reset the connection.
     /// Reading does not tell, it goes on saying that this is the end.
     fn look_for_reset(&mut self, key: Key) {
-        if let Some(stream) = self.stream(key)
+        if let Some(stream) = self.slots.get::<Stream<S>>(key)
             && stream.may_have_reset()
         {
             stream.flags.clear(Flags::READABLE);
-            if let Some(error) = stream.socket.as_ref().and_then(|socket| socket.take_error()) {
+            if let Some(error) = stream.socket.as_ref().and_then(|socket| socket.take_error(&self.driver)) {
                 let error = while_doing(error::READING, &stream.peer, error);
                 self.doom(key, Err(error));
             }
@@ -322,7 +322,7 @@ impl<S> Core<S> {
         } else {
             drop(machine); // it has put another in its place
         }
-        let sent = if stream.may_write() { stream.flush(&mut self.spares) } else { Ok(()) };
+        let sent = if stream.may_write() { stream.flush(&self.driver, &mut self.spares) } else { Ok(()) };
         let more = stream.flags.any(Flags::FINISHING | Flags::CLOSING | Flags::FULL);
         if more || stream.output.is_some() || sent.is_err() {
             self.after_flush(key, sent);

@@ -1,12 +1,17 @@
-//! Where readiness comes from: mio.
+//! Where readiness, sockets and time come from: mio and the kernel, or a simulation.
 
+use std::cell::{Cell, RefMut};
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use mio::event::{Event, Source};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 
+use crate::sim::{Network, Sim};
 use crate::slots::{Key, WAKER};
 use crate::stream::Flags;
 
@@ -50,6 +55,15 @@ impl Readiness {
         self.0
     }
 
+    pub(crate) fn when(readable: bool, writable: bool, read_closed: bool) -> Self {
+        let if_set = |hint: bool, bit: u16| if hint { bit } else { 0 };
+        Readiness(
+            if_set(readable, Flags::READABLE)
+                | if_set(writable, Flags::WRITABLE)
+                | if_set(read_closed, Flags::READ_CLOSED),
+        )
+    }
+
     pub(crate) fn add(&mut self, other: Readiness) {
         self.0 |= other.0;
     }
@@ -68,57 +82,116 @@ impl fmt::Debug for Readiness {
 /// The longest wait in one call: mio hands the kernel a 32-bit count of milliseconds.
 const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64 - 1);
 
-pub(crate) struct Driver {
-    poll: Poll,
+pub(crate) enum Driver {
+    Mio(Poll),
+    Sim(Sim),
 }
 
 /// What one wait has brought.
-pub(crate) struct Batch(Events);
+pub(crate) struct Batch {
+    events: Events,
+    simulated: Vec<(Token, Readiness)>,
+}
 
 impl Batch {
     pub(crate) fn new(capacity: usize) -> Self {
-        Batch(Events::with_capacity(capacity))
+        Batch { events: Events::with_capacity(capacity), simulated: Vec::new() }
     }
 
     #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, Readiness)> {
-        self.0.iter().map(|event| (event.token(), Readiness::of(event)))
+        let events = self.events.iter().map(|event| (event.token(), Readiness::of(event)));
+        events.chain(self.simulated.iter().copied())
     }
 }
 
 impl Driver {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Driver { poll: Poll::new()? })
+        Ok(Driver::Mio(Poll::new()?))
     }
 
     #[cfg(unix)]
     pub(crate) fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        std::os::fd::AsRawFd::as_raw_fd(&self.poll)
+        match self {
+            Driver::Mio(poll) => std::os::fd::AsRawFd::as_raw_fd(poll),
+            Driver::Sim(_) => -1,
+        }
     }
 
     pub(crate) fn waker(&self) -> io::Result<Waker> {
-        Waker::new(self.poll.registry(), WAKER)
+        match self {
+            Driver::Mio(poll) => mio::Waker::new(poll.registry(), WAKER).map(Waker::Mio),
+            Driver::Sim(sim) => Ok(Waker::Sim(sim.woken())),
+        }
+    }
+
+    /// Where the loop's clock gets its time from, if not from the system.
+    pub(crate) fn simulated_time(&self) -> Option<Rc<Cell<Instant>>> {
+        match self {
+            Driver::Mio(_) => None,
+            Driver::Sim(sim) => Some(sim.clock()),
+        }
     }
 
     /// Waits for events, `None` for as long as it takes.
+    #[inline]
     pub(crate) fn wait(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(&mut batch.0, timeout.map(|wait| wait.min(LONGEST_WAIT))) {
-            // A signal arrived: nothing is ready, and the caller works out anew how long to wait.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            result => result,
+        match self {
+            Driver::Mio(poll) => {
+                match poll.poll(&mut batch.events, timeout.map(|wait| wait.min(LONGEST_WAIT))) {
+                    // A signal arrived: nothing is ready, and the caller works out anew how long to wait.
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                    result => result,
+                }
+            }
+            Driver::Sim(sim) => sim.wait(&mut batch.simulated, batch.events.capacity(), timeout),
+        }
+    }
+
+    /// The network of a simulated socket, which only a simulation makes.
+    pub(crate) fn network(&self) -> RefMut<'_, Network> {
+        match self {
+            Driver::Sim(sim) => sim.network(),
+            Driver::Mio(_) => unreachable!("a simulated socket belongs to a simulation"),
         }
     }
 
     /// Registers a source, once and for all it may become ready for.
     pub(crate) fn register(&self, source: &mut dyn Source, key: Key, interest: Interest) -> io::Result<()> {
-        self.poll.registry().register(source, key.token(), interest)
+        match self {
+            Driver::Mio(poll) => poll.registry().register(source, key.token(), interest),
+            Driver::Sim(_) => Err(crate::error::new(
+                io::ErrorKind::Unsupported,
+                "a simulation has no descriptors: what is watched or adopted needs a real reactor",
+            )),
+        }
     }
 
     /// Takes a source out that may have a duplicate elsewhere, which would go on reporting events. An error means
     /// that it was not in: Linux says so, kqueue does not.
     pub(crate) fn deregister(&self, source: &mut dyn Source, key: Key) {
-        if let Err(error) = self.poll.registry().deregister(source) {
+        if let Driver::Mio(poll) = self
+            && let Err(error) = poll.registry().deregister(source)
+        {
             log::debug!("source {key} was not registered any more: {error}");
+        }
+    }
+}
+
+/// Ends a wait from another thread.
+pub(crate) enum Waker {
+    Mio(mio::Waker),
+    Sim(Arc<AtomicBool>),
+}
+
+impl Waker {
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        match self {
+            Waker::Mio(waker) => waker.wake(),
+            Waker::Sim(woken) => {
+                woken.store(true, Ordering::Release);
+                Ok(())
+            }
         }
     }
 }

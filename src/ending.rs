@@ -31,7 +31,7 @@ impl<S> Core<S> {
         if closing {
             stream.flags.set(Flags::FINISHING);
         }
-        if let Err(error) = stream.finish_if_due() {
+        if let Err(error) = stream.finish_if_due(&self.driver) {
             return self.write_failed(key, error);
         }
         if closing {
@@ -119,14 +119,15 @@ impl<S> Core<S> {
         let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
         if let Some(mut socket) = stream.socket.take() {
             if stream.foreign {
-                self.driver.deregister(socket.source(), key);
+                socket.deregister(&self.driver, key);
             }
             // An answer that was cut off must not look like one that has come to its end.
             if end.unsent > 0
-                && let Err(error) = socket.reset_on_close()
+                && let Err(error) = socket.reset_on_close(&self.driver)
             {
                 log::debug!("connection {key} to {} could not be reset: {error}", stream.peer);
             }
+            socket.close(&self.driver);
         }
         stream
             .input

@@ -6,9 +6,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mio::Waker;
-
 use crate::Cx;
+use crate::driver::Waker;
 
 pub(crate) type Call<S> = Box<dyn FnOnce(&mut Cx<'_, S>) + Send>;
 

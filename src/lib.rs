@@ -50,6 +50,7 @@
 
 mod alarm;
 mod alive;
+mod bind;
 mod buffer;
 mod clock;
 mod config;
@@ -66,6 +67,7 @@ mod listener;
 mod protocol;
 mod reactor;
 mod recovery;
+pub mod sim;
 mod slots;
 mod socket;
 mod stream;

@@ -6,11 +6,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use mio::Interest;
-use mio::net::TcpListener;
-
 use crate::alarm::Alarm;
+use crate::bind::{ListeningSocket, cannot_listen};
 use crate::core::Core;
+use crate::driver::Driver;
 use crate::error;
 use crate::protocol::Protocol;
 use crate::slots::{Key, Slot, Tenant};
@@ -28,7 +27,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(1);
 type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, SocketAddr) -> Box<dyn Protocol<S>>>;
 
 pub(crate) struct Acceptor<S> {
-    socket: TcpListener,
+    socket: ListeningSocket,
     /// Out of its slot for the length of a callback.
     pub(crate) accepted: Option<Accepted<S>>,
     pub(crate) ready: bool,
@@ -66,40 +65,13 @@ impl<S> Acceptor<S> {
         self.open >= self.limit
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub(crate) fn local_addr(&self, driver: &Driver) -> io::Result<SocketAddr> {
+        self.socket.local_addr(driver)
     }
 
     pub(crate) fn open(&self) -> usize {
         self.open
     }
-}
-
-/// A listening TCP socket as it should be: SO_REUSEADDR (on Unix: elsewhere it means something else), a backlog that
-/// holds a rush, and TCP_NODELAY, which accepted sockets inherit, so that it costs no call per connection.
-fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(addr),
-        socket2::Type::STREAM,
-        Some(socket2::Protocol::TCP),
-    )?;
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    Ok(TcpListener::from_std(socket.into()))
-}
-
-fn cannot_listen(addr: SocketAddr, error: io::Error) -> io::Error {
-    let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => "; is it running already? another port will do, or 0 for any free one",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: try one above",
-        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
-        _ => "",
-    };
-    crate::error::new(error.kind(), format!("listening on {addr}: {error}{hint}"))
 }
 
 impl<S> Cx<'_, S> {
@@ -136,9 +108,9 @@ impl<S> Cx<'_, S> {
         if self.core.shutdown_by.is_some() {
             return Err(error::shutting_down());
         }
-        let listener = bind(addr, self.core.config.backlog).map_err(|error| cannot_listen(addr, error))?;
+        let socket = ListeningSocket::bind(&self.core.driver, addr, self.core.config.backlog)?;
         let key = self.core.slots.insert(Acceptor {
-            socket: listener,
+            socket,
             accepted: Some(Box::new(move |cx, peer| Box::new(accepted(cx, peer)))),
             ready: false,
             queued: false,
@@ -149,7 +121,7 @@ impl<S> Cx<'_, S> {
             serial: NonZeroU32::MIN,
         });
         if let Some(acceptor) = self.core.slots.get::<Acceptor<S>>(key)
-            && let Err(error) = self.core.driver.register(&mut acceptor.socket, key, Interest::READABLE)
+            && let Err(error) = acceptor.socket.register(&self.core.driver, key)
         {
             self.core.slots.remove(key);
             return Err(cannot_listen(addr, error));
@@ -185,7 +157,9 @@ impl<S> Listener<'_, S> {
 
     /// The address it listens on, with the port that was chosen where 0 was asked for.
     pub fn local_addr(&mut self) -> io::Result<SocketAddr> {
-        self.acceptor().local_addr()
+        let core = &mut *self.core;
+        let acceptor = core.slots.get::<Acceptor<S>>(self.key).ok_or(io::ErrorKind::NotConnected)?;
+        acceptor.local_addr(&core.driver)
     }
 
     /// How many of the connections it accepted are open.
@@ -224,8 +198,8 @@ impl<S> Core<S> {
 
     pub(crate) fn close_listener(&mut self, key: Key) {
         self.listeners.retain(|listener| *listener != key);
-        if let Some(Slot::Listener(mut acceptor)) = self.slots.remove(key) {
-            self.driver.deregister(&mut acceptor.socket, key);
+        if let Some(Slot::Listener(acceptor)) = self.slots.remove(key) {
+            acceptor.socket.close(&self.driver, key);
             if let Some(timer) = acceptor.retry {
                 self.timers.cancel(timer); // it would keep the loop from ending
             }
@@ -262,7 +236,7 @@ impl<S> Core<S> {
             if !acceptor.may_accept() {
                 return;
             }
-            match acceptor.socket.accept() {
+            match acceptor.socket.accept(&self.driver) {
                 Ok((socket, peer)) => {
                     acceptor.open += 1;
                     acceptor.backoff = acceptor.backoff.map(|_| FIRST_RETRY / 2);
@@ -273,7 +247,7 @@ impl<S> Core<S> {
                     if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) {
                         acceptor.accepted = Some(accepted);
                     }
-                    self.insert_accepted(socket.into(), peer, machine, serial);
+                    self.insert_accepted(socket, peer, machine, serial);
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
@@ -297,7 +271,8 @@ impl<S> Core<S> {
             acceptor.backoff = Some(wait);
             acceptor.retry = Some(self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key)));
             let level = if first { log::Level::Warn } else { log::Level::Debug };
-            let name = acceptor.local_addr().map_or_else(|_| key.to_string(), |addr| addr.to_string());
+            let name =
+                acceptor.local_addr(&self.driver).map_or_else(|_| key.to_string(), |addr| addr.to_string());
             log::log!(
                 level,
                 "accepting on {name}: {error}; trying again until it works (out of descriptors? `ulimit -n`, or a \

@@ -8,8 +8,9 @@ use crate::alarm::{Alarm, Periodic};
 use crate::alive::Alive;
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::driver::Batch;
+use crate::driver::{Batch, Driver};
 use crate::handle::Handle;
+use crate::sim::Sim;
 use crate::timers::TimerKey;
 use crate::{Config, Cx};
 
@@ -51,7 +52,16 @@ impl<S> Reactor<S> {
     /// # Errors
     /// As for [`new`](Self::new), and [`InvalidInput`](io::ErrorKind::InvalidInput) naming the value that cannot be.
     pub fn with_config(config: Config) -> io::Result<Self> {
-        let core = Core::new(config)?;
+        Self::on(Driver::new()?, config)
+    }
+
+    /// One whose sockets and time are simulated.
+    pub(crate) fn simulated(sim: &Sim, config: Config) -> io::Result<Self> {
+        Self::on(Driver::Sim(sim.clone()), config)
+    }
+
+    fn on(driver: Driver, config: Config) -> io::Result<Self> {
+        let core = Core::new(driver, config)?;
         let scratch = vec![0; core.config.read_buffer].into_boxed_slice();
         let batch = Batch::new(core.config.events);
         Ok(Reactor { core, scratch, batch })
@@ -160,7 +170,9 @@ impl<S> Reactor<S> {
                 self.alive()
             );
         }
-        self.core.driver.wait(&mut self.batch, timeout)?;
+        if let Err(error) = self.core.driver.wait(&mut self.batch, timeout) {
+            self.core.cannot_wait(error)?;
+        }
         self.core.clock.read();
         Ok(())
     }
@@ -263,7 +275,7 @@ impl<S> Drop for Reactor<S> {
 }
 
 /// The descriptor becomes readable when a source or a posted call is ready: poll it from another loop, then call
-/// [`turn`](Reactor::turn) with no wait. For timers, see [`Turn::next`].
+/// [`turn`](Reactor::turn) with no wait. For timers, see [`Turn::next`]. A simulated reactor has none: -1.
 #[cfg(unix)]
 impl<S> std::os::fd::AsRawFd for Reactor<S> {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {

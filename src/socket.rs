@@ -4,9 +4,14 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use mio::Interest;
 use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
+
+use crate::driver::Driver;
+use crate::sim::SocketId;
+use crate::slots::Key;
 
 /// A connected stream socket that [`Cx::adopt`](crate::Cx::adopt) takes over: made from the standard library's
 /// `TcpStream` or, on Unix, `UnixStream`.
@@ -18,15 +23,18 @@ enum Kind {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// The socket itself is the driver's.
+    Sim(SocketId),
 }
 
-/// One of the two, whichever the socket is.
+/// The same for both kinds of real socket, and something else for a simulated one.
 macro_rules! each {
-    ($socket:expr, $stream:ident => $does:expr) => {
+    ($socket:expr, $stream:ident => $does:expr, $id:ident => $simulates:expr) => {
         match $socket {
             Kind::Tcp($stream) => $does,
             #[cfg(unix)]
             Kind::Unix($stream) => $does,
+            Kind::Sim($id) => $simulates,
         }
     };
 }
@@ -51,7 +59,10 @@ impl From<TcpStream> for Socket {
 }
 
 impl Socket {
-    pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn connect(driver: &Driver, addr: SocketAddr) -> io::Result<Self> {
+        if let Driver::Sim(sim) = driver {
+            return sim.network().connect(addr).map(Socket::simulated);
+        }
         let stream = TcpStream::connect(addr)?;
         // Output is gathered and sent when a callback returns: Nagle's algorithm could only delay it.
         // Where that fails, the connect has failed already, and will say so itself.
@@ -59,56 +70,91 @@ impl Socket {
         Ok(Socket(Kind::Tcp(stream)))
     }
 
+    pub(crate) fn simulated(id: SocketId) -> Self {
+        Socket(Kind::Sim(id))
+    }
+
     /// Whether a connect has come through: `None` while it is under way. Only a socket that stands has a peer,
     /// getpeername(2); one that does not may have an error, and asking for that clears it, so it is done only here.
-    pub(crate) fn connected(&self) -> Option<io::Result<()>> {
-        let no_peer = each!(&self.0, stream => stream.peer_addr().map(|_| ())).err();
-        let Some(no_peer) = no_peer else { return Some(Ok(())) };
-        match self.take_error() {
+    pub(crate) fn connected(&self, driver: &Driver) -> Option<io::Result<()>> {
+        let no_peer = each!(
+            &self.0,
+            stream => stream.peer_addr().map(|_| ()),
+            id => return driver.network().connected(*id)
+        );
+        let Some(no_peer) = no_peer.err() else { return Some(Ok(())) };
+        match self.take_error(driver) {
             None if no_peer.kind() == io::ErrorKind::NotConnected => None,
             failure => Some(Err(failure.unwrap_or(no_peer))),
         }
     }
 
     /// The socket's error, which this clears: SO_ERROR, socket(7).
-    pub(crate) fn take_error(&self) -> Option<io::Error> {
-        each!(&self.0, stream => stream.take_error()).unwrap_or_else(Some)
+    pub(crate) fn take_error(&self, driver: &Driver) -> Option<io::Error> {
+        each!(
+            &self.0,
+            stream => stream.take_error().unwrap_or_else(Some),
+            id => driver.network().take_error(*id)
+        )
     }
 
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
-        each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true))
+        each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true), _id => Ok(()))
     }
 
     /// Whether a read shorter than its buffer has drained the socket. On a Unix socket it may only have come to where
     /// a descriptor was passed along: unix(7), SCM_RIGHTS.
     #[inline]
     pub(crate) fn short_read_drains(&self) -> bool {
-        matches!(self.0, Kind::Tcp(_))
+        matches!(self.0, Kind::Tcp(_) | Kind::Sim(_))
     }
 
     #[inline]
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        each!(&self.0, stream => (&*stream).read(buffer))
+    pub(crate) fn read(&self, driver: &Driver, buffer: &mut [u8]) -> io::Result<usize> {
+        each!(&self.0, stream => (&*stream).read(buffer), id => driver.network().read(*id, buffer))
     }
 
     /// Never raises SIGPIPE, as the standard library's write to a socket does not (its vectored one does).
     #[inline]
-    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        each!(&self.0, stream => (&*stream).write(bytes))
+    pub(crate) fn write(&self, driver: &Driver, bytes: &[u8]) -> io::Result<usize> {
+        each!(&self.0, stream => (&*stream).write(bytes), id => driver.network().write(*id, bytes))
     }
 
-    pub(crate) fn finish(&self) -> io::Result<()> {
-        each!(&self.0, stream => stream.shutdown(Shutdown::Write))
+    pub(crate) fn finish(&self, driver: &Driver) -> io::Result<()> {
+        each!(&self.0, stream => stream.shutdown(Shutdown::Write), id => driver.network().finish(*id))
     }
 
     /// Makes the close that follows a reset instead of an orderly end: RFC 9293, section 3.10.5, by way of
     /// SO_LINGER with zero, socket(7).
-    pub(crate) fn reset_on_close(&self) -> io::Result<()> {
-        each!(&self.0, stream => socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)))
+    pub(crate) fn reset_on_close(&self, driver: &Driver) -> io::Result<()> {
+        each!(
+            &self.0,
+            stream => socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)),
+            id => {
+                driver.network().reset_on_close(*id);
+                Ok(())
+            }
+        )
     }
 
-    pub(crate) fn source(&mut self) -> &mut dyn mio::event::Source {
-        each!(&mut self.0, stream => stream)
+    /// A real socket closes its descriptor when it is dropped; a simulated one is only a name.
+    pub(crate) fn close(self, driver: &Driver) {
+        if let Kind::Sim(id) = self.0 {
+            driver.network().close(id);
+        }
+    }
+
+    /// Registers it once, for both directions.
+    pub(crate) fn register(&mut self, driver: &Driver, key: Key) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        each!(&mut self.0, stream => driver.register(stream, key, both), id => {
+            driver.network().register(*id, key.token());
+            Ok(())
+        })
+    }
+
+    pub(crate) fn deregister(&mut self, driver: &Driver, key: Key) {
+        each!(&mut self.0, stream => driver.deregister(stream, key), id => driver.network().deregister(*id));
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -116,14 +162,16 @@ impl Socket {
             Kind::Tcp(stream) => stream.peer_addr().map_or(Peer::Unknown, Peer::from),
             #[cfg(unix)]
             Kind::Unix(_) => Peer::Unix,
+            Kind::Sim(_) => Peer::Unknown,
         }
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self, driver: &Driver) -> io::Result<SocketAddr> {
         match &self.0 {
             Kind::Tcp(stream) => stream.local_addr(),
             #[cfg(unix)]
             Kind::Unix(_) => Err(Peer::Unix.no_address()),
+            Kind::Sim(id) => driver.network().addr_of(*id).ok_or(io::ErrorKind::NotConnected.into()),
         }
     }
 }

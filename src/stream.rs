@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use crate::Config;
 use crate::buffer::{Buffer, Spares};
+use crate::driver::Driver;
 use crate::protocol::Protocol;
 use crate::slots::{Slot, Tenant};
 use crate::socket::{Peer, Socket};
@@ -233,9 +234,9 @@ impl<S> Stream<S> {
 
     /// Reads what has arrived, and notes when that was all.
     #[inline]
-    pub(crate) fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, driver: &Driver, scratch: &mut [u8]) -> io::Result<usize> {
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let result = socket.read(scratch);
+        let result = socket.read(driver, scratch);
         if let Ok(n) = result
             && n < scratch.len()
             && SHORT_IS_ALL
@@ -258,9 +259,10 @@ impl<S> Stream<S> {
     #[inline]
     pub(crate) fn take_in(
         &mut self,
+        driver: &Driver,
         scratch: &mut [u8],
     ) -> (io::Result<usize>, Option<Box<dyn Protocol<S>>>) {
-        let result = self.read(scratch);
+        let result = self.read(driver, scratch);
         let machine = match result {
             Ok(n) if n > 0 && self.input.is_none() => self.take_machine(),
             _ => None,
@@ -270,10 +272,10 @@ impl<S> Stream<S> {
 
     /// Takes what is written: small pieces are gathered, large ones go out at once with what was gathered before.
     #[inline]
-    pub(crate) fn write(&mut self, bytes: &[u8], spares: &mut Spares) -> io::Result<()> {
+    pub(crate) fn write(&mut self, driver: &Driver, bytes: &[u8], spares: &mut Spares) -> io::Result<()> {
         let mut rest = bytes;
         if bytes.len() >= GATHERED_ALONE {
-            rest = &bytes[self.send_at_once(bytes, spares)?..];
+            rest = &bytes[self.send_at_once(driver, bytes, spares)?..];
             if rest.is_empty() {
                 return Ok(());
             }
@@ -284,9 +286,9 @@ impl<S> Stream<S> {
 
     /// Sends what is waiting, as far as the kernel takes it.
     #[inline]
-    pub(crate) fn flush(&mut self, spares: &mut Spares) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, driver: &Driver, spares: &mut Spares) -> io::Result<()> {
         let (Some(socket), Some(output)) = (&self.socket, &self.output) else { return Ok(()) };
-        match socket.write(output.as_slice()) {
+        match socket.write(driver, output.as_slice()) {
             Ok(n) if n == output.len() => {
                 self.wrote = true;
                 self.output.take().into_iter().for_each(|output| spares.give(output));
@@ -302,15 +304,15 @@ impl<S> Stream<S> {
 
     /// Sends a large piece, after what is waiting; returns how much of it the kernel took.
     #[inline(never)]
-    fn send_at_once(&mut self, bytes: &[u8], spares: &mut Spares) -> io::Result<usize> {
+    fn send_at_once(&mut self, driver: &Driver, bytes: &[u8], spares: &mut Spares) -> io::Result<usize> {
         let ready =
             |stream: &Self| stream.flags.exactly(Flags::WRITABLE, Flags::WRITABLE | Flags::CONNECTING);
         if self.output.is_some() && bytes.len() < GATHERED_BEHIND || !ready(self) {
             return Ok(0);
         }
-        self.flush(spares)?;
+        self.flush(driver, spares)?;
         match &self.socket {
-            Some(socket) if self.output.is_none() && ready(self) => match socket.write(bytes) {
+            Some(socket) if self.output.is_none() && ready(self) => match socket.write(driver, bytes) {
                 Ok(n) if n == bytes.len() => {
                     self.wrote = true;
                     Ok(n)
@@ -352,14 +354,14 @@ impl<S> Stream<S> {
     }
 
     /// Shuts down writing where that was asked for and everything is sent.
-    pub(crate) fn finish_if_due(&mut self) -> io::Result<()> {
+    pub(crate) fn finish_if_due(&mut self, driver: &Driver) -> io::Result<()> {
         let against = Flags::FINISHED | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED;
         if self.flags.exactly(Flags::FINISHING, Flags::FINISHING | against)
             && self.output.is_none()
             && let Some(socket) = &self.socket
         {
             self.flags.set(Flags::FINISHED);
-            return socket.finish();
+            return socket.finish(driver);
         }
         Ok(())
     }

@@ -1,0 +1,91 @@
+//! Listening sockets: how they are made, and how they accept.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::Interest;
+use mio::net::TcpListener;
+
+use crate::driver::Driver;
+use crate::error;
+use crate::sim::SocketId;
+use crate::slots::Key;
+use crate::socket::Socket;
+
+pub(crate) enum ListeningSocket {
+    Tcp(TcpListener),
+    /// The socket itself is the driver's.
+    Sim(SocketId),
+}
+
+impl ListeningSocket {
+    pub(crate) fn bind(driver: &Driver, addr: SocketAddr, backlog: u32) -> io::Result<Self> {
+        let bound = match driver {
+            Driver::Mio(_) => bind(addr, backlog).map(ListeningSocket::Tcp),
+            Driver::Sim(sim) => sim.network().listen(addr, backlog).map(ListeningSocket::Sim),
+        };
+        bound.map_err(|error| cannot_listen(addr, error))
+    }
+
+    pub(crate) fn accept(&self, driver: &Driver) -> io::Result<(Socket, SocketAddr)> {
+        match self {
+            ListeningSocket::Tcp(listener) => listener.accept().map(|(stream, peer)| (stream.into(), peer)),
+            ListeningSocket::Sim(id) => {
+                driver.network().accept(*id).map(|(id, peer)| (Socket::simulated(id), peer))
+            }
+        }
+    }
+
+    pub(crate) fn local_addr(&self, driver: &Driver) -> io::Result<SocketAddr> {
+        match self {
+            ListeningSocket::Tcp(listener) => listener.local_addr(),
+            ListeningSocket::Sim(id) => {
+                driver.network().addr_of(*id).ok_or(io::ErrorKind::NotConnected.into())
+            }
+        }
+    }
+
+    pub(crate) fn register(&mut self, driver: &Driver, key: Key) -> io::Result<()> {
+        match self {
+            ListeningSocket::Tcp(listener) => driver.register(listener, key, Interest::READABLE),
+            ListeningSocket::Sim(id) => {
+                driver.network().register(*id, key.token());
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn close(self, driver: &Driver, key: Key) {
+        match self {
+            ListeningSocket::Tcp(mut listener) => driver.deregister(&mut listener, key),
+            ListeningSocket::Sim(id) => driver.network().close(id),
+        }
+    }
+}
+
+/// A listening TCP socket as it should be: SO_REUSEADDR (on Unix: elsewhere it means something else), a backlog that
+/// holds a rush, and TCP_NODELAY, which accepted sockets inherit, so that it costs no call per connection.
+fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(addr),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+pub(crate) fn cannot_listen(addr: SocketAddr, error: io::Error) -> io::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "; is it running already? another port will do, or 0 for any free one",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: try one above",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    };
+    error::new(error.kind(), format!("listening on {addr}: {error}{hint}"))
+}

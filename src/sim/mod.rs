@@ -1,0 +1,222 @@
+//! The same machines without sockets and without sleeping: a network in memory, a clock that jumps, and a seed that
+//! makes every run repeatable.
+//!
+//! A reactor made by [`Sim::reactor`] runs the very [`Protocol`](crate::Protocol)s that a real one runs: it listens,
+//! connects, sets timers and deadlines, and calls back. Only the kernel is another: one that can be told to be slow,
+//! to cut, to refuse, to reset ([`Link`], [`Polling`]), and does it the same way whenever the seed is the same. When
+//! nothing is ready, time jumps to the next event, so that an hour of timeouts takes no time.
+//!
+//! ```
+//! use enjamb::sim::{Script, Sim};
+//! use enjamb::{Conn, Cx, End, Input, Protocol};
+//! use std::io;
+//! use std::time::Duration;
+//!
+//! /// Fetches a greeting, and says so if none comes in a minute.
+//! struct Greeted;
+//!
+//! impl Protocol<String> for Greeted {
+//!     fn opened(&mut self, conn: &mut Conn<'_, String>) -> io::Result<()> {
+//!         conn.deadline(Duration::from_secs(60));
+//!         Ok(())
+//!     }
+//!     fn received(&mut self, conn: &mut Conn<'_, String>, input: &mut Input<'_>) -> io::Result<()> {
+//!         conn.state().push_str(&String::from_utf8_lossy(input.take_all()));
+//!         Ok(())
+//!     }
+//!     fn timed_out(&mut self, conn: &mut Conn<'_, String>) -> io::Result<()> {
+//!         conn.state().push_str("(no greeting)");
+//!         conn.close();
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let sim = Sim::new(7);
+//! let mut reactor = sim.reactor()?;
+//! let mut state = String::new();
+//! let server = ([10, 0, 0, 1], 2000);
+//! let silent = Script::new().wait(Duration::from_secs(3600)).say("too late");
+//! reactor.cx(&mut state).listen(server, move |_, _| silent.clone())?;
+//! reactor.cx(&mut state).connect(server, Greeted);
+//! reactor.run(&mut state)?; // returns at once
+//! assert_eq!(state, "(no greeting)");
+//! # io::Result::Ok(())
+//! ```
+
+mod event;
+mod link;
+mod network;
+mod pipe;
+mod random;
+mod record;
+mod replay;
+mod script;
+mod solo;
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use crate::driver::Readiness;
+use crate::slots::WAKER;
+use crate::{Config, Reactor};
+
+pub use link::{Link, Polling};
+pub(crate) use network::{Network, SocketId};
+pub use replay::check;
+pub use script::Script;
+pub use solo::Solo;
+
+/// A simulated network and its clock. Clones are the same simulation: one can be kept to change the network while the
+/// loop runs, from a timer or a callback.
+#[derive(Clone)]
+pub struct Sim {
+    network: Rc<RefCell<Network>>,
+    /// Something was posted.
+    woken: Arc<AtomicBool>,
+}
+
+impl Sim {
+    /// A calm network, all of whose chances are drawn from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Sim { network: Rc::new(RefCell::new(Network::new(seed))), woken: Arc::default() }
+    }
+
+    /// Makes every way of this network a bad one, drawn from the seed: slow, cutting and joining, with little room,
+    /// partial writes, ends that come with data, and a kernel that reports spurious readiness, in any order. No
+    /// connection is lost by it.
+    pub fn rough(self) -> Self {
+        self.worsen(Link::rough)
+    }
+
+    /// As [`rough`](Self::rough), and connects are refused or never answered, connections aborted, reset or silenced.
+    pub fn hostile(self) -> Self {
+        self.worsen(Link::hostile)
+    }
+
+    fn worsen(self, link: fn(&mut random::Random) -> Link) -> Self {
+        let mut network = self.network();
+        let link = link(&mut network.random);
+        network.polling = Polling::rough(&mut network.random);
+        network.link = Rc::new(link);
+        drop(network);
+        self
+    }
+
+    /// A reactor on this network. There can be one: what its machines connect to listens on it too.
+    ///
+    /// # Errors
+    /// None today; as for [`Reactor::new`].
+    pub fn reactor<S>(&self) -> io::Result<Reactor<S>> {
+        self.reactor_with(Config::default())
+    }
+
+    /// The same, with these limits and budgets.
+    ///
+    /// # Errors
+    /// As for [`Reactor::with_config`].
+    pub fn reactor_with<S>(&self, config: Config) -> io::Result<Reactor<S>> {
+        Reactor::simulated(self, config)
+    }
+
+    /// Makes all ways like this one, for connections to come; but those with a [`link`](Self::link) of their own.
+    pub fn links(&self, link: Link) {
+        self.network().link = Rc::new(link);
+    }
+
+    /// Makes the way to this server like this one, for connections to come.
+    pub fn link(&self, server: impl Into<SocketAddr>, link: Link) {
+        self.network().links.insert(server.into(), Rc::new(link));
+    }
+
+    /// Sets how readiness is told.
+    pub fn polling(&self, polling: Polling) {
+        self.network().polling = polling;
+    }
+
+    /// Lets at most this many sockets be open: beyond, accepting and connecting fail for want of a descriptor (EMFILE).
+    pub fn descriptors(&self, most: usize) {
+        self.network().descriptors = most;
+    }
+
+    /// Cuts the way to this server: nothing passes, in either direction, and nobody is told. What is sent meanwhile
+    /// arrives when it is [healed](Self::heal).
+    pub fn partition(&self, server: impl Into<SocketAddr>) {
+        self.network().partitions.insert(server.into());
+    }
+
+    /// Makes an end of a [partition](Self::partition).
+    pub fn heal(&self, server: impl Into<SocketAddr>) {
+        self.network().heal(server.into());
+    }
+
+    /// Lets time pass as if the callback at hand took this long.
+    pub fn take_time(&self, time: Duration) {
+        let mut network = self.network();
+        let now = network.now.saturating_add(time);
+        network.set_time(now);
+    }
+
+    /// The time since the start.
+    pub fn now(&self) -> Duration {
+        self.network().now
+    }
+
+    /// A number from the seed, at least the first and at most the second: for a test's own choices.
+    pub fn random(&self, range: std::ops::RangeInclusive<u64>) -> u64 {
+        self.network().random.within(range)
+    }
+
+    /// What has happened, an event a line; only the last ten thousand. With the same seed and the same machines it is
+    /// the same, byte for byte. (A machine that draws from elsewhere, or goes through a `HashMap`, is not the same.)
+    pub fn log(&self) -> String {
+        self.network().record.last(usize::MAX)
+    }
+
+    /// How many events there were, and a number made from all of them, for comparing runs.
+    pub fn fingerprint(&self) -> (u64, u64) {
+        let network = self.network();
+        (network.record.count(), network.record.fingerprint())
+    }
+
+    pub(crate) fn network(&self) -> RefMut<'_, Network> {
+        self.network.borrow_mut()
+    }
+
+    pub(crate) fn woken(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.woken)
+    }
+
+    pub(crate) fn clock(&self) -> Rc<Cell<Instant>> {
+        Rc::clone(&self.network.borrow().clock)
+    }
+
+    pub(crate) fn wait(
+        &self,
+        batch: &mut Vec<(Token, Readiness)>,
+        most: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        batch.clear();
+        let posted = self.woken.swap(false, Ordering::AcqRel);
+        let timeout = if posted { Some(Duration::ZERO) } else { timeout };
+        let goes_on = self.network().wait(timeout, most, batch)?;
+        if posted {
+            batch.push((WAKER, Readiness::NONE));
+        }
+        if goes_on { Ok(()) } else { Err(io::ErrorKind::Deadlock.into()) }
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim").field("seed", &self.network.borrow().seed).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+//! What has happened in a simulation, for people and for comparing runs.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+/// How many events are kept: enough to see how a failure came about. All of them count for the fingerprint.
+const KEPT: usize = 10_000;
+
+/// Something that happened to one end of a connection, or to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum What {
+    Connect,
+    Connected,
+    Refused,
+    Unanswered,
+    Accept,
+    Arrive(usize),
+    End,
+    Reset,
+    Ready(u16),
+    Read(usize),
+    Write(usize),
+    Finish,
+    Close,
+    Listen,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Connect => f.write_str("connects"),
+            What::Connected => f.write_str("is connected"),
+            What::Refused => f.write_str("is refused"),
+            What::Unanswered => f.write_str("is not answered"),
+            What::Accept => f.write_str("is accepted"),
+            What::Arrive(n) => write!(f, "has {n} bytes arrive"),
+            What::End => f.write_str("has the peer's end arrive"),
+            What::Reset => f.write_str("is reset"),
+            What::Ready(bits) => {
+                let names = [(1, "read"), (2, "write"), (4, "read to the end")];
+                let ready: Vec<_> =
+                    names.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
+                write!(f, "is reported ready to {}", ready.join(", "))
+            }
+            What::Read(n) => write!(f, "reads {n} bytes"),
+            What::Write(n) => write!(f, "writes {n} bytes"),
+            What::Finish => f.write_str("finishes"),
+            What::Close => f.write_str("closes"),
+            What::Listen => f.write_str("listens"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Event {
+    at: Duration,
+    who: u32,
+    what: What,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (secs, micros) = (self.at.as_secs(), self.at.subsec_micros());
+        write!(f, "{secs:>4}.{micros:06} s  #{} {}", self.who, self.what)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    events: VecDeque<Event>,
+    count: u64,
+    fingerprint: u64,
+}
+
+impl Record {
+    pub(crate) fn add(&mut self, at: Duration, who: u32, what: What) {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        // Made anew for each event with the same keys, it gives the same value in every run.
+        let mut hasher = DefaultHasher::new();
+        (self.fingerprint, at, who, what).hash(&mut hasher);
+        self.fingerprint = hasher.finish();
+        self.count += 1;
+        if self.events.len() == KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back(Event { at, who, what });
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The last of the events, a line each.
+    pub(crate) fn last(&self, n: usize) -> String {
+        let skipped = self.events.len().saturating_sub(n);
+        self.events.iter().skip(skipped).map(|event| format!("{event}\n")).collect()
+    }
+}

@@ -1,0 +1,55 @@
+//! Many seeds, and the one that failed again.
+
+use std::env;
+
+use crate::sim::{Network, Sim};
+
+/// The variable that asks for one seed.
+const SEED: &str = "ENJAMB_SEED";
+
+/// How many of the last events a failing run shows.
+const SHOWN: usize = 40;
+
+/// Runs a test once for every seed, each time in a new simulation. A run that panics prints its seed and the last events;
+/// with `ENJAMB_SEED=17` in the environment, only seed 17 is run, and does the same again.
+///
+/// ```
+/// use enjamb::sim::{Script, check};
+///
+/// check(0..20, |sim| {
+///     let mut reactor = sim.clone().rough().reactor::<()>().unwrap();
+///     let server = ([10, 0, 0, 1], 7);
+///     reactor.cx(&mut ()).listen(server, |_, _| Script::new().expect("ping").say("pong").close()).unwrap();
+///     reactor.cx(&mut ()).connect(server, Script::new().say("ping").expect("pong"));
+///     reactor.run(&mut ()).unwrap();
+/// });
+/// ```
+///
+/// # Panics
+/// Where `test` does, and where `ENJAMB_SEED` is not a number.
+pub fn check(seeds: impl IntoIterator<Item = u64>, test: impl Fn(&Sim)) {
+    match env::var(SEED) {
+        Ok(seed) => {
+            let seed = seed
+                .parse()
+                .unwrap_or_else(|_| panic!("{SEED}={seed} is not a seed: give a number from 0 to 2^64-1"));
+            test(&Sim::new(seed));
+        }
+        Err(_) => seeds.into_iter().for_each(|seed| test(&Sim::new(seed))),
+    }
+}
+
+/// A test that fails while a simulation is alive wants to see what went on in it.
+impl Drop for Network {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.record.count() > 0 {
+            eprintln!(
+                "the simulation failed with seed {}, after {} events; {SEED}={} runs it again. The last of them:\n{}",
+                self.seed,
+                self.record.count(),
+                self.seed,
+                self.record.last(SHOWN)
+            );
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! One machine alone, driven by hand.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::sim::{Link, Sim, SocketId};
+use crate::socket::Socket;
+use crate::{Conn, Cx, End, Input, Protocol, Reactor, Turn};
+
+/// One machine alone, for the unit tests of a protocol: feed it bytes, let time pass, see what it wrote and how it
+/// ended.
+///
+/// ```
+/// use enjamb::sim::Solo;
+/// # use enjamb::{Conn, Input, Protocol};
+/// # struct Shout;
+/// # impl Protocol for Shout {
+/// #     fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> std::io::Result<()> {
+/// #         while let Some(line) = input.take_line() {
+/// #             conn.write(&line.to_ascii_uppercase());
+/// #             conn.write(b"\n");
+/// #         }
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// let mut solo = Solo::new(Shout);
+/// assert_eq!(solo.feed("hello\nwor"), b"HELLO\n");
+/// assert_eq!(solo.feed("ld\n"), b"WORLD\n");
+/// # assert!(solo.end().is_none());
+/// # solo.finish();
+/// # assert!(solo.end().is_some_and(|end| end.result.is_ok()));
+/// ```
+pub struct Solo<S = ()> {
+    /// What the callbacks share.
+    pub state: S,
+    reactor: Reactor<S>,
+    sim: Sim,
+    peer: SocketId,
+    end: Rc<RefCell<Option<End>>>,
+}
+
+impl Solo {
+    /// A machine without shared state, on a connection that has just been opened.
+    pub fn new(protocol: impl Protocol + 'static) -> Self {
+        Self::with_state(protocol, ())
+    }
+}
+
+impl<S: 'static> Solo<S> {
+    /// A machine on a connection that has just been opened, and the state it shares.
+    ///
+    /// # Panics
+    /// Where a callback of the machine does, as do all the methods here.
+    pub fn with_state(protocol: impl Protocol<S> + 'static, state: S) -> Self {
+        let sim = Sim::new(0);
+        sim.links(Link { latency: Duration::ZERO..=Duration::ZERO, ..Link::default() });
+        let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (own, peer) = sim.network().pair(addr(1), addr(2));
+        let mut solo = Solo {
+            state,
+            reactor: sim.reactor().expect("the default configuration is valid"),
+            sim,
+            peer,
+            end: Rc::default(),
+        };
+        let watched = Watched { machine: Some(Box::new(protocol)), end: Rc::clone(&solo.end) };
+        solo.reactor
+            .cx(&mut solo.state)
+            .adopt(Socket::simulated(own), watched)
+            .expect("a simulated socket can be registered");
+        solo.settle();
+        solo
+    }
+
+    /// Gives it these bytes as if its peer had sent them, and returns what it wrote since it was last asked.
+    pub fn feed(&mut self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
+        let mut rest = bytes.as_ref();
+        while !rest.is_empty() {
+            let sent = self.sim.network().write(self.peer, rest).unwrap_or(0);
+            self.settle();
+            if sent == 0 {
+                break; // it does not read: the rest stays with the peer, and is lost with it
+            }
+            rest = &rest[sent..];
+        }
+        self.written()
+    }
+
+    /// The peer's end.
+    pub fn finish(&mut self) {
+        self.sim.network().finish(self.peer).ok(); // that it is gone already is seen by its end
+        self.settle();
+    }
+
+    /// The peer cuts the connection.
+    pub fn reset(&mut self) {
+        self.sim.network().break_off(self.peer);
+        self.settle();
+    }
+
+    /// Lets time pass: whatever is due meanwhile happens when it is due.
+    pub fn advance(&mut self, time: Duration) {
+        let until = self.sim.now() + time;
+        while self.sim.now() < until {
+            self.turn(until - self.sim.now());
+        }
+        self.settle();
+    }
+
+    /// What it wrote since it was last asked.
+    pub fn written(&mut self) -> Vec<u8> {
+        let mut written = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let read = self.sim.network().read(self.peer, &mut piece);
+            match read {
+                Ok(n) if n > 0 => written.extend_from_slice(&piece[..n]),
+                _ => return written,
+            }
+            self.settle(); // it may go on now that there is room
+        }
+    }
+
+    /// How it ended; `None` while it is open.
+    pub fn end(&mut self) -> Option<End> {
+        self.end.borrow_mut().take()
+    }
+
+    /// The loop, to do what another callback would do.
+    pub fn cx(&mut self) -> Cx<'_, S> {
+        self.reactor.cx(&mut self.state)
+    }
+
+    fn turn(&mut self, max_wait: Duration) -> Turn {
+        self.reactor.turn(&mut self.state, Some(max_wait)).expect("a machine that does not spin")
+    }
+
+    /// Goes round until nothing is left to do without letting time pass.
+    fn settle(&mut self) {
+        loop {
+            let before = self.sim.fingerprint();
+            let turn = self.turn(Duration::ZERO);
+            if turn.next != Some(Duration::ZERO) && before == self.sim.fingerprint() {
+                return;
+            }
+        }
+    }
+}
+
+impl<S> std::fmt::Debug for Solo<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Solo").finish_non_exhaustive()
+    }
+}
+
+/// Passes every callback on, and keeps the end.
+struct Watched<S> {
+    machine: Option<Box<dyn Protocol<S>>>,
+    end: Rc<RefCell<Option<End>>>,
+}
+
+impl<S> Watched<S> {
+    fn call(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some(machine) = &mut self.machine else { return Ok(()) };
+        let result = callback(&mut **machine, conn);
+        if let Some(next) = conn.take_switched() {
+            self.machine = Some(next);
+        }
+        result
+    }
+}
+
+impl<S> Protocol<S> for Watched<S> {
+    fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        self.call(conn, |machine, conn| machine.opened(conn))
+    }
+    fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
+        self.call(conn, |machine, conn| machine.received(conn, input))
+    }
+    fn drained(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        self.call(conn, |machine, conn| machine.drained(conn))
+    }
+    fn ended(&mut self, conn: &mut Conn<'_, S>, rest: &mut Input<'_>) -> io::Result<()> {
+        self.call(conn, |machine, conn| machine.ended(conn, rest))
+    }
+    fn timed_out(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        self.call(conn, |machine, conn| machine.timed_out(conn))
+    }
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, end: End) {
+        let kept = End { result: again(&end.result), unsent: end.unsent, unread: end.unread };
+        *self.end.borrow_mut() = Some(kept);
+        if let Some(machine) = self.machine {
+            machine.closed(cx, end);
+        }
+    }
+}
+
+/// The same result for a second reader: an error cannot be cloned.
+fn again(result: &io::Result<()>) -> io::Result<()> {
+    result.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()))
+}
