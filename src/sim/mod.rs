@@ -164,6 +164,11 @@ impl Sim {
         network.set_time(now);
     }
 
+    /// The seed it was made from.
+    pub fn seed(&self) -> u64 {
+        self.network().seed
+    }
+
     /// The time since the start.
     pub fn now(&self) -> Duration {
         self.network().now

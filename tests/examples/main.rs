@@ -9,6 +9,7 @@ mod echo;
 mod faults;
 mod programs;
 mod servers;
+mod simulated;
 mod slow_poetry;
 mod usage;
 mod values;

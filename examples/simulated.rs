@@ -1,0 +1,180 @@
+//! Finding a bug by seed, and seeing it happen again.
+//!
+//! What it teaches: the same machines run on a simulated network, where an hour takes no time, a bad network is a line
+//! of code, and a failure comes back with its seed. The server here has a bug that no test by hand is likely to find:
+//! it answers in batches, and forgets the batch at hand when the client's end comes before the batch is due.
+//!
+//!     cargo run --release --example simulated
+//!     cargo run --release --example simulated -- --seeds 100
+//!     cargo run --release --example simulated -- --seed 1
+//!
+//! You should see how many seeds fail, the first of them with its last events, that it fails in just the same way when it
+//! is run again, and that the mended server holds for all of them.
+
+#[path = "common/messages.rs"]
+mod messages;
+#[path = "common/output.rs"]
+mod output;
+
+use clap::Parser;
+use enjamb::sim::{Script, Sim};
+use enjamb::{Conn, Cx, End, Input, Protocol};
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Find a bug in a small server by running it on many simulated networks
+#[derive(Parser)]
+struct Args {
+    /// How many seeds to try
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Try this one alone
+    #[arg(long, value_name = "K")]
+    seed: Option<u64>,
+}
+
+/// What the client got.
+#[derive(Default)]
+struct Outcome {
+    answer: Vec<u8>,
+}
+
+const REQUEST: &str = "one\ntwo\nthree\n";
+const ANSWER: &str = "eno\nowt\neerht\n";
+
+/// Answers every line with the same line backwards, ten milliseconds' worth of them at a time.
+struct Reverse {
+    batch: Vec<u8>,
+    mended: bool,
+}
+
+const BATCHING: Duration = Duration::from_millis(10);
+
+impl Protocol<Outcome> for Reverse {
+    fn received(&mut self, conn: &mut Conn<'_, Outcome>, input: &mut Input<'_>) -> io::Result<()> {
+        while let Some(line) = input.take_line() {
+            if self.batch.is_empty() {
+                conn.deadline(BATCHING);
+            }
+            self.batch.extend(line.iter().rev());
+            self.batch.push(b'\n');
+        }
+        Ok(())
+    }
+
+    fn timed_out(&mut self, conn: &mut Conn<'_, Outcome>) -> io::Result<()> {
+        conn.write(&self.batch);
+        self.batch.clear();
+        Ok(())
+    }
+
+    fn ended(&mut self, conn: &mut Conn<'_, Outcome>, _rest: &mut Input<'_>) -> io::Result<()> {
+        if self.mended {
+            conn.write(&self.batch); // what the planted bug leaves out
+        }
+        conn.close();
+        Ok(())
+    }
+}
+
+/// Sends its lines, half-closes, and reads the answer to the end.
+struct Client {
+    answer: Vec<u8>,
+}
+
+impl Protocol<Outcome> for Client {
+    fn opened(&mut self, conn: &mut Conn<'_, Outcome>) -> io::Result<()> {
+        conn.write(REQUEST.as_bytes());
+        conn.finish();
+        Ok(())
+    }
+
+    fn received(&mut self, _conn: &mut Conn<'_, Outcome>, input: &mut Input<'_>) -> io::Result<()> {
+        self.answer.extend_from_slice(input.take_all());
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Outcome>, _end: End) {
+        cx.state.answer = self.answer;
+    }
+}
+
+/// One run: a client and a server, on a network that is drawn from the seed.
+fn run(seed: u64, mended: bool) -> io::Result<(Sim, Outcome)> {
+    let sim = Sim::new(seed).rough();
+    let mut reactor = sim.reactor()?;
+    let mut outcome = Outcome::default();
+    let mut cx = reactor.cx(&mut outcome);
+    let server = ([10, 0, 0, 1], 7000);
+    cx.listen(server, move |_cx, _peer| Reverse { batch: Vec::new(), mended })?;
+    cx.connect(server, Client { answer: Vec::new() });
+    reactor.run(&mut outcome)?;
+    Ok((sim, outcome))
+}
+
+fn is_right(outcome: &Outcome) -> bool {
+    outcome.answer == ANSWER.as_bytes()
+}
+
+fn search(args: &Args) -> io::Result<(String, ExitCode)> {
+    let seeds = || args.seed.map_or(0..args.seeds, |seed| seed..seed.saturating_add(1));
+    let mut text = by_hand()?;
+    let all = seeds().count();
+    let mut failures = Vec::new();
+    for seed in seeds() {
+        if !is_right(&run(seed, false)?.1) {
+            failures.push(seed);
+        }
+    }
+    let Some(&seed) = failures.first() else {
+        text += &format!("none of {all} seeds fails: try more of them with --seeds\n");
+        return Ok((text, ExitCode::FAILURE));
+    };
+    let (sim, outcome) = run(seed, false)?;
+    text += &format!("on bad networks: {} of {all} seeds fail\n", failures.len());
+    text += &format!(
+        "seed {seed}: the client got {:?} and should have got {ANSWER:?}; the last events:\n\n{}\n",
+        String::from_utf8_lossy(&outcome.answer),
+        last_lines(&sim.log(), 12),
+    );
+    let (again, _) = run(seed, false)?;
+    let same = again.log() == sim.log() && again.fingerprint() == sim.fingerprint();
+    text += &format!("run again, it is {}\n", if same { "the same, event for event" } else { "NOT the same" });
+    let mut right = 0;
+    for seed in seeds() {
+        right += usize::from(is_right(&run(seed, true)?.1));
+    }
+    text += &format!("mended, the server is right for {right} of {all} seeds\n");
+    Ok((text, if same && right == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
+}
+
+/// The test that one would write by hand: the client takes its time, and everything looks fine.
+fn by_hand() -> io::Result<String> {
+    let sim = Sim::new(0);
+    let mut reactor = sim.reactor()?;
+    let mut outcome = Outcome::default();
+    let mut cx = reactor.cx(&mut outcome);
+    let server = ([10, 0, 0, 1], 7000);
+    cx.listen(server, |_cx, _peer| Reverse { batch: Vec::new(), mended: false })?;
+    cx.connect(server, Script::new().say(REQUEST).expect(ANSWER).close());
+    reactor.run(&mut outcome)?;
+    Ok("by hand, with a client that waits for its answer: all is well\n".to_owned())
+}
+
+fn last_lines(log: &str, n: usize) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(n)..].iter().map(|line| format!("  {line}\n")).collect()
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    messages::show_from("warn");
+    match search(&args) {
+        Ok((text, status)) => output::exit_status(output::print(&text), status),
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
