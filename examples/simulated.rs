@@ -78,7 +78,7 @@ impl Protocol<Outcome> for Reverse {
     }
 }
 
-/// Sends its lines, half-closes, and reads the answer to the end.
+/// Sends its lines, half-closes when they should long be answered, and reads the answer to the end.
 struct Client {
     answer: Vec<u8>,
 }
@@ -86,6 +86,11 @@ struct Client {
 impl Protocol<Outcome> for Client {
     fn opened(&mut self, conn: &mut Conn<'_, Outcome>) -> io::Result<()> {
         conn.write(REQUEST.as_bytes());
+        conn.deadline(BATCHING * 4);
+        Ok(())
+    }
+
+    fn timed_out(&mut self, conn: &mut Conn<'_, Outcome>) -> io::Result<()> {
         conn.finish();
         Ok(())
     }
@@ -140,7 +145,8 @@ fn search(args: &Args) -> io::Result<(String, ExitCode)> {
     );
     let (again, _) = run(seed, false)?;
     let same = again.log() == sim.log() && again.fingerprint() == sim.fingerprint();
-    text += &format!("run again, it is {}\n", if same { "the same, event for event" } else { "NOT the same" });
+    text +=
+        &format!("run again, it is {}\n", if same { "the same, event for event" } else { "NOT the same" });
     let mut right = 0;
     for seed in seeds() {
         right += usize::from(is_right(&run(seed, true)?.1));

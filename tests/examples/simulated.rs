@@ -8,6 +8,9 @@ fn the_planted_bug_is_found_by_seed_and_the_run_again_is_the_same() {
     assert_eq!(first.status, Some(0), "{first:?}");
     assert!(first.out.iter().any(|line| line.contains("of 50 seeds fail")), "{first:?}");
     assert!(first.out.iter().any(|line| line == "run again, it is the same, event for event"), "{first:?}");
-    assert!(first.out.iter().any(|line| line == "mended, the server is right for 50 of 50 seeds"), "{first:?}");
+    assert!(
+        first.out.iter().any(|line| line == "mended, the server is right for 50 of 50 seeds"),
+        "{first:?}"
+    );
     assert_eq!(first.out, run("simulated", &["--seeds", "50"]).out);
 }
