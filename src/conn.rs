@@ -196,7 +196,8 @@ impl<S> Conn<'_, S> {
     }
 
     /// Sets how many received bytes the machine may leave in its input before that is an error that ends the
-    /// connection: at least the longest message of the protocol.
+    /// connection: at least the longest message of the protocol. A [framing](crate::framing) has its own maximum, which
+    /// holds instead while one of its frames is on its way, if it is higher.
     pub fn input_limit(&mut self, bytes: usize) {
         self.stream().input_limit = to_u32(bytes.max(1));
     }

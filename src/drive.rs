@@ -156,7 +156,7 @@ impl<S> Core<S> {
                 let mut input = Input::new(&scratch[..n]);
                 self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
                 if !input.is_empty() {
-                    self.keep(key, None, input.peek());
+                    self.keep(key, None, input.peek(), input.expected());
                 }
                 n
             }
@@ -228,22 +228,22 @@ impl<S> Core<S> {
         left.push(new);
         let mut input = Input::new(left.as_slice());
         self.call(state, key, |machine, conn| machine.received(conn, &mut input));
-        let taken = left.len().saturating_sub(input.len());
+        let (taken, expected) = (left.len().saturating_sub(input.len()), input.expected());
         left.consume(taken);
         if left.is_empty() {
             self.spares.give(left);
         } else {
-            self.keep(key, Some(left), &[]);
+            self.keep(key, Some(left), &[], expected);
         }
     }
 
-    /// Keeps what a machine has left of its input, within the limit.
+    /// Keeps what a machine has left of its input, within the limit, or as much as its framing has said to expect.
     #[inline(never)]
-    fn keep(&mut self, key: Key, left: Option<Box<Buffer>>, new: &[u8]) {
+    fn keep(&mut self, key: Key, left: Option<Box<Buffer>>, new: &[u8], expected: usize) {
         let mut left = left.unwrap_or_else(|| self.spares.take());
         left.push(new);
         let Some(stream) = self.stream(key) else { return };
-        let (length, limit) = (left.len(), stream.input_limit as usize);
+        let (length, limit) = (left.len(), expected.max(stream.input_limit as usize));
         stream.input = Some(left);
         // Whoever paused has said that it will come back to it; and more does not come meanwhile.
         let waiting = Flags::PAUSED | Flags::FULL | Flags::REOFFER | Flags::CLOSING | Flags::DOOMED;

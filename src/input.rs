@@ -8,12 +8,14 @@
 #[derive(Debug)]
 pub struct Input<'a> {
     bytes: &'a [u8],
+    /// How long the frame may be of which this is the beginning, if a framing has said so; else 0.
+    expected: usize,
 }
 
 impl<'a> Input<'a> {
     /// A cursor over `bytes`, for testing a machine's parsing on its own.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Input { bytes }
+        Input { bytes, expected: 0 }
     }
 
     /// How many bytes are left.
@@ -29,6 +31,17 @@ impl<'a> Input<'a> {
     /// What is left, without taking it.
     pub fn peek(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// What is left is the beginning of a frame that may take this many bytes: so many are kept, whatever the input
+    /// limit.
+    pub(crate) fn expect(&mut self, bytes: usize) {
+        self.expected = bytes;
+    }
+
+    /// What [`expect`](Self::expect) was told.
+    pub(crate) fn expected(&self) -> usize {
+        self.expected
     }
 
     /// Takes at most `n` bytes: fewer where fewer are left.

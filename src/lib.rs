@@ -33,6 +33,7 @@
 //! - [`Conn`] is the connection during a callback: write, half-close, close, pause, set a deadline.
 //! - [`Cx`] is the loop during a callback: connect, listen, set timers, reach any other connection by its id.
 //! - [`Reactor`] is the loop itself: `run` it, `turn` it within another loop, get a [`Handle`] for other threads.
+//! - [`framing`] finds the messages in what was received: lines, frames with a length before them, or of one size.
 //! - [`Watch`] is the layer below, for anything else that can be polled: UDP, pipes, descriptors.
 //!
 //! # What holds by default
@@ -61,6 +62,7 @@ mod drive;
 mod driver;
 mod ending;
 mod error;
+pub mod framing;
 mod handle;
 mod input;
 mod listener;
