@@ -4,8 +4,10 @@
 //! byte or for the end, and gives up only after [`programs::PATIENCE`].
 #![cfg(unix)]
 
+mod chat;
 mod clients;
 mod echo;
+mod echo_streams;
 mod faults;
 mod programs;
 mod servers;

@@ -32,7 +32,10 @@ fn an_address_has_a_port() {
         &["no-host.invalid:80"],
         &["<ADDR>", "cannot find the host `no-host.invalid`"],
     );
-    assert_refused("echo", &["--listen", "70000"], &["--listen", "from 0 to 65535"]);
+    for server in ["echo", "echo_server", "chat"] {
+        assert_refused(server, &["--listen", "70000"], &["--listen", "from 0 to 65535"]);
+    }
+    assert_refused("echo_client", &["0"], &["[ADDR]", "from 1 to 65535"]);
 }
 
 #[test]
@@ -52,6 +55,12 @@ fn a_number_has_a_range() {
     for wrong in ["0", "-1", "many"] {
         assert_refused("slow_poetry", &["--num-bytes", wrong], &["--num-bytes", "from 1 up"]);
         assert_refused("echo", &["--max-conns", wrong], &["--max-conns", "from 1 up"]);
+    }
+    for wrong in ["4095", "8388609", "-1", "64k"] {
+        assert_refused("chat", &["--cap", wrong], &["--cap", "from 4096 to 8388608"]);
+    }
+    for wrong in ["0", "1025"] {
+        assert_refused("chat", &["--max-line", wrong], &["--max-line", "from 1 to 1024"]);
     }
     assert_refused("slow_poetry", &["--port", "65536"], &["--port", "0..=65535"]);
     assert_refused("get_poetry", &["--expect-bytes", "-1", "10000"], &["--expect-bytes", "from 0 up"]);

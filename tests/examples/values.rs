@@ -2,8 +2,12 @@
 
 #[path = "../../examples/common/address.rs"]
 mod address;
+#[path = "../../examples/common/byte_string.rs"]
+mod byte_string;
 #[path = "../../examples/common/duration.rs"]
 mod duration;
+#[path = "../../examples/common/place.rs"]
+mod place;
 #[path = "../../examples/common/poem.rs"]
 mod poem;
 #[path = "../../examples/common/recite.rs"]
@@ -63,4 +67,33 @@ fn reciting_rests_after_every_piece_the_last_one_too() {
     recite::recite(io::sink(), &pieces, delay, |piece| told += piece.len()).expect("a sink takes all");
     assert!(start.elapsed() >= 2 * delay);
     assert_eq!(told, 8);
+}
+
+#[test]
+fn byte_strings_are_as_python_prints_them() {
+    let all: Vec<u8> = (0..=255).collect();
+    for (bytes, shown) in [
+        (&b""[..], "b''"),
+        (b"plain", "b'plain'"),
+        (b"\t\n\r\\", r"b'\t\n\r\\'"),
+        (b"\0\x7f\xff", r"b'\x00\x7f\xff'"),
+        (b"it's", "b\"it's\""),
+        (b"\"so\"", "b'\"so\"'"),
+        (b"\"it's\"", r#"b'"it\'s"'"#),
+    ] {
+        assert_eq!(byte_string::ByteString(bytes).to_string(), shown);
+    }
+    assert!(byte_string::ByteString(&all).to_string().is_ascii());
+}
+
+#[test]
+fn places_are_named() {
+    for (address, named) in [
+        ("127.0.0.1:10000", "localhost port 10000"),
+        ("[::1]:1", "localhost port 1"),
+        ("0.0.0.0:10000", "0.0.0.0 port 10000"),
+        ("127.0.0.2:3", "127.0.0.2 port 3"),
+    ] {
+        assert_eq!(place::Place(address.parse().expect("an address")).to_string(), named);
+    }
 }
