@@ -2,7 +2,6 @@
 
 use crate::programs::{Program, run};
 use nix::sys::signal::Signal;
-use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -39,8 +38,10 @@ impl Chat {
     fn join_deaf(&self) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
-        // The other end's buffer grows with the segments that it may send.
-        setsockopt(&socket, sockopt::TcpMaxSeg, &536).expect("small segments");
+        // Linux makes the other end's buffer as large as some segments of the size that it may send.
+        #[cfg(target_os = "linux")]
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::TcpMaxSeg, &536)
+            .expect("small segments");
         socket.connect(&self.address.into()).expect("the chat accepts");
         let mut deaf = TcpStream::from(socket);
         deaf.write_all(b"deaf\n").expect("the chat reads");
