@@ -1,7 +1,8 @@
 //! An echo server that tells what it does: one half of a pair, with `echo_client`.
 //!
-//! What it teaches: a machine with a name of its own in the log, and backpressure. It takes 128 bytes at a time, and
-//! while a client does not read its answers, it takes no more: they wait with the kernel, and then with the client.
+//! What it teaches: a machine with a name of its own in the log, and backpressure. It takes 128 bytes at a time; and
+//! while a client does not read its answers, the loop reads no more of what it sends: that waits with the kernel, and
+//! then with the client.
 //!
 //!     cargo run --example echo_server
 //!     cargo run --example echo_server -- --listen 10001 --drain-timeout 2s
@@ -100,10 +101,9 @@ impl Protocol<Ending> for Echo {
         Ok(())
     }
 
-    /// What is left because the output is full is offered again when that has drained, and nothing more is read until
-    /// then.
+    /// While more is unsent than the high-water mark allows, the loop does not call this.
     fn received(&mut self, conn: &mut Conn<'_, Ending>, input: &mut Input<'_>) -> io::Result<()> {
-        while !input.is_empty() && !conn.is_full() {
+        while !input.is_empty() {
             let piece = input.take(PIECE);
             log::debug!(target: &self.name, "received {}", ByteString(piece));
             conn.write(piece);

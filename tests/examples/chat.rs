@@ -262,10 +262,19 @@ fn a_burst_of_lines_cuts_off_nobody_who_reads() {
 
 #[test]
 fn who_asks_a_lot_before_it_reads_gets_every_answer() {
-    let chat = Chat::start(&["--cap", "4096"]);
+    /// As many as come with one read. With 5 KiB each, the answers are more than may be unsent.
+    const QUESTIONS: usize = 6000;
+    let chat = Chat::start(&[]);
+    let names: Vec<String> = (10..70).map(|n| format!("{}{n}", "𝒶".repeat(18))).collect();
+    let _others: Vec<Member> = names.iter().map(|name| chat.join(name)).collect();
     let mut ann = chat.join("ann");
-    ann.says(&"/who\n".repeat(5000));
-    (0..5000).for_each(|_| ann.hears("* here: ann"));
+    ann.says(&"/who\n".repeat(QUESTIONS));
+    // When somebody else has been answered, so has she been, as far as she will be before she reads.
+    let mut other = chat.connect();
+    other.says("\n");
+    assert!(other.line().ends_with("another name?"));
+    let answer = format!("* here: {}, ann", names.join(", "));
+    (0..QUESTIONS).for_each(|_| ann.hears(&answer));
 }
 
 #[test]
