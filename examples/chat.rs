@@ -83,7 +83,7 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         .listen(args.listen, move |_cx, peer| Member::new(peer, cap, max_line))
         .and_then(|mut listener| listener.local_addr())
         .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
-    orderly_end::end_in_good_order(&mut cx, args.drain_timeout, |cx| {
+    orderly_end::on_signal(&mut cx, args.drain_timeout, |cx| {
         cx.state.ending.begin();
         for id in std::mem::take(&mut cx.state.members).into_keys() {
             if let Some(mut member) = cx.conn(id) {

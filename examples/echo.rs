@@ -66,7 +66,7 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
     let mut cx = reactor.cx(&mut ending);
     let address =
         listen(&mut cx, args).map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
-    orderly_end::end_in_good_order(&mut cx, args.drain_timeout, |cx| cx.state.begin())
+    orderly_end::on_signal(&mut cx, args.drain_timeout, |cx| cx.state.begin())
         .map_err(|error| format!("cannot catch signals: {error}"))?;
     let printed = output::print(&format!("listening on {address}\n"));
     if printed.is_err() {

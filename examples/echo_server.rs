@@ -77,7 +77,7 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         .listen(args.listen, |_cx, peer| Echo::new(peer))
         .and_then(|mut listener| listener.local_addr())
         .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
-    orderly_end::end_in_good_order(&mut cx, args.drain_timeout, |cx| cx.state.begin())
+    orderly_end::on_signal(&mut cx, args.drain_timeout, |cx| cx.state.begin())
         .map_err(|error| format!("cannot catch signals: {error}"))?;
     log::info!(target: "main", "starting up on {}", Place(address));
     reactor.run(&mut ending).map_err(|error| format!("the event loop failed: {error}"))?;

@@ -1,6 +1,9 @@
 //! How a server ends: Ctrl-C or SIGTERM lets it send what it owes within a time, and a second signal ends it at once.
 
-use enjamb::End;
+#[path = "signals.rs"]
+mod signals;
+
+use enjamb::{Cx, End};
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,76 +43,15 @@ impl Ending {
     }
 }
 
-#[cfg(unix)]
-mod signals {
-    use enjamb::mio::{self, Interest};
-    use enjamb::{Cx, Readiness, Step, Watch};
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    use signal_hook::{flag, low_level};
-    use std::io::{self, Read};
-    use std::os::unix::net::UnixStream;
-    use std::sync::{Arc, atomic::AtomicBool};
-    use std::time::Duration;
-
-    /// The end of a pipe into which a signal writes a byte: so a signal becomes an event like any other.
-    struct Signals<F> {
-        drain_timeout: Duration,
-        ending: F,
-    }
-
-    /// Has the first signal call `ending`, and then close everything within `drain_timeout`.
-    pub fn end_in_good_order<S: 'static>(
-        cx: &mut Cx<'_, S>,
-        drain_timeout: Duration,
-        ending: impl FnMut(&mut Cx<'_, S>) + 'static,
-    ) -> io::Result<()> {
-        let (signals, from_handler) = UnixStream::pair()?;
-        let second = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            // The actions of a signal run in this order: the first signal finds the flag down, and raises it.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
-            flag::register(signal, Arc::clone(&second))?;
-            low_level::pipe::register(signal, from_handler.try_clone()?)?;
-        }
-        signals.set_nonblocking(true)?;
-        let signals = mio::net::UnixStream::from_std(signals);
-        cx.watch(signals, Interest::READABLE, Signals { drain_timeout, ending })?;
-        Ok(())
-    }
-
-    impl<S, F: FnMut(&mut Cx<'_, S>)> Watch<mio::net::UnixStream, S> for Signals<F> {
-        fn ready(
-            &mut self,
-            cx: &mut Cx<'_, S>,
-            pipe: &mut mio::net::UnixStream,
-            _ready: Readiness,
-        ) -> io::Result<Step> {
-            match pipe.read(&mut [0]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
-                read => read?,
-            };
-            log::warn!(target: "main", "ending within {:?}; a second signal ends it at once", self.drain_timeout);
-            (self.ending)(cx);
-            cx.shutdown(self.drain_timeout);
-            Ok(Step::Done)
-        }
-    }
+/// Has the first signal call `ending`, and then close everything within `drain_timeout`.
+pub fn on_signal<S: 'static>(
+    cx: &mut Cx<'_, S>,
+    drain_timeout: Duration,
+    ending: impl FnOnce(&mut Cx<'_, S>) + 'static,
+) -> io::Result<()> {
+    signals::first_calls(cx, move |cx| {
+        log::warn!(target: "main", "ending within {drain_timeout:?}; a second signal ends it at once");
+        ending(cx);
+        cx.shutdown(drain_timeout);
+    })
 }
-
-#[cfg(not(unix))]
-mod signals {
-    use enjamb::Cx;
-    use std::io;
-    use std::time::Duration;
-
-    /// Elsewhere the system ends the program.
-    pub fn end_in_good_order<S: 'static>(
-        _cx: &mut Cx<'_, S>,
-        _drain_timeout: Duration,
-        _ending: impl FnMut(&mut Cx<'_, S>) + 'static,
-    ) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-pub use signals::end_in_good_order;
