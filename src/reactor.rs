@@ -226,12 +226,15 @@ impl<S> Reactor<S> {
     /// loop.
     fn fire_timers(&mut self, state: &mut S) {
         let core = &mut self.core;
-        core.timers.expire(core.clock.tick());
+        let now = core.clock.tick();
+        if core.timers.next().is_none_or(|next| next > now) {
+            return;
+        }
+        core.timers.expire(now);
         for _ in 0..core.config.timer_budget {
-            let Some((timer, alarm)) = core.timers.fire() else { return };
-            if !matches!(alarm, Alarm::Every(_)) {
-                core.timers.cancel(timer); // it has fired for the last time, whatever its call comes to
-            }
+            // What does not repeat has fired for the last time, whatever its call comes to.
+            let fired = core.timers.fire(|alarm| matches!(alarm, Alarm::Every(_)));
+            let Some((timer, alarm)) = fired else { return };
             match alarm {
                 Alarm::Every(periodic) => Self::fire_periodic(core, state, timer, periodic),
                 Alarm::Deadline(key) => core.deadline_due(state, key),

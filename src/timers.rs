@@ -6,6 +6,9 @@
 //! deadline differs from the wheel's time, and moves down a level when that time comes; a list is entered and left at
 //! its ends only, so timers of equal deadline keep the order in which they were set. Setting, cancelling and firing
 //! take the same time however many there are, and allocate nothing once the slab has grown.
+//!
+//! What is due is fired from where it stands: [`expire`](Timers::expire) only says up to which tick the batch goes, and
+//! the wheel's time follows as [`fire`](Timers::fire) comes to each list.
 
 use std::num::NonZeroU32;
 
@@ -13,11 +16,11 @@ use slab::Slab;
 
 const LEVELS: usize = 11; // of 6 bits each: all 64 bits, so no deadline is too far
 const SLOTS: usize = 64;
-/// Timers that were due when they were set. They fire in the next batch, not in the one at hand.
-const DUE: u16 = (LEVELS * SLOTS) as u16;
-/// The batch at hand.
-const FIRING: u16 = DUE + 1;
-const LISTS: usize = FIRING as usize + 1;
+/// Timers that were due when they were set. They fire in the next batch, not in the one at hand, so there are two such
+/// lists: one is added to while the other fires.
+const OVERDUE: [u16; 2] = [WHEEL, WHEEL + 1];
+const WHEEL: u16 = (LEVELS * SLOTS) as u16;
+const LISTS: usize = WHEEL as usize + OVERDUE.len();
 /// A timer that has fired and may be set again under the same key.
 const NO_LIST: u16 = LISTS as u16;
 const NIL: u32 = u32::MAX;
@@ -34,6 +37,7 @@ struct Timer<T> {
     /// `None` while it fires.
     payload: Option<T>,
     serial: NonZeroU32,
+    /// The neighbours, where there are any: a list knows its own ends, and what these point to beyond means nothing.
     prev: u32,
     next: u32,
     list: u16,
@@ -43,19 +47,35 @@ struct Timer<T> {
 struct List {
     head: u32,
     tail: u32,
+    /// No later than the earliest deadline; exact until that timer is cancelled.
+    earliest: u64,
+}
+
+impl List {
+    const EMPTY: List = List { head: NIL, tail: NIL, earliest: u64::MAX };
+
+    fn is_empty(&self) -> bool {
+        self.head == NIL
+    }
 }
 
 pub(crate) struct Timers<T> {
     slab: Slab<Timer<T>>,
     serial: NonZeroU32,
     lists: Box<[List; LISTS]>,
-    /// For each list no later than its earliest deadline; exact until that timer is cancelled.
-    earliest: Box<[u64; LISTS]>,
     /// Which of a level's lists have timers, and which levels do.
     occupied: [u64; LEVELS],
     levels: u16,
-    /// The wheel's time: every deadline up to here has left the wheel.
+    /// The wheel's time: no deadline before it is left in the wheel.
     elapsed: u64,
+    /// The last tick of the batch at hand.
+    batch: u64,
+    /// The list that fires. Between batches it is an empty one that nothing is added to.
+    open: u16,
+    /// Which of the overdue lists is added to.
+    overdue: usize,
+    /// No later than the earliest deadline of all; exact until that timer is cancelled, or the batch at hand is fired.
+    next: u64,
 }
 
 impl<T> Timers<T> {
@@ -63,11 +83,14 @@ impl<T> Timers<T> {
         Timers {
             slab: Slab::new(),
             serial: NonZeroU32::MIN,
-            lists: Box::new([List { head: NIL, tail: NIL }; LISTS]),
-            earliest: Box::new([u64::MAX; LISTS]),
+            lists: Box::new([List::EMPTY; LISTS]),
             occupied: [0; LEVELS],
             levels: 0,
             elapsed: 0,
+            batch: 0,
+            open: OVERDUE[1],
+            overdue: 0,
+            next: u64::MAX,
         }
     }
 
@@ -83,22 +106,19 @@ impl<T> Timers<T> {
     pub(crate) fn insert(&mut self, deadline: u64, payload: T) -> TimerKey {
         self.serial = self.serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
         let serial = self.serial;
-        let index = self.slab.insert(Timer {
-            deadline,
-            payload: Some(payload),
-            serial,
-            prev: NIL,
-            next: NIL,
-            list: DUE,
-        }) as u32;
-        self.place(index);
+        let index = self.slab.vacant_key() as u32;
+        let list = self.list_for(deadline);
+        let prev = self.append(list, index, deadline);
+        self.slab.insert(Timer { deadline, payload: Some(payload), serial, prev, next: NIL, list });
         TimerKey { index, serial }
     }
 
     /// Takes a timer out before it fires; `None` if it has fired or was cancelled.
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<T> {
-        self.get(key)?;
-        self.unlink(key.index);
+        let Timer { prev, next, list, .. } = *self.get(key)?;
+        if list != NO_LIST {
+            self.unlink(key.index, prev, next, list);
+        }
         self.slab.remove(key.index as usize).payload
     }
 
@@ -113,42 +133,40 @@ impl<T> Timers<T> {
 
     /// The tick at which to look again: that of the next timer, or a little before it where one was cancelled.
     pub(crate) fn next(&self) -> Option<u64> {
-        if self.lists[FIRING as usize].head != NIL || self.lists[DUE as usize].head != NIL {
-            return Some(self.elapsed);
-        }
-        let (level, slot) = self.first_occupied()?;
-        Some(self.earliest[level * SLOTS + slot])
+        (!self.is_empty()).then_some(self.next)
     }
 
-    /// Moves everything that is due at the tick `now` into the batch that [`fire`](Self::fire) hands out.
+    /// Begins the batch of what is due at the tick `now`, unless one is still at hand.
     pub(crate) fn expire(&mut self, now: u64) {
-        self.move_to_firing(DUE);
-        while let Some((level, slot)) = self.first_occupied() {
-            let start = self.start_of(level, slot);
-            if start > now {
-                break;
-            }
-            self.elapsed = start;
-            let list = (level * SLOTS + slot) as u16;
-            if level == 0 {
-                self.move_to_firing(list);
-            } else {
-                self.cascade(list);
-            }
+        if self.open_next().is_none() {
+            self.open = OVERDUE[self.overdue];
+            self.overdue = 1 - self.overdue;
+            self.batch = self.batch.max(now);
         }
-        self.elapsed = self.elapsed.max(now);
     }
 
-    /// The next timer of the batch. It keeps its key, for [`rearm`](Self::rearm), until it is cancelled.
-    pub(crate) fn fire(&mut self) -> Option<(TimerKey, T)> {
-        let index = self.lists[FIRING as usize].head;
-        if index == NIL {
+    /// The next timer of the batch. If it `repeats`, it keeps its key, for [`rearm`](Self::rearm), until it is
+    /// cancelled.
+    pub(crate) fn fire(&mut self, repeats: impl FnOnce(&T) -> bool) -> Option<(TimerKey, T)> {
+        let Some(index) = self.open_next() else {
+            self.next = self.find_next();
             return None;
+        };
+        let ends = &mut self.lists[self.open as usize];
+        if ends.tail == index {
+            self.vacate(self.open);
+        } else {
+            ends.head = self.slab[index as usize].next;
         }
-        self.unlink(index);
         let timer = &mut self.slab[index as usize];
-        timer.list = NO_LIST;
-        Some((TimerKey { index, serial: timer.serial }, timer.payload.take()?))
+        let key = TimerKey { index, serial: timer.serial };
+        let payload = if timer.payload.as_ref().is_some_and(repeats) {
+            timer.list = NO_LIST;
+            timer.payload.take()
+        } else {
+            self.slab.remove(index as usize).payload
+        };
+        Some((key, payload?))
     }
 
     /// Sets a timer that has fired again, unless it was cancelled meanwhile.
@@ -157,8 +175,36 @@ impl<T> Timers<T> {
             let timer = &mut self.slab[key.index as usize];
             timer.deadline = deadline;
             timer.payload = Some(payload);
-            self.place(key.index);
+            self.link(self.list_for(deadline), key.index, deadline);
         }
+    }
+
+    /// The first timer that is left of the batch, in the list that is `open` then.
+    fn open_next(&mut self) -> Option<u32> {
+        while self.lists[self.open as usize].is_empty() {
+            self.open = OVERDUE[1 - self.overdue]; // what was open may be filled again, for a later tick
+            let first = self.first_occupied().map(|(level, slot)| (level, slot, self.start_of(level, slot)));
+            let Some((level, slot, start)) = first.filter(|(.., start)| *start <= self.batch) else {
+                self.elapsed = self.batch;
+                return None;
+            };
+            self.elapsed = start;
+            let list = (level * SLOTS + slot) as u16;
+            if level == 0 {
+                self.open = list;
+            } else {
+                self.cascade(list);
+            }
+        }
+        Some(self.lists[self.open as usize].head)
+    }
+
+    fn find_next(&self) -> u64 {
+        let overdue = &self.lists[OVERDUE[self.overdue] as usize];
+        if !overdue.is_empty() {
+            return overdue.earliest;
+        }
+        self.first_occupied().map_or(u64::MAX, |(level, slot)| self.lists[level * SLOTS + slot].earliest)
     }
 
     fn first_occupied(&self) -> Option<(usize, usize)> {
@@ -177,93 +223,78 @@ impl<T> Timers<T> {
         (self.elapsed & above) | (slot as u64) << shift
     }
 
-    /// Puts a timer that stands in no list into the one it belongs to.
-    fn place(&mut self, index: u32) {
-        let deadline = self.slab[index as usize].deadline;
-        if deadline <= self.elapsed {
-            return self.append(DUE, index);
-        }
+    /// The list that a timer set now belongs to.
+    fn list_for(&self, deadline: u64) -> u16 {
+        if deadline <= self.batch { OVERDUE[self.overdue] } else { self.place(deadline) }
+    }
+
+    fn place(&self, deadline: u64) -> u16 {
         let level = (63 - ((self.elapsed ^ deadline) | 1).leading_zeros()) as usize / 6;
         let slot = (deadline >> (6 * level)) as usize % SLOTS;
-        self.occupied[level] |= 1 << slot;
-        self.levels |= 1 << level;
-        self.append((level * SLOTS + slot) as u16, index);
+        (level * SLOTS + slot) as u16
     }
 
     fn cascade(&mut self, list: u16) {
-        let mut index = self.clear(list);
-        while index != NIL {
-            let next = self.slab[index as usize].next;
-            if self.slab[index as usize].deadline <= self.elapsed {
-                self.append(FIRING, index); // due at the very tick at which its list is opened
-            } else {
-                self.place(index);
+        let List { head: mut index, tail, .. } = self.lists[list as usize];
+        self.vacate(list);
+        loop {
+            let Timer { deadline, next, .. } = self.slab[index as usize];
+            self.link(self.place(deadline), index, deadline);
+            if index == tail {
+                break;
             }
             index = next;
         }
     }
 
-    fn move_to_firing(&mut self, list: u16) {
-        let mut index = self.clear(list);
-        while index != NIL {
-            let next = self.slab[index as usize].next;
-            self.append(FIRING, index);
-            index = next;
+    /// Puts a timer that stands in no list at the end of one.
+    fn link(&mut self, list: u16, index: u32, deadline: u64) {
+        let prev = self.append(list, index, deadline);
+        let timer = &mut self.slab[index as usize];
+        timer.list = list;
+        timer.prev = prev;
+    }
+
+    /// Lets a list end in a timer, and returns which one is before it.
+    fn append(&mut self, list: u16, index: u32, deadline: u64) -> u32 {
+        self.next = self.next.min(deadline);
+        let ends = &mut self.lists[list as usize];
+        ends.earliest = ends.earliest.min(deadline);
+        let prev = std::mem::replace(&mut ends.tail, index);
+        if prev != NIL {
+            self.slab[prev as usize].next = index;
+        } else {
+            ends.head = index;
+            if list < WHEEL {
+                let (level, slot) = (list as usize / SLOTS, list as usize % SLOTS);
+                self.occupied[level] |= 1 << slot;
+                self.levels |= 1 << level;
+            }
+        }
+        prev
+    }
+
+    fn unlink(&mut self, index: u32, prev: u32, next: u32, list: u16) {
+        let ends = &mut self.lists[list as usize];
+        match (ends.head == index, ends.tail == index) {
+            (true, true) => self.vacate(list),
+            (true, false) => ends.head = next,
+            (false, true) => ends.tail = prev,
+            (false, false) => {
+                self.slab[prev as usize].next = next;
+                self.slab[next as usize].prev = prev;
+            }
         }
     }
 
-    /// Empties a list and returns what was its head.
-    fn clear(&mut self, list: u16) -> u32 {
-        let head = self.lists[list as usize].head;
-        self.lists[list as usize] = List { head: NIL, tail: NIL };
-        self.vacate(list);
-        head
-    }
-
     fn vacate(&mut self, list: u16) {
-        self.earliest[list as usize] = u64::MAX;
-        if list < DUE {
+        self.lists[list as usize] = List::EMPTY;
+        if list < WHEEL {
             let (level, slot) = (list as usize / SLOTS, list as usize % SLOTS);
             self.occupied[level] &= !(1 << slot);
             if self.occupied[level] == 0 {
                 self.levels &= !(1 << level);
             }
-        }
-    }
-
-    fn append(&mut self, list: u16, index: u32) {
-        let ends = &mut self.lists[list as usize];
-        let tail = std::mem::replace(&mut ends.tail, index);
-        if tail == NIL {
-            ends.head = index;
-        } else {
-            self.slab[tail as usize].next = index;
-        }
-        let timer = &mut self.slab[index as usize];
-        timer.list = list;
-        timer.prev = tail;
-        timer.next = NIL;
-        let earliest = &mut self.earliest[list as usize];
-        *earliest = timer.deadline.min(*earliest);
-    }
-
-    fn unlink(&mut self, index: u32) {
-        let Timer { prev, next, list, .. } = self.slab[index as usize];
-        if list == NO_LIST {
-            return;
-        }
-        if prev == NIL {
-            self.lists[list as usize].head = next;
-        } else {
-            self.slab[prev as usize].next = next;
-        }
-        if next == NIL {
-            self.lists[list as usize].tail = prev;
-        } else {
-            self.slab[next as usize].prev = prev;
-        }
-        if prev == NIL && next == NIL {
-            self.vacate(list);
         }
     }
 }
@@ -274,9 +305,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn next(timers: &mut Timers<u32>) -> Option<u32> {
-        let (key, payload) = timers.fire()?;
-        timers.cancel(key);
-        Some(payload)
+        timers.fire(|_| false).map(|(_, payload)| payload)
     }
 
     fn fired(timers: &mut Timers<u32>, now: u64) -> Vec<u32> {
@@ -366,6 +395,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_a_batch_fires_before_what_became_due_meanwhile() {
+        let mut timers = Timers::new();
+        for payload in [1, 2] {
+            timers.insert(5, payload);
+        }
+        timers.expire(5);
+        assert_eq!(next(&mut timers), Some(1));
+        timers.insert(5, 3u32);
+        timers.insert(6, 4);
+        assert_eq!(timers.next(), Some(5), "the next turn would wait");
+        assert_eq!(fired(&mut timers, 6), [2]);
+        assert_eq!(fired(&mut timers, 6), [3, 4]);
+    }
+
+    #[test]
     fn a_cancelled_timer_of_the_batch_at_hand_does_not_fire() {
         let mut timers = Timers::new();
         let keys = [1, 2, 3].map(|payload| timers.insert(7, payload));
@@ -381,7 +425,7 @@ mod tests {
         let mut timers = Timers::new();
         let set = timers.insert(1, 1u32);
         timers.expire(1);
-        let (key, payload) = timers.fire().unwrap();
+        let (key, payload) = timers.fire(|_| true).unwrap();
         assert_eq!(key, set);
         timers.rearm(key, 2, payload);
         assert_eq!(timers.cancel(set), Some(1));
