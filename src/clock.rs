@@ -4,24 +4,27 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+const TICK: Duration = Duration::from_millis(1);
+
 #[derive(Debug)]
 pub(crate) struct Clock {
     /// The time of a simulation, in the place of the system's.
     simulated: Option<Rc<Cell<Instant>>>,
-    base: Instant,
     now: Instant,
     /// What is too long between two readings, and a time until which no two can be that far apart: it saves
     /// subtracting them.
     too_long: Duration,
     unsuspicious_until: Instant,
-    /// From `base` to `now`, once somebody has asked.
-    elapsed: Cell<Option<Duration>>,
+    /// Those of the time as last read, and those of fresh readings, which run ahead of it.
+    ticks: Ticks,
+    fresh_ticks: Ticks,
 }
 
 impl Clock {
     pub(crate) fn new(too_long: Duration, simulated: Option<Rc<Cell<Instant>>>) -> Self {
         let now = simulated.as_ref().map_or_else(Instant::now, |time| time.get());
-        Clock { simulated, base: now, now, too_long, unsuspicious_until: now, elapsed: Cell::new(None) }
+        let ticks = Ticks::since(now);
+        Clock { simulated, now, too_long, unsuspicious_until: now, fresh_ticks: ticks.clone(), ticks }
     }
 
     /// The time as last read.
@@ -48,7 +51,6 @@ impl Clock {
     #[inline]
     pub(crate) fn set(&mut self, now: Instant) {
         self.now = now;
-        self.elapsed.set(None);
     }
 
     /// Whether it may be too long from the last reading to `now`: [`judge`](Self::judge) knows.
@@ -65,37 +67,113 @@ impl Clock {
 
     /// The time as last read, since the loop was made.
     pub(crate) fn elapsed(&self) -> Duration {
-        let elapsed = self.elapsed.get().unwrap_or_else(|| self.now.saturating_duration_since(self.base));
-        self.elapsed.set(Some(elapsed));
-        elapsed
+        self.ticks.since_base(self.now)
     }
 
     /// The last tick that has passed.
+    #[inline]
     pub(crate) fn tick(&self) -> u64 {
-        let elapsed = self.elapsed();
-        elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis())
+        self.ticks.at(self.now).number
     }
 
     /// The first tick at or after a time since the loop was made: rounded up, so that nothing fires early.
     pub(crate) fn tick_at(since_base: Duration) -> u64 {
-        let millis = u64::from(since_base.subsec_nanos().div_ceil(1_000_000));
-        since_base.as_secs().saturating_mul(1000).saturating_add(millis)
+        whole_ticks(since_base).saturating_add(u64::from(into_tick(since_base) > 0))
     }
 
     /// The first tick at or after `delay` from now, or the last of all where that is beyond counting.
+    #[inline]
     pub(crate) fn tick_after(&self, delay: Duration) -> u64 {
-        Self::tick_at(self.elapsed().saturating_add(delay))
+        self.ticks.after(self.now, delay)
     }
 
     /// The same, counted from the moment of the call, which may be well after the time was last read.
+    #[inline]
+    pub(crate) fn fresh_tick_after(&self, delay: Duration) -> u64 {
+        self.fresh_ticks.after(self.fresh(), delay)
+    }
+
+    /// The same, as a time since the loop was made.
     pub(crate) fn fresh_after(&self, delay: Duration) -> Duration {
-        self.fresh().saturating_duration_since(self.base).saturating_add(delay)
+        self.ticks.since_base(self.fresh()).saturating_add(delay)
     }
 
     /// How long it is until a tick: zero when it has passed.
     pub(crate) fn until(&self, tick: u64) -> Duration {
         Duration::from_millis(tick).saturating_sub(self.elapsed())
     }
+
+    /// The same in whole ticks, to which epoll_wait(2) would round it up: so it takes no subtracting of times.
+    #[inline]
+    pub(crate) fn wait_until(&self, tick: u64) -> Duration {
+        Duration::from_millis(tick.saturating_sub(self.tick()))
+    }
+}
+
+/// Turns times into ticks. The time asked about only goes forward, and most often it is still in the tick it was in
+/// before: comparing it with that tick's end saves subtracting it from the base.
+#[derive(Clone, Debug)]
+struct Ticks {
+    base: Instant,
+    last: Cell<Tick>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tick {
+    number: u64,
+    begins: Instant,
+    ends: Instant,
+}
+
+impl Ticks {
+    fn since(base: Instant) -> Self {
+        Ticks { base, last: Cell::new(Tick { number: 0, begins: base, ends: base }) }
+    }
+
+    fn since_base(&self, time: Instant) -> Duration {
+        time.saturating_duration_since(self.base)
+    }
+
+    /// The tick that a time is in.
+    #[inline]
+    fn at(&self, time: Instant) -> Tick {
+        let last = self.last.get();
+        if time < last.ends { last } else { self.find(time) }
+    }
+
+    #[cold]
+    fn find(&self, time: Instant) -> Tick {
+        let since_base = self.since_base(time);
+        let into_tick = Duration::from_nanos(into_tick(since_base).into());
+        let begins = time.checked_sub(into_tick).unwrap_or(time);
+        let ends = begins.checked_add(TICK).unwrap_or(begins);
+        let tick = Tick { number: whole_ticks(since_base), begins, ends };
+        self.last.set(tick);
+        tick
+    }
+
+    /// The first tick at or after `delay` from a time.
+    #[inline]
+    fn after(&self, time: Instant, delay: Duration) -> u64 {
+        if into_tick(delay) > 0 {
+            return Clock::tick_at(self.since_base(time).saturating_add(delay));
+        }
+        // Whole ticks can be added to the first that is to come, however far off that is.
+        let tick = self.at(time);
+        let first = tick.number + u64::from(time > tick.begins);
+        first.saturating_add(whole_ticks(delay))
+    }
+}
+
+#[inline]
+fn whole_ticks(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1000).saturating_add(time.subsec_millis().into())
+}
+
+/// How many nanoseconds are over.
+#[inline]
+fn into_tick(time: Duration) -> u32 {
+    time.subsec_nanos() % TICK.subsec_nanos()
 }
 
 #[cfg(test)]
@@ -108,6 +186,23 @@ mod tests {
         assert_eq!(Clock::tick_at(Duration::from_nanos(1)), 1);
         assert_eq!(Clock::tick_at(Duration::from_millis(7)), 7);
         assert_eq!(Clock::tick_at(Duration::from_nanos(6_999_999_999)), 7000);
+    }
+
+    #[test]
+    fn a_delay_counts_from_any_time_within_its_tick() {
+        let ticks = Ticks::since(Instant::now());
+        let (nanos, millis) = (Duration::from_nanos, Duration::from_millis);
+        for at in [0, 1, 999_999, 1_000_000, 1_000_001, 1_000_002, 1_999_999, 5_000_000, 7_000_001] {
+            let time = ticks.base + nanos(at);
+            for delay in [millis(0), millis(3), nanos(1), nanos(999_999), nanos(4_000_001)] {
+                assert_eq!(
+                    ticks.after(time, delay),
+                    Clock::tick_at(nanos(at) + delay),
+                    "{at} ns + {delay:?}"
+                );
+            }
+            assert_eq!(ticks.at(time).number, at / 1_000_000);
+        }
     }
 
     #[test]

@@ -134,8 +134,8 @@ impl<S> Cx<'_, S> {
     /// they were set. One without delay fires as soon as the loop comes to its timers, but never among those that were
     /// due before it was set.
     pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut Cx<'_, S>) + 'static) -> TimerId {
-        let due = self.core.clock.fresh_after(delay);
-        TimerId(self.core.timers.insert(Clock::tick_at(due), Alarm::Once(Box::new(call))))
+        let due = self.core.clock.fresh_tick_after(delay);
+        TimerId(self.core.timers.insert(due, Alarm::Once(Box::new(call))))
     }
 
     /// Calls `call` every `period`, first one period from now. It keeps to that grid whatever each call takes; a

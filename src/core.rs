@@ -225,12 +225,21 @@ impl<S> Core<S> {
         }
     }
 
-    /// Arms a connection's deadline. A timer that is set for an earlier tick is left alone: it looks again when it
-    /// fires, so moving a deadline on with every byte received touches no timer.
+    /// Arms a connection's deadline. A timer is never set for later than it, and looks again when it fires: so moving
+    /// the deadline on with every byte received touches no timer.
+    #[inline]
     pub(crate) fn set_deadline(&mut self, key: Key, tick: u64) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         let tick = tick.min(self.shutdown_by.unwrap_or(NO_DEADLINE));
-        stream.deadline = tick;
+        let before = std::mem::replace(&mut stream.deadline, tick);
+        if stream.timer.is_none() || tick == NO_DEADLINE || tick < before {
+            self.set_deadline_timer(key);
+        }
+    }
+
+    fn set_deadline_timer(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let tick = stream.deadline;
         if let Some(timer) = stream.timer {
             if tick != NO_DEADLINE && self.timers.deadline(timer).is_some_and(|set| set <= tick) {
                 return;

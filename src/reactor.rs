@@ -103,7 +103,7 @@ impl<S> Reactor<S> {
         if !alive {
             self.come_to_an_end(state);
         }
-        Ok(Turn { alive, next: self.time_to_next() })
+        Ok(Turn { alive, next: self.next_tick().map(|tick| self.core.clock.until(tick)) })
     }
 
     #[inline]
@@ -146,20 +146,16 @@ impl<S> Reactor<S> {
         Ok(())
     }
 
-    /// How long the loop may sleep.
-    fn time_to_next(&self) -> Option<Duration> {
-        if self.core.has_work() {
-            return Some(Duration::ZERO);
-        }
-        if self.core.timers.is_empty() {
-            return None;
-        }
-        self.core.timers.next().map(|tick| self.core.clock.until(tick))
+    /// The tick until which the loop may sleep.
+    #[inline]
+    fn next_tick(&self) -> Option<u64> {
+        if self.core.has_work() { Some(0) } else { self.core.timers.next() }
     }
 
     fn wait(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
         let mut timeout = max_wait;
-        if let Some(next) = self.time_to_next() {
+        if let Some(tick) = self.next_tick() {
+            let next = self.core.clock.wait_until(tick);
             timeout = Some(timeout.map_or(next, |most| most.min(next)));
         }
         if timeout.is_none() && self.core.is_stuck() && !std::mem::replace(&mut self.core.warned_stuck, true)
