@@ -137,19 +137,19 @@ impl Ticks {
     /// The tick that a time is in.
     #[inline]
     fn at(&self, time: Instant) -> Tick {
-        let last = self.last.get();
-        if time < last.ends { last } else { self.find(time) }
+        if time >= self.last.get().ends {
+            self.find(time);
+        }
+        self.last.get()
     }
 
     #[cold]
-    fn find(&self, time: Instant) -> Tick {
+    fn find(&self, time: Instant) {
         let since_base = self.since_base(time);
         let into_tick = Duration::from_nanos(into_tick(since_base).into());
         let begins = time.checked_sub(into_tick).unwrap_or(time);
         let ends = begins.checked_add(TICK).unwrap_or(begins);
-        let tick = Tick { number: whole_ticks(since_base), begins, ends };
-        self.last.set(tick);
-        tick
+        self.last.set(Tick { number: whole_ticks(since_base), begins, ends });
     }
 
     /// The first tick at or after `delay` from a time.

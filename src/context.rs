@@ -151,7 +151,7 @@ impl<S> Cx<'_, S> {
     pub fn cancel(&mut self, timer: TimerId) -> bool {
         // A periodic timer cancelled by its own call is out of the wheel, but not over.
         let firing = self.core.firing.take_if(|firing| *firing == timer.0).is_some();
-        self.core.timers.cancel(timer.0).is_some() || firing
+        self.core.timers.cancel(timer.0) || firing
     }
 
     /// The loop's time: read when the callback at hand began. Monotonic.

@@ -109,17 +109,18 @@ impl<T> Timers<T> {
         let index = self.slab.vacant_key() as u32;
         let list = self.list_for(deadline);
         let prev = self.append(list, index, deadline);
+        self.next = self.next.min(deadline);
         self.slab.insert(Timer { deadline, payload: Some(payload), serial, prev, next: NIL, list });
         TimerKey { index, serial }
     }
 
-    /// Takes a timer out before it fires; `None` if it has fired or was cancelled.
-    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<T> {
-        let Timer { prev, next, list, .. } = *self.get(key)?;
+    /// Takes a timer out; `false` if there was nothing left to fire.
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> bool {
+        let Some(&Timer { prev, next, list, .. }) = self.get(key) else { return false };
         if list != NO_LIST {
             self.unlink(key.index, prev, next, list);
         }
-        self.slab.remove(key.index as usize).payload
+        self.slab.remove(key.index as usize).payload.is_some()
     }
 
     /// The tick a timer is set for, if it has not fired.
@@ -138,7 +139,7 @@ impl<T> Timers<T> {
 
     /// Begins the batch of what is due at the tick `now`, unless one is still at hand.
     pub(crate) fn expire(&mut self, now: u64) {
-        if self.open_next().is_none() {
+        if self.open_is_empty() && !self.open_next() {
             self.open = OVERDUE[self.overdue];
             self.overdue = 1 - self.overdue;
             self.batch = self.batch.max(now);
@@ -148,24 +149,26 @@ impl<T> Timers<T> {
     /// The next timer of the batch. If it `repeats`, it keeps its key, for [`rearm`](Self::rearm), until it is
     /// cancelled.
     pub(crate) fn fire(&mut self, repeats: impl FnOnce(&T) -> bool) -> Option<(TimerKey, T)> {
-        let Some(index) = self.open_next() else {
+        if self.open_is_empty() && !self.open_next() {
             self.next = self.find_next();
             return None;
-        };
-        let ends = &mut self.lists[self.open as usize];
-        if ends.tail == index {
-            self.vacate(self.open);
-        } else {
-            ends.head = self.slab[index as usize].next;
         }
+        let index = self.lists[self.open as usize].head;
         let timer = &mut self.slab[index as usize];
         let key = TimerKey { index, serial: timer.serial };
+        let next = timer.next;
         let payload = if timer.payload.as_ref().is_some_and(repeats) {
             timer.list = NO_LIST;
             timer.payload.take()
         } else {
             self.slab.remove(index as usize).payload
         };
+        let ends = &mut self.lists[self.open as usize];
+        if ends.tail == index {
+            self.vacate(self.open);
+        } else {
+            ends.head = next;
+        }
         Some((key, payload?))
     }
 
@@ -176,27 +179,34 @@ impl<T> Timers<T> {
             timer.deadline = deadline;
             timer.payload = Some(payload);
             self.link(self.list_for(deadline), key.index, deadline);
+            self.next = self.next.min(deadline);
         }
     }
 
-    /// The first timer that is left of the batch, in the list that is `open` then.
-    fn open_next(&mut self) -> Option<u32> {
-        while self.lists[self.open as usize].is_empty() {
-            self.open = OVERDUE[1 - self.overdue]; // what was open may be filled again, for a later tick
-            let first = self.first_occupied().map(|(level, slot)| (level, slot, self.start_of(level, slot)));
-            let Some((level, slot, start)) = first.filter(|(.., start)| *start <= self.batch) else {
-                self.elapsed = self.batch;
-                return None;
-            };
+    fn open_is_empty(&self) -> bool {
+        self.lists[self.open as usize].is_empty()
+    }
+
+    /// Opens the next list of the batch; `false` if there is none.
+    #[inline(never)] // once for a list, not for each timer in it
+    fn open_next(&mut self) -> bool {
+        self.open = OVERDUE[1 - self.overdue]; // what was open may be filled again, for a later tick
+        while let Some((level, slot)) = self.first_occupied() {
+            let start = self.start_of(level, slot);
+            if start > self.batch {
+                break;
+            }
             self.elapsed = start;
-            let list = (level * SLOTS + slot) as u16;
-            if level == 0 {
-                self.open = list;
-            } else {
-                self.cascade(list);
+            match level.checked_sub(1) {
+                None => {
+                    self.open = slot as u16;
+                    return true;
+                }
+                Some(below) => self.cascade((level * SLOTS + slot) as u16, below),
             }
         }
-        Some(self.lists[self.open as usize].head)
+        self.elapsed = self.batch;
+        false
     }
 
     fn find_next(&self) -> u64 {
@@ -225,21 +235,20 @@ impl<T> Timers<T> {
 
     /// The list that a timer set now belongs to.
     fn list_for(&self, deadline: u64) -> u16 {
-        if deadline <= self.batch { OVERDUE[self.overdue] } else { self.place(deadline) }
+        if deadline <= self.batch {
+            return OVERDUE[self.overdue];
+        }
+        let highest_bit = 63 - (self.elapsed ^ deadline).leading_zeros();
+        slot_at(highest_bit as usize / 6, deadline)
     }
 
-    fn place(&self, deadline: u64) -> u16 {
-        let level = (63 - ((self.elapsed ^ deadline) | 1).leading_zeros()) as usize / 6;
-        let slot = (deadline >> (6 * level)) as usize % SLOTS;
-        (level * SLOTS + slot) as u16
-    }
-
-    fn cascade(&mut self, list: u16) {
+    /// Moves a list that is opened to the lists of the level below.
+    fn cascade(&mut self, list: u16, below: usize) {
         let List { head: mut index, tail, .. } = self.lists[list as usize];
         self.vacate(list);
         loop {
             let Timer { deadline, next, .. } = self.slab[index as usize];
-            self.link(self.place(deadline), index, deadline);
+            self.link(slot_at(below, deadline), index, deadline);
             if index == tail {
                 break;
             }
@@ -257,7 +266,6 @@ impl<T> Timers<T> {
 
     /// Lets a list end in a timer, and returns which one is before it.
     fn append(&mut self, list: u16, index: u32, deadline: u64) -> u32 {
-        self.next = self.next.min(deadline);
         let ends = &mut self.lists[list as usize];
         ends.earliest = ends.earliest.min(deadline);
         let prev = std::mem::replace(&mut ends.tail, index);
@@ -299,6 +307,11 @@ impl<T> Timers<T> {
     }
 }
 
+fn slot_at(level: usize, deadline: u64) -> u16 {
+    let slot = (deadline >> (6 * level)) as usize % SLOTS;
+    (level * SLOTS + slot) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,8 +351,8 @@ mod tests {
             if number(3) == 0 {
                 let victim = *model.iter().nth(number(model.len().min(20) as u64) as usize).unwrap().0;
                 let key = model.remove(&victim).unwrap();
-                assert_eq!(timers.cancel(key), Some(victim.1));
-                assert_eq!(timers.cancel(key), None);
+                assert!(timers.cancel(key));
+                assert!(!timers.cancel(key));
             }
             if number(4) == 0 {
                 if let Some((&(deadline, _), _)) = model.first_key_value() {
@@ -415,8 +428,8 @@ mod tests {
         let keys = [1, 2, 3].map(|payload| timers.insert(7, payload));
         timers.expire(7);
         assert_eq!(next(&mut timers), Some(1));
-        assert_eq!(timers.cancel(keys[1]), Some(2));
-        assert_eq!(timers.cancel(keys[0]), None);
+        assert!(timers.cancel(keys[1]));
+        assert!(!timers.cancel(keys[0]));
         assert_eq!(next(&mut timers), Some(3));
     }
 
@@ -428,7 +441,7 @@ mod tests {
         let (key, payload) = timers.fire(|_| true).unwrap();
         assert_eq!(key, set);
         timers.rearm(key, 2, payload);
-        assert_eq!(timers.cancel(set), Some(1));
+        assert!(timers.cancel(set));
         timers.rearm(key, 3, payload);
         assert!(timers.is_empty(), "a cancelled timer came back");
     }
