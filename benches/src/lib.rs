@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 
+pub mod timer_work;
+
 /// Bytes read at once, by every server: streaming over loopback swings between two speeds with 64 KiB.
 pub const READ_BUFFER: usize = 32 * 1024;
 
