@@ -14,7 +14,7 @@ const INSTRUCTIONS: [(Work, f64); 3] =
     [(Work::PingPong, 500.0), (Work::AtOnce, 410.0), (Work::Churn, 2800.0)];
 const ALLOCATIONS: [(Work, f64); 3] = [(Work::PingPong, 0.0), (Work::Churn, 1.0), (Work::Open, 0.1)];
 const TIMERS: [(&str, f64); 3] = [("insert", 200.0), ("cancel", 100.0), ("fire", 165.0)];
-const INSTRUCTIONS_TO_MOVE_A_DEADLINE: f64 = 135.0;
+const INSTRUCTIONS_TO_MOVE_A_DEADLINE: f64 = 150.0;
 const BYTES_PER_TIMER: f64 = 64.0;
 const BYTES_PER_IDLE_CONNECTION: f64 = 128.0;
 /// The high-water mark and 64 KiB.
