@@ -38,6 +38,9 @@ pub struct Config {
     pub accept_budget: usize,
     /// Calls from other threads run in one turn. Default 256.
     pub call_budget: usize,
+    /// Calls from other threads that may wait to be run; more are [refused](crate::PostError::Full). Default 1,048,576:
+    /// a queue of 16 MiB, besides what the calls hold.
+    pub post_limit: usize,
     /// Timers fired in one turn. Default 1,024.
     pub timer_budget: usize,
     /// Readiness events taken from the kernel with one call. Default 1,024; what does not fit comes with the next.
@@ -63,6 +66,7 @@ impl Default for Config {
             read_budget: 256 * KIB,
             accept_budget: 64,
             call_budget: 256,
+            post_limit: KIB * KIB,
             timer_budget: 1024,
             events: 1024,
             backlog: 4096,
@@ -81,6 +85,7 @@ impl Config {
             ("read_budget", self.read_budget),
             ("accept_budget", self.accept_budget),
             ("call_budget", self.call_budget),
+            ("post_limit", self.post_limit),
             ("timer_budget", self.timer_budget),
             ("events", self.events),
             ("backlog", self.backlog as usize),

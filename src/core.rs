@@ -60,7 +60,7 @@ pub(crate) struct Core<S> {
 impl<S> Core<S> {
     pub(crate) fn new(driver: Driver, config: Config) -> io::Result<Self> {
         config.check()?;
-        let shared = Shared::new(driver.waker()?);
+        let shared = Shared::new(driver.waker()?, config.post_limit);
         Ok(Core {
             clock: Clock::new(config.slow_callback, driver.simulated_time()),
             config,

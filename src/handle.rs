@@ -37,6 +37,8 @@ pub(crate) struct Shared<S> {
     queue: Mutex<Queue<S>>,
     waker: Waker,
     handles: AtomicUsize,
+    /// How many calls may wait: `Config::post_limit`.
+    limit: usize,
 }
 
 struct Queue<S> {
@@ -46,9 +48,9 @@ struct Queue<S> {
 }
 
 impl<S> Shared<S> {
-    pub(crate) fn new(waker: Waker) -> Arc<Self> {
+    pub(crate) fn new(waker: Waker, limit: usize) -> Arc<Self> {
         let queue = Mutex::new(Queue { calls: VecDeque::new(), gone: false });
-        Arc::new(Shared { queue, waker, handles: AtomicUsize::new(0) })
+        Arc::new(Shared { queue, waker, handles: AtomicUsize::new(0), limit })
     }
 
     /// A poisoned lock is taken as it is: the queue is whole between any two statements that hold it.
@@ -98,11 +100,19 @@ impl<S> Handle<S> {
     /// posted.
     ///
     /// # Errors
-    /// [`Gone`] when the reactor was dropped; `call` is dropped unrun.
-    pub fn post(&self, call: impl FnOnce(&mut Cx<'_, S>) + Send + 'static) -> Result<(), Gone> {
+    /// Both give `call` back, unrun. [`PostError::Gone`]: the reactor was dropped. [`PostError::Full`]:
+    /// [`Config::post_limit`](crate::Config::post_limit) calls are waiting, so the loop cannot follow. A thread may then
+    /// wait a little and try again; a callback must not, as it is the loop that would have to run them meanwhile.
+    pub fn post<F>(&self, call: F) -> Result<(), PostError<F>>
+    where
+        F: FnOnce(&mut Cx<'_, S>) + Send + 'static,
+    {
         let mut queue = self.shared.lock();
         if queue.gone {
-            return Err(Gone);
+            return Err(PostError::Gone(call));
+        }
+        if queue.calls.len() >= self.shared.limit {
+            return Err(PostError::Full(call));
         }
         queue.calls.push_back(Box::new(call));
         let was_empty = queue.calls.len() == 1;
@@ -134,16 +144,43 @@ impl<S> fmt::Debug for Handle<S> {
     }
 }
 
-/// The reactor that a call was posted to has been dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone;
+/// Why a call was not posted, with the call itself: it may hold what cannot be had again.
+pub enum PostError<F> {
+    /// The reactor was dropped: nobody will run it.
+    Gone(F),
+    /// Too many calls are waiting: see [`Config::post_limit`](crate::Config::post_limit).
+    Full(F),
+}
 
-impl fmt::Display for Gone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the reactor was dropped, so nobody will run this call; keep it until its handles are done",
-        )
+impl<F> PostError<F> {
+    /// The call that was not posted.
+    pub fn into_call(self) -> F {
+        match self {
+            PostError::Gone(call) | PostError::Full(call) => call,
+        }
     }
 }
 
-impl Error for Gone {}
+impl<F> fmt::Debug for PostError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PostError::Gone(_) => "Gone",
+            PostError::Full(_) => "Full",
+        })
+    }
+}
+
+impl<F> fmt::Display for PostError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PostError::Gone(_) => {
+                "the reactor was dropped, so nobody will run this call; keep it until its handles are done"
+            }
+            PostError::Full(_) => {
+                "as many calls are waiting for the loop as Config::post_limit allows; post less, or wait and try again"
+            }
+        })
+    }
+}
+
+impl<F> Error for PostError<F> {}

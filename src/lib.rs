@@ -83,7 +83,7 @@ pub use config::Config;
 pub use conn::Conn;
 pub use context::{ConnId, Cx, ListenerId, TimerId, WatchId};
 pub use driver::Readiness;
-pub use handle::{Gone, Handle};
+pub use handle::{Handle, PostError};
 pub use input::Input;
 pub use listener::Listener;
 pub use protocol::{End, Protocol};

@@ -16,13 +16,14 @@ fn refused(change: impl FnOnce(&mut Config)) -> String {
 #[test]
 fn a_limit_or_budget_of_zero_is_refused_by_name() {
     type Zero = fn(&mut Config);
-    let all: [(&str, Zero); 9] = [
+    let all: [(&str, Zero); 10] = [
         ("input_limit", |config| config.input_limit = 0),
         ("output_limit", |config| config.output_limit = 0),
         ("read_buffer", |config| config.read_buffer = 0),
         ("read_budget", |config| config.read_budget = 0),
         ("accept_budget", |config| config.accept_budget = 0),
         ("call_budget", |config| config.call_budget = 0),
+        ("post_limit", |config| config.post_limit = 0),
         ("timer_budget", |config| config.timer_budget = 0),
         ("events", |config| config.events = 0),
         ("backlog", |config| config.backlog = 0),
@@ -56,6 +57,7 @@ fn the_smallest_values_that_can_be_work() {
         read_budget: 1,
         accept_budget: 1,
         call_budget: 1,
+        post_limit: 2,
         timer_budget: 1,
         events: 1,
         backlog: 1,
