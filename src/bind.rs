@@ -20,11 +20,17 @@ pub(crate) enum ListeningSocket {
 
 impl ListeningSocket {
     pub(crate) fn bind(driver: &Driver, addr: SocketAddr, backlog: u32) -> io::Result<Self> {
-        let bound = match driver {
+        match driver {
             Driver::Mio(_) => bind(addr, backlog).map(ListeningSocket::Tcp),
             Driver::Sim(sim) => sim.network().listen(addr, backlog).map(ListeningSocket::Sim),
-        };
-        bound.map_err(|error| cannot_listen(addr, error))
+        }
+    }
+
+    /// Makes a listener of somebody else's what [`bind`] makes.
+    pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+        Ok(ListeningSocket::Tcp(TcpListener::from_std(listener)))
     }
 
     pub(crate) fn accept(&self, driver: &Driver) -> io::Result<(Socket, SocketAddr)> {

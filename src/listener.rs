@@ -105,13 +105,45 @@ impl<S> Cx<'_, S> {
         mut accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
     ) -> io::Result<Listener<'_, S>> {
         let addr = addr.into();
+        let accepted: Accepted<S> = Box::new(move |cx, peer| Box::new(accepted(cx, peer)));
+        self.begin_to_listen(|driver, backlog| ListeningSocket::bind(driver, addr, backlog), accepted)
+            .map_err(|error| cannot_listen(addr, error))
+    }
+
+    /// Listens on a socket of the standard library's that listens already: one with options of its own, one of several
+    /// on the same port (SO_REUSEPORT, socket(7)), one that was handed down by a service manager. It is set nonblocking,
+    /// and TCP_NODELAY, which what it accepts inherits. The rest is as with [`listen`](Self::listen).
+    ///
+    /// # Errors
+    /// What the kernel says to that or to registering it (a socket that is none, or is not TCP), and that the loop is
+    /// shutting down. It is closed then.
+    pub fn listen_on<P: Protocol<S> + 'static>(
+        &mut self,
+        listener: std::net::TcpListener,
+        mut accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
+    ) -> io::Result<Listener<'_, S>> {
+        let addr = listener.local_addr().map_err(|error| {
+            error::new(
+                error.kind(),
+                format!("listening on a socket that was handed over: {error}; is it TCP?"),
+            )
+        })?;
+        let accepted: Accepted<S> = Box::new(move |cx, peer| Box::new(accepted(cx, peer)));
+        self.begin_to_listen(|_, _| ListeningSocket::adopt(listener), accepted)
+            .map_err(|error| cannot_listen(addr, error))
+    }
+
+    fn begin_to_listen(
+        &mut self,
+        bind: impl FnOnce(&Driver, u32) -> io::Result<ListeningSocket>,
+        accepted: Accepted<S>,
+    ) -> io::Result<Listener<'_, S>> {
         if self.core.shutdown_by.is_some() {
             return Err(error::shutting_down());
         }
-        let socket = ListeningSocket::bind(&self.core.driver, addr, self.core.config.backlog)?;
         let key = self.core.slots.insert(Acceptor {
-            socket,
-            accepted: Some(Box::new(move |cx, peer| Box::new(accepted(cx, peer)))),
+            socket: bind(&self.core.driver, self.core.config.backlog)?,
+            accepted: Some(accepted),
             ready: false,
             queued: false,
             backoff: None,
@@ -124,7 +156,7 @@ impl<S> Cx<'_, S> {
             && let Err(error) = acceptor.socket.register(&self.core.driver, key)
         {
             self.core.slots.remove(key);
-            return Err(cannot_listen(addr, error));
+            return Err(error);
         }
         self.core.listeners.push(key);
         Ok(Listener { core: self.core, key })
