@@ -134,6 +134,15 @@ impl<S> Conn<'_, S> {
         self.cx.core.doom(self.key, Err(why));
     }
 
+    /// As [`abort`](Self::abort), but the peer sees a reset in any case (RFC 9293, section 3.10.5): for a machine that
+    /// knows of more that should have come, as a proxy does whose other side was cut off.
+    pub fn reset(&mut self, why: io::Error) {
+        if !self.stream().flags.any(Flags::DOOMED) {
+            self.reset_on_close(); // else the first cause stands, and may have been an orderly end
+        }
+        self.abort(why);
+    }
+
     /// The machine that is to take over, for one that wraps another.
     pub(crate) fn take_switched(&mut self) -> Option<Box<dyn Protocol<S>>> {
         self.stream().machine.take()
@@ -193,6 +202,23 @@ impl<S> Conn<'_, S> {
         stream.high_water = to_u32(high);
         stream.low_water = to_u32(low.min(high));
         self.cx.core.queue_stream(self.key); // it may be full no longer
+    }
+
+    /// Whether reading goes on while this connection [is full](Self::is_full); by default it does not. For a machine
+    /// that passes what it reads to another connection, as a proxy does: what has to hold it back is the other's output,
+    /// not its own, and it pauses and resumes by itself.
+    pub fn read_while_full(&mut self, yes: bool) {
+        let stream = self.stream();
+        if yes {
+            stream.flags.set(Flags::READS_FULL);
+            stream.flags.clear(Flags::HELD);
+        } else {
+            stream.flags.clear(Flags::READS_FULL);
+            if stream.flags.any(Flags::FULL) {
+                stream.flags.set(Flags::HELD);
+            }
+        }
+        self.cx.core.queue_stream(self.key); // there may be something to read now
     }
 
     /// Sets how many received bytes the machine may leave in its input before that is an error that ends the

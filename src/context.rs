@@ -111,7 +111,7 @@ impl<S> Cx<'_, S> {
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer();
         stream.socket = Some(socket);
-        stream.foreign = true;
+        stream.flags.set(Flags::FOREIGN);
         let key = self.core.insert_stream(stream);
         if let Err(error) = self.core.register_stream(key) {
             self.core.discard(key);

@@ -198,7 +198,7 @@ impl<S> Core<S> {
             return self.doom(key, Err(error));
         }
         stream.flags.set(Flags::BROKEN | Flags::READABLE | Flags::READ_CLOSED);
-        stream.flags.clear(Flags::FULL);
+        stream.flags.clear(Flags::FULL | Flags::HELD);
         self.broken.push((key, error));
         self.queue_stream(key);
     }
@@ -208,7 +208,8 @@ impl<S> Core<S> {
     #[cold]
     pub(crate) fn overflow(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        stream.flags.set(Flags::FULL);
+        let reads_on = stream.flags.any(Flags::READS_FULL);
+        stream.flags.set(if reads_on { Flags::FULL } else { Flags::FULL | Flags::HELD });
         if stream.may_write()
             && let Err(error) = stream.flush(&self.driver, &mut self.spares)
         {

@@ -68,7 +68,7 @@ impl<S> Core<S> {
         }
         let Some(stream) = self.stream(key) else { return };
         if stream.has_drained() {
-            stream.flags.clear(Flags::FULL);
+            stream.flags.clear(Flags::FULL | Flags::HELD);
             if stream.input.is_some() {
                 stream.flags.set(Flags::REOFFER); // it may have been left for want of room in the output
             }
@@ -246,7 +246,7 @@ impl<S> Core<S> {
         let (length, limit) = (left.len(), expected.max(stream.input_limit as usize));
         stream.input = Some(left);
         // Whoever paused has said that it will come back to it; and more does not come meanwhile.
-        let waiting = Flags::PAUSED | Flags::FULL | Flags::REOFFER | Flags::CLOSING | Flags::DOOMED;
+        let waiting = Flags::PAUSED | Flags::HELD | Flags::REOFFER | Flags::CLOSING | Flags::DOOMED;
         if length >= limit && !stream.flags.any(waiting) {
             let message = format!(
                 "reading from {}: {length} bytes have come and were not consumed, and the input limit is {limit}; is it \

@@ -18,7 +18,7 @@ use crate::stream::Flags;
 /// What the kernel says of a source. Hints all of them: a source said to be ready may turn out not to be, and only
 /// the system call tells how it failed or ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Readiness(u16);
+pub struct Readiness(u32);
 
 impl Readiness {
     pub(crate) const NONE: Readiness = Readiness(0);
@@ -40,7 +40,7 @@ impl Readiness {
 
     #[inline]
     fn of(event: &Event) -> Self {
-        let if_set = |hint: bool, bits: u16| if hint { bits } else { 0 };
+        let if_set = |hint: bool, bits: u32| if hint { bits } else { 0 };
         Readiness(
             if_set(event.is_readable(), Flags::READABLE)
                 | if_set(event.is_writable() | event.is_write_closed(), Flags::WRITABLE)
@@ -51,12 +51,12 @@ impl Readiness {
 
     /// As the flags of a stream that have the same names.
     #[inline]
-    pub(crate) fn bits(self) -> u16 {
+    pub(crate) fn bits(self) -> u32 {
         self.0
     }
 
     pub(crate) fn when(readable: bool, writable: bool, read_closed: bool) -> Self {
-        let if_set = |hint: bool, bit: u16| if hint { bit } else { 0 };
+        let if_set = |hint: bool, bit: u32| if hint { bit } else { 0 };
         Readiness(
             if_set(readable, Flags::READABLE)
                 | if_set(writable, Flags::WRITABLE)

@@ -118,7 +118,7 @@ impl<S> Core<S> {
         }
         let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
         if let Some(mut socket) = stream.socket.take() {
-            if stream.foreign {
+            if stream.flags.any(Flags::FOREIGN) {
                 socket.deregister(&self.driver, key);
             }
             // An answer that was cut off must not look like one that has come to its end.

@@ -27,63 +27,71 @@ const SHORT_IS_ALL: bool = cfg!(unix);
 
 /// The state of a connection. Readiness bits are set by events and cleared by the system call that was refused.
 #[derive(Clone, Copy)]
-pub(crate) struct Flags(u16);
+pub(crate) struct Flags(u32);
 
 impl Flags {
-    pub(crate) const READABLE: u16 = 1;
-    pub(crate) const WRITABLE: u16 = 1 << 1;
+    pub(crate) const READABLE: u32 = 1;
+    pub(crate) const WRITABLE: u32 = 1 << 1;
     /// The event said that no further event will come for reading: read to the end whatever a read returns.
-    pub(crate) const READ_CLOSED: u16 = 1 << 2;
+    pub(crate) const READ_CLOSED: u32 = 1 << 2;
     /// In the run queue.
-    pub(crate) const QUEUED: u16 = 1 << 3;
+    pub(crate) const QUEUED: u32 = 1 << 3;
     /// In the list of those to flush when the callback returns; or its machine is out, and then it is looked at in
     /// any case.
-    pub(crate) const DIRTY: u16 = 1 << 4;
-    pub(crate) const CONNECTING: u16 = 1 << 5;
+    pub(crate) const DIRTY: u32 = 1 << 4;
+    pub(crate) const CONNECTING: u32 = 1 << 5;
     /// `opened` has not been called yet.
-    pub(crate) const FRESH: u16 = 1 << 6;
+    pub(crate) const FRESH: u32 = 1 << 6;
     /// Reading paused by the user.
-    pub(crate) const PAUSED: u16 = 1 << 7;
-    /// Output went above the high-water mark and has not fallen to the low one: reading is held back.
-    pub(crate) const FULL: u16 = 1 << 8;
+    pub(crate) const PAUSED: u32 = 1 << 7;
+    /// Output went above the high-water mark and has not fallen to the low one.
+    pub(crate) const FULL: u32 = 1 << 8;
     /// Resumed (or handed to a new machine) with input left over: offer that first.
-    pub(crate) const REOFFER: u16 = 1 << 9;
+    pub(crate) const REOFFER: u32 = 1 << 9;
     /// The peer's end was read.
-    pub(crate) const ENDED: u16 = 1 << 10;
+    pub(crate) const ENDED: u32 = 1 << 10;
     /// `finish` was asked for: shut down writing once everything is sent.
-    pub(crate) const FINISHING: u16 = 1 << 11;
+    pub(crate) const FINISHING: u32 = 1 << 11;
     /// Writing is shut down.
-    pub(crate) const FINISHED: u16 = 1 << 12;
+    pub(crate) const FINISHED: u32 = 1 << 12;
     /// `close` was asked for: no more callbacks but `closed`.
-    pub(crate) const CLOSING: u16 = 1 << 13;
+    pub(crate) const CLOSING: u32 = 1 << 13;
     /// A write failed: nothing more can be sent, what has arrived is still read.
-    pub(crate) const BROKEN: u16 = 1 << 14;
+    pub(crate) const BROKEN: u32 = 1 << 14;
     /// On the list of those to reap.
-    pub(crate) const DOOMED: u16 = 1 << 15;
+    pub(crate) const DOOMED: u32 = 1 << 15;
+    /// Full, and reading is held back for it.
+    pub(crate) const HELD: u32 = 1 << 16;
+    /// Being full does not hold back reading.
+    pub(crate) const READS_FULL: u32 = 1 << 17;
+    /// The socket came from outside and may have been duplicated there.
+    pub(crate) const FOREIGN: u32 = 1 << 18;
+    /// Something was handed to the kernel, which an early close could destroy.
+    const WROTE: u32 = 1 << 19;
 
-    const NOT_OPEN: u16 = Self::CONNECTING | Self::FRESH | Self::CLOSING | Self::DOOMED;
+    const NOT_OPEN: u32 = Self::CONNECTING | Self::FRESH | Self::CLOSING | Self::DOOMED;
 
     #[inline]
-    pub(crate) fn any(self, of: u16) -> bool {
+    pub(crate) fn any(self, of: u32) -> bool {
         self.0 & of != 0
     }
     #[inline]
-    pub(crate) fn set(&mut self, bits: u16) {
+    pub(crate) fn set(&mut self, bits: u32) {
         self.0 |= bits;
     }
     #[inline]
-    pub(crate) fn clear(&mut self, bits: u16) {
+    pub(crate) fn clear(&mut self, bits: u32) {
         self.0 &= !bits;
     }
     /// Clears `bits` and says whether any was set.
     #[inline]
-    pub(crate) fn take(&mut self, bits: u16) -> bool {
+    pub(crate) fn take(&mut self, bits: u32) -> bool {
         let was = self.any(bits);
         self.clear(bits);
         was
     }
     #[inline]
-    fn exactly(self, set: u16, among: u16) -> bool {
+    fn exactly(self, set: u32, among: u32) -> bool {
         self.0 & among == set
     }
 }
@@ -108,10 +116,6 @@ pub(crate) struct Stream<S> {
     /// The serial of the listener that accepted it.
     pub(crate) listener: Option<NonZeroU32>,
     pub(crate) flags: Flags,
-    /// The socket came from outside and may have been duplicated there.
-    pub(crate) foreign: bool,
-    /// Something was handed to the kernel, which an early close could destroy.
-    wrote: bool,
 }
 
 impl<S> Tenant<S> for Stream<S> {
@@ -151,8 +155,6 @@ impl<S> Stream<S> {
             serial: NonZeroU32::MIN,
             listener: None,
             flags: Flags(Flags::FRESH | Flags::WRITABLE),
-            foreign: false,
-            wrote: false,
         }
     }
 
@@ -167,7 +169,7 @@ impl<S> Stream<S> {
     /// Whether a read is in order: there may be bytes, and somebody who wants them.
     #[inline]
     pub(crate) fn may_read(&self) -> bool {
-        let against = Flags::NOT_OPEN | Flags::ENDED | Flags::PAUSED | Flags::FULL | Flags::REOFFER;
+        let against = Flags::NOT_OPEN | Flags::ENDED | Flags::PAUSED | Flags::HELD | Flags::REOFFER;
         self.flags.exactly(Flags::READABLE, Flags::READABLE | against)
     }
 
@@ -181,7 +183,7 @@ impl<S> Stream<S> {
     /// Whether input that was left is to be offered although nothing new has come.
     #[inline]
     pub(crate) fn may_offer_again(&self) -> bool {
-        let against = Flags::NOT_OPEN | Flags::ENDED | Flags::PAUSED | Flags::FULL;
+        let against = Flags::NOT_OPEN | Flags::ENDED | Flags::PAUSED | Flags::HELD;
         self.flags.exactly(Flags::REOFFER, Flags::REOFFER | against)
     }
 
@@ -290,7 +292,7 @@ impl<S> Stream<S> {
         let (Some(socket), Some(output)) = (&self.socket, &self.output) else { return Ok(()) };
         match socket.write(driver, output.as_slice()) {
             Ok(n) if n == output.len() => {
-                self.wrote = true;
+                self.flags.set(Flags::WROTE);
                 self.output.take().into_iter().for_each(|output| spares.give(output));
                 Ok(())
             }
@@ -314,7 +316,7 @@ impl<S> Stream<S> {
         match &self.socket {
             Some(socket) if self.output.is_none() && ready(self) => match socket.write(driver, bytes) {
                 Ok(n) if n == bytes.len() => {
-                    self.wrote = true;
+                    self.flags.set(Flags::WROTE);
                     Ok(n)
                 }
                 result => self.sent_less(result),
@@ -334,7 +336,9 @@ impl<S> Stream<S> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
         };
-        self.wrote |= sent > 0;
+        if sent > 0 {
+            self.flags.set(Flags::WROTE);
+        }
         if SHORT_IS_ALL || sent == 0 {
             self.flags.clear(Flags::WRITABLE);
         }
@@ -374,7 +378,11 @@ impl<S> Stream<S> {
 
     /// What a closing connection, with everything sent, has left to do.
     pub(crate) fn farewell(&self) -> Farewell {
-        if self.flags.any(Flags::ENDED) || !self.wrote { Farewell::Close } else { Farewell::FinishAndDrain }
+        if self.flags.any(Flags::ENDED) || !self.flags.any(Flags::WROTE) {
+            Farewell::Close
+        } else {
+            Farewell::FinishAndDrain
+        }
     }
 }
 

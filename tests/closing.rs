@@ -662,6 +662,37 @@ fn aborting_with_output_unsent_is_a_reset_and_without_is_an_end() {
 }
 
 #[test]
+fn resetting_is_a_reset_also_when_all_was_sent() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (id, mut peer) = adopt(&mut reactor.cx(&mut seen), opened(|conn| Ok(_ = conn.write(b"all of it"))));
+    let mut bytes = [0; 9];
+    peer.set_nonblocking(true).unwrap();
+    until(&mut reactor, &mut seen, |_| peer.peek(&mut bytes).is_ok_and(|n| n == 9));
+    peer.set_nonblocking(false).unwrap();
+    peer.read_exact(&mut bytes).expect("it was sent");
+    reactor.cx(&mut seen).conn(id).unwrap().reset(wrong());
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert_eq!(seen.ends[0].result.as_ref().unwrap_err().to_string(), "wrong");
+    assert_eq!(peer.read(&mut bytes).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn resetting_after_an_orderly_end_changes_nothing() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = opened(|conn| {
+        conn.close();
+        conn.reset(wrong());
+        Ok(())
+    });
+    let (_, mut peer) = adopt(&mut reactor.cx(&mut seen), machine);
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
+    assert_eq!(peer.read(&mut [0]).expect("an end"), 0);
+}
+
+#[test]
 fn what_is_gathered_in_a_callback_that_fails_is_not_sent() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();

@@ -652,3 +652,53 @@ fn without_a_high_mark_two_peers_that_both_write_first_come_through() {
     }
     assert_eq!(seen.bytes.len(), 2 * MIB);
 }
+
+#[test]
+fn where_reading_goes_on_while_full_two_peers_that_both_write_first_come_through() {
+    let seen = both_write_first(|conn| conn.read_while_full(true));
+    for end in &seen.ends {
+        assert!(end.result.is_ok() && end.unsent == 0, "{end}");
+    }
+    assert_eq!(seen.bytes.len(), 2 * MIB);
+}
+
+#[test]
+fn a_connection_that_reads_while_full_still_says_when_it_is_full_and_when_it_has_drained() {
+    let (ours, mut peer) = sized_pair(Some(4096));
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.read_while_full(true);
+            conn.write(&pattern(MIB));
+            assert!(conn.is_full());
+            Ok(())
+        }),
+        drained: Box::new(|conn| {
+            conn.state().notes.push("drained".into());
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
+    let mut send_and_see = |reactor: &mut Reactor<Seen>, seen: &mut Seen, comes: bool| {
+        peer.write_all(b"x").unwrap();
+        let before = seen.bytes.len();
+        match comes {
+            true => until(reactor, seen, |cx| cx.state.bytes.len() > before),
+            false => (0..10).for_each(|_| _ = reactor.turn(seen, Some(Duration::from_millis(1))).unwrap()),
+        }
+        assert_eq!(seen.bytes.len() > before, comes);
+        assert!(reactor.cx(seen).conn(id).unwrap().is_full());
+    };
+    send_and_see(&mut reactor, &mut seen, true);
+    reactor.cx(&mut seen).conn(id).unwrap().read_while_full(false);
+    send_and_see(&mut reactor, &mut seen, false);
+    reactor.cx(&mut seen).conn(id).unwrap().read_while_full(true); // what had come meanwhile comes without an event
+    until(&mut reactor, &mut seen, |cx| cx.state.bytes.len() == 2);
+    assert!(seen.notes.is_empty(), "it has not drained");
+    let reader = thread::spawn(move || peer.read_exact(&mut vec![0; MIB]).map(|()| peer));
+    until(&mut reactor, &mut seen, |_| reader.is_finished());
+    let _peer = reader.join().unwrap().unwrap();
+    assert_eq!(seen.notes, ["drained"]);
+}

@@ -18,7 +18,7 @@ pub(crate) enum What {
     Arrive(usize),
     End,
     Reset,
-    Ready(u16),
+    Ready(u32),
     Read(usize),
     Write(usize),
     Finish,
