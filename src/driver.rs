@@ -118,6 +118,14 @@ impl Driver {
         }
     }
 
+    #[cfg(unix)]
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        match self {
+            Driver::Mio(poll) => Some(std::os::fd::AsFd::as_fd(poll.registry())),
+            Driver::Sim(_) => None,
+        }
+    }
+
     pub(crate) fn waker(&self) -> io::Result<Waker> {
         match self {
             Driver::Mio(poll) => mio::Waker::new(poll.registry(), WAKER).map(Waker::Mio),

@@ -89,7 +89,7 @@ impl<S> Reactor<S> {
     }
 
     /// Goes round once, and waits at most `max_wait` for something to happen (`None`: as long as it takes). For
-    /// embedding in another loop, which can wait for this one's descriptor (`AsRawFd`, on Unix) to become readable, but
+    /// embedding in another loop, which can wait for this one's descriptor (`descriptor`, on Unix) to become readable, but
     /// no longer than [`Turn::next`]. What is done through [`cx`](Self::cx) between two turns takes effect in the next.
     ///
     /// # Errors
@@ -123,6 +123,13 @@ impl<S> Reactor<S> {
     /// A handle by which other threads run closures on this loop.
     pub fn handle(&self) -> Handle<S> {
         Handle::new(&self.core.shared)
+    }
+
+    /// The descriptor that becomes readable when a source or a posted call is ready: poll it from another loop, then
+    /// call [`turn`](Self::turn) with no wait. For timers, see [`Turn::next`]. A simulated reactor has none.
+    #[cfg(unix)]
+    pub fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.core.driver.descriptor()
     }
 
     /// What is alive, for people: see [`Cx::alive`].
@@ -273,8 +280,7 @@ impl<S> Drop for Reactor<S> {
     }
 }
 
-/// The descriptor becomes readable when a source or a posted call is ready: poll it from another loop, then call
-/// [`turn`](Reactor::turn) with no wait. For timers, see [`Turn::next`]. A simulated reactor has none: -1.
+/// As [`descriptor`](Reactor::descriptor), for loops that take a plain number. A simulated reactor has none: -1.
 #[cfg(unix)]
 impl<S> std::os::fd::AsRawFd for Reactor<S> {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {

@@ -6,12 +6,18 @@
 
 mod chat;
 mod clients;
+mod countdown;
 mod echo;
 mod echo_streams;
+mod embed;
 mod faults;
+mod multicore;
 mod programs;
+mod proxy;
 mod servers;
 mod simulated;
 mod slow_poetry;
+mod udp_echo;
 mod usage;
 mod values;
+mod worker;

@@ -4,8 +4,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::env;
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -50,13 +51,42 @@ impl Program {
         Self::spawn(command)
     }
 
+    /// Starts an example that reads what the test types.
+    pub fn start_typing(name: &str, args: &[&str]) -> (Self, ChildStdin) {
+        let mut command = Command::new(path(name));
+        command.args(args).stdout(Stdio::piped());
+        let mut program = Self::spawn_reading(command, Stdio::piped());
+        let stdin = program.child.stdin.take().expect("it was piped");
+        (program, stdin)
+    }
+
     /// Starts a command whose standard output goes wherever it was told to.
-    pub fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stderr(Stdio::piped()).env_remove("RUST_LOG");
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_reading(command, Stdio::null())
+    }
+
+    fn spawn_reading(mut command: Command, stdin: Stdio) -> Self {
+        command.stdin(stdin).stderr(Stdio::piped()).env_remove("RUST_LOG");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let out = Lines::of(child.stdout.take());
         let err = Lines::of(child.stderr.take());
         Self { child, out, err }
+    }
+
+    /// The address in its first line, `listening on ADDR`.
+    pub fn address(&mut self) -> SocketAddr {
+        let line = self.out.wait_for("");
+        let address =
+            line.strip_prefix("listening on ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        address.unwrap_or_else(|| panic!("no address in {line:?}"))
+    }
+
+    /// The most memory it has ever had, in KiB: proc_pid_status(5), VmHWM.
+    #[cfg(target_os = "linux")]
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     pub fn signal(&self, signal: Signal) {

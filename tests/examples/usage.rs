@@ -32,10 +32,12 @@ fn an_address_has_a_port() {
         &["no-host.invalid:80"],
         &["<ADDR>", "cannot find the host `no-host.invalid`"],
     );
-    for server in ["echo", "echo_server", "chat"] {
+    assert_refused("echo_client", &["0"], &["[ADDR]", "from 1 to 65535"]);
+    for server in ["echo", "echo_server", "chat", "proxy", "udp_echo", "embed", "worker", "multicore"] {
         assert_refused(server, &["--listen", "70000"], &["--listen", "from 0 to 65535"]);
     }
-    assert_refused("echo_client", &["0"], &["[ADDR]", "from 1 to 65535"]);
+    assert_refused("proxy", &[], &["--to <ADDR>"]);
+    assert_refused("proxy", &["--to", "0"], &["--to", "from 1 to 65535"]);
 }
 
 #[test]
@@ -47,7 +49,9 @@ fn a_duration_has_a_unit_and_a_range() {
         assert_refused("get_poetry", &["--timeout", wrong, "10000"], &["--timeout", "from 1ms to 24h"]);
         assert_refused("echo", &["--idle-timeout", wrong], &["--idle-timeout", "from 1ms to 24h"]);
     }
-    assert_refused("echo", &["--drain-timeout", "soon"], &["--drain-timeout", "from 0ms to 24h"]);
+    for server in ["echo", "proxy"] {
+        assert_refused(server, &["--drain-timeout", "soon"], &["--drain-timeout", "from 0ms to 24h"]);
+    }
 }
 
 #[test]
@@ -62,6 +66,10 @@ fn a_number_has_a_range() {
     for wrong in ["0", "1025"] {
         assert_refused("chat", &["--max-line", wrong], &["--max-line", "from 1 to 1024"]);
     }
+    assert_refused("udp_echo", &["--max-bytes", "65528"], &["--max-bytes", "1..=65527"]);
+    assert_refused("multicore", &["--reactors", "0"], &["--reactors", "1..=1024"]);
+    assert_refused("multicore", &["--serve", "0"], &["--serve"]);
+    assert_refused("embed", &["--frames-per-second", "0"], &["--frames-per-second", "1..=1000"]);
     assert_refused("slow_poetry", &["--port", "65536"], &["--port", "0..=65535"]);
     assert_refused("get_poetry", &["--expect-bytes", "-1", "10000"], &["--expect-bytes", "from 0 up"]);
     assert_refused("slow_poetry", &["--iface", "home"], &["--iface", "127.0.0.1, 0.0.0.0 or ::1"]);

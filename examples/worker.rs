@@ -1,0 +1,135 @@
+//! Slow work in a thread of its own, and its results on the loop.
+//!
+//! What it teaches: a callback must return soon, or everybody waits. So what takes long goes to a worker thread, and the
+//! worker hands its result back through a `Handle`: a closure that the loop runs. The question carries the id of the
+//! connection that asked, which finds nobody if that has left meanwhile, never a newcomer. The queue to the worker has an
+//! end, and who comes when it is full is told so.
+//!
+//!     cargo run --release --example worker -- --listen 10011
+//!
+//! You should see `listening on 127.0.0.1:10011`. With `nc 127.0.0.1 10011`, send a number to learn how many primes there are
+//! up to it, as in `10000000: 664579`, and `ping` meanwhile: the `pong` comes at once. Ctrl-C or SIGTERM ends it.
+
+#[path = "common/address.rs"]
+mod address;
+#[path = "common/listening.rs"]
+mod listening;
+#[path = "common/messages.rs"]
+mod messages;
+#[path = "common/output.rs"]
+mod output;
+#[path = "common/signals.rs"]
+mod signals;
+
+use clap::Parser;
+use enjamb::{Conn, ConnId, Handle, Input, Protocol, Reactor};
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+/// Questions that wait for the worker. Beyond, an answer would come too late to be of use.
+const QUEUE: usize = 16;
+/// The longest line: a number of eight digits, or `ping`.
+const LONGEST: usize = 64;
+const LARGEST: u32 = 10_000_000;
+/// How long clients may take, when the server ends, to receive what they are owed.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Count primes without holding up anybody
+#[derive(Parser)]
+struct Args {
+    /// Where to listen, as [HOST:]PORT; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "10011", value_parser = address::with_port(0..=65535))]
+    listen: SocketAddr,
+}
+
+struct Question {
+    asker: ConnId,
+    up_to: u32,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    messages::show_from("warn");
+    match serve(&args) {
+        Ok(status) => status,
+        Err(message) => {
+            log::error!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &Args) -> Result<ExitCode, String> {
+    let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
+    let (to_worker, questions) = sync_channel(QUEUE);
+    let handle = reactor.handle();
+    let worker = thread::Builder::new().name("worker".into()).spawn(move || work(&questions, &handle));
+    worker.map_err(|error| format!("cannot start a thread: {error}"))?;
+    let mut state = ();
+    let mut cx = reactor.cx(&mut state);
+    let address = cx
+        .listen(args.listen, move |_cx, _peer| Asker { to_worker: to_worker.clone() })
+        .and_then(|mut listener| listener.local_addr())
+        .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
+    signals::first_calls(&mut cx, |cx| cx.shutdown(DRAIN))
+        .map_err(|error| format!("cannot catch signals: {error}"))?;
+    let printed = output::print(&format!("listening on {address}\n"));
+    if printed.is_ok() {
+        reactor.run(&mut state).map_err(|error| format!("the event loop failed: {error}"))?;
+    }
+    Ok(output::exit_status(printed, ExitCode::SUCCESS))
+}
+
+/// The worker: it knows of the loop only how to post to it.
+fn work(questions: &Receiver<Question>, loop_handle: &Handle) {
+    for Question { asker, up_to } in questions {
+        let answer = format!("{up_to}: {}\n", primes(up_to));
+        let posted = loop_handle.post(move |cx| {
+            if let Some(mut conn) = cx.conn(asker) {
+                conn.write(answer.as_bytes());
+            }
+        });
+        if let Err(error) = posted {
+            log::debug!("an answer is lost: {error}");
+        }
+    }
+}
+
+/// As slow as can be, on purpose.
+fn primes(up_to: u32) -> usize {
+    let is_prime = |n: &u32| (2..=n.isqrt()).all(|divisor| !n.is_multiple_of(divisor));
+    (2..=up_to).filter(is_prime).count()
+}
+
+struct Asker {
+    to_worker: SyncSender<Question>,
+}
+
+impl Protocol for Asker {
+    fn opened(&mut self, conn: &mut Conn<'_>) -> io::Result<()> {
+        conn.input_limit(LONGEST);
+        Ok(())
+    }
+
+    fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> io::Result<()> {
+        while let Some(line) = input.take_line() {
+            let number = str::from_utf8(line).ok().and_then(|text| text.parse().ok());
+            let number = number.filter(|number| (1..=LARGEST).contains(number));
+            match (line, number) {
+                (b"ping", _) => _ = conn.write(b"pong\n"),
+                // Never wait for a place in the queue: that would hold up the loop.
+                (_, Some(up_to)) => {
+                    if self.to_worker.try_send(Question { asker: conn.id(), up_to }).is_err() {
+                        conn.write(b"busy: try again later\n");
+                    }
+                }
+                _ => _ = conn.write(format!("expected `ping` or a number from 1 to {LARGEST}\n").as_bytes()),
+            }
+        }
+        Ok(())
+    }
+}
