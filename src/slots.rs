@@ -7,7 +7,7 @@
 use mio::Token;
 use slab::Slab;
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use crate::listener::Acceptor;
 use crate::stream::Stream;
@@ -22,23 +22,38 @@ const INDEX_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
 const LAST_INDEX: usize = (1 << INDEX_BITS) - 2;
 const SERIAL_MASK: u32 = (usize::MAX >> INDEX_BITS) as u32;
 
-/// Names one tenant of one slot.
+/// Names one tenant of one slot: its serial and, in the low half, the slot's index. One number, as it is stored and
+/// compared for every message; never zero, so that an Option of it takes no more room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Key {
-    index: u32,
-    serial: NonZeroU32, // so that an Option of it takes no more room
-}
+pub(crate) struct Key(NonZeroU64);
 
 impl Key {
+    #[inline]
+    fn new(index: usize, serial: NonZeroU32) -> Self {
+        let serial = NonZeroU64::new(u64::from(serial.get()) << 32).expect("a serial is not zero");
+        Key(serial | index as u64)
+    }
+
+    #[inline]
+    fn index(self) -> usize {
+        self.0.get() as u32 as usize
+    }
+
+    #[inline]
+    fn serial(self) -> u32 {
+        (self.0.get() >> 32) as u32
+    }
+
+    #[inline]
     pub(crate) fn token(self) -> Token {
-        let serial = (self.serial.get() & SERIAL_MASK) as usize;
-        Token(serial << INDEX_BITS | self.index as usize)
+        let serial = (self.serial() & SERIAL_MASK) as usize;
+        Token(serial << INDEX_BITS | self.index())
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.index, self.serial)
+        write!(f, "{}.{}", self.index(), self.serial())
     }
 }
 
@@ -91,14 +106,14 @@ impl<S> Slots<S> {
         *tenant.serial() = self.serial;
         let index = self.slab.insert(tenant.into_slot());
         assert!(index <= LAST_INDEX, "more sources than a {}-bit token can name", usize::BITS);
-        Key { index: index as u32, serial: self.serial }
+        Key::new(index, self.serial)
     }
 
     /// The tenant of that kind with this key, if it still lives here.
     #[inline]
     pub(crate) fn get<T: Tenant<S>>(&mut self, key: Key) -> Option<&mut T> {
-        let tenant = T::of(self.slab.get_mut(key.index as usize)?)?;
-        (*tenant.serial() == key.serial).then_some(tenant)
+        let tenant = T::of(self.slab.get_mut(key.index())?)?;
+        (tenant.serial().get() == key.serial()).then_some(tenant)
     }
 
     /// The tenant of that kind an event is for, with its whole key; `None` if that tenant has left.
@@ -106,18 +121,18 @@ impl<S> Slots<S> {
     pub(crate) fn by_token<T: Tenant<S>>(&mut self, token: Token) -> Option<(Key, &mut T)> {
         let index = token.0 & ((1 << INDEX_BITS) - 1);
         let tenant = T::of(self.slab.get_mut(index)?)?;
-        let key = Key { index: index as u32, serial: *tenant.serial() };
+        let key = Key::new(index, *tenant.serial());
         (key.token() == token).then_some((key, tenant))
     }
 
     pub(crate) fn by_key(&mut self, key: Key) -> Option<&mut Slot<S>> {
-        let slot = self.slab.get_mut(key.index as usize)?;
-        (slot.serial() == key.serial).then_some(slot)
+        let slot = self.slab.get_mut(key.index())?;
+        (slot.serial().get() == key.serial()).then_some(slot)
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<Slot<S>> {
         self.by_key(key)?;
-        self.slab.try_remove(key.index as usize)
+        self.slab.try_remove(key.index())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -129,7 +144,7 @@ impl<S> Slots<S> {
     }
 
     pub(crate) fn iter(&mut self) -> impl Iterator<Item = (Key, &mut Slot<S>)> {
-        self.slab.iter_mut().map(|(index, slot)| (Key { index: index as u32, serial: slot.serial() }, slot))
+        self.slab.iter_mut().map(|(index, slot)| (Key::new(index, slot.serial()), slot))
     }
 }
 
@@ -158,7 +173,7 @@ mod tests {
         let first = slots.insert(stream());
         slots.remove(first);
         let second = slots.insert(stream());
-        assert_eq!(first.index, second.index);
+        assert_eq!(first.index(), second.index());
         assert!(slots.get::<Stream<()>>(first).is_none());
         assert!(slots.by_token::<Stream<()>>(first.token()).is_none());
         assert!(slots.remove(first).is_none());
@@ -170,7 +185,7 @@ mod tests {
         let mut slots = Slots::<()>::new();
         slots.serial = NonZeroU32::MAX.get().checked_sub(1).and_then(NonZeroU32::new).unwrap();
         let keys = [slots.insert(stream()), slots.insert(stream()), slots.insert(stream())];
-        assert_eq!(keys.map(|key| key.serial.get()), [u32::MAX, 1, 2]);
+        assert_eq!(keys.map(Key::serial), [u32::MAX, 1, 2]);
         for key in keys {
             assert_eq!(slots.by_token::<Stream<()>>(key.token()).map(|(found, _)| found), Some(key));
         }
@@ -178,7 +193,7 @@ mod tests {
 
     #[test]
     fn no_source_has_the_token_of_the_waker() {
-        let last = Key { index: LAST_INDEX as u32, serial: NonZeroU32::MAX };
+        let last = Key::new(LAST_INDEX, NonZeroU32::MAX);
         assert_ne!(last.token(), WAKER);
         assert!(Slots::<()>::new().by_token::<Stream<()>>(WAKER).is_none());
     }
