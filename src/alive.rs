@@ -24,6 +24,7 @@ pub struct Alive {
 
 impl Alive {
     pub(crate) fn of<S>(core: &mut Core<S>) -> Self {
+        core.ungather();
         let mut alive = Alive {
             rows: Vec::new(),
             listeners: 0,

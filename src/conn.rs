@@ -81,7 +81,14 @@ impl<S> Conn<'_, S> {
     /// [`Config::output_limit`](crate::Config::output_limit) is given up.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> bool {
+        self.cx.core.gather.takes(self.key, bytes) || self.write_beyond(bytes)
+    }
+
+    /// Writes to a connection from outside its own callback, or what is too large to be gathered.
+    #[inline(never)]
+    fn write_beyond(&mut self, bytes: &[u8]) -> bool {
         let (core, key) = (&mut *self.cx.core, self.key);
+        core.ungather();
         let Some(stream) = core.slots.get::<Stream<S>>(key) else { return false };
         if !stream.takes_output() {
             return refused(key, &stream.peer, bytes);
@@ -90,11 +97,9 @@ impl<S> Conn<'_, S> {
             core.write_failed(key, error);
             return false;
         }
-        if !stream.flags.any(Flags::DIRTY) {
-            stream.flags.set(Flags::DIRTY);
-            core.dirty.push(key);
-        }
-        if stream.unsent() > stream.high_water as usize {
+        let overflows = stream.unsent() > stream.high_water as usize;
+        core.mark_dirty(key);
+        if overflows {
             core.overflow(key);
         }
         true
@@ -102,6 +107,7 @@ impl<S> Conn<'_, S> {
 
     /// How many bytes are written and not sent.
     pub fn unsent(&mut self) -> usize {
+        self.cx.core.ungather();
         self.stream().unsent()
     }
 
@@ -113,6 +119,7 @@ impl<S> Conn<'_, S> {
     /// Half-closes: sends what is unsent, then tells the peer that no more will come (a FIN). Receiving goes on. When
     /// the peer has finished too, the connection is closed by itself.
     pub fn finish(&mut self) {
+        self.cx.core.ungather();
         self.stream().flags.set(Flags::FINISHING);
         self.cx.core.mark_dirty(self.key);
     }
@@ -197,6 +204,7 @@ impl<S> Conn<'_, S> {
     /// the high one is taken as equal to it. With `usize::MAX` as the high mark reading never pauses by itself, for
     /// a protocol in which both sides may write a lot before they read: with pausing, they would wait for each other.
     pub fn water_marks(&mut self, low: usize, high: usize) {
+        self.cx.core.ungather();
         let high = high.min(self.cx.core.config.output_limit);
         let stream = self.stream();
         stream.high_water = to_u32(high);

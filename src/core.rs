@@ -11,6 +11,7 @@ use crate::buffer::Spares;
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::{self, while_doing};
+use crate::gather::Gather;
 use crate::handle::{Call, Shared};
 use crate::listener::Acceptor;
 use crate::slots::{Key, Slot, Slots, WAKER};
@@ -25,6 +26,7 @@ pub(crate) struct Core<S> {
     pub(crate) slots: Slots<S>,
     pub(crate) timers: Timers<Alarm<S>>,
     pub(crate) spares: Spares,
+    pub(crate) gather: Gather,
     /// Who has work, each at most once.
     pub(crate) run_queue: Vec<Key>,
     /// Who has used up its budget, and comes to the back of the run queue for the next turn.
@@ -67,6 +69,7 @@ impl<S> Core<S> {
             slots: Slots::new(),
             timers: Timers::new(),
             spares: Spares::default(),
+            gather: Gather::new(),
             run_queue: Vec::new(),
             over_budget: Vec::new(),
             dirty: Vec::new(),
@@ -156,6 +159,26 @@ impl<S> Core<S> {
             "a callback of {what}{key}{peer} held the loop for {held:.1?}, and everything else waited; do slow work \
              in a thread and post the result through a Handle (Config::slow_callback sets when to warn)"
         );
+    }
+
+    /// Hands what the callback at hand has written so far over to its connection, and gathers no more from it: for
+    /// whoever looks at a connection's output, or ends it.
+    #[inline]
+    pub(crate) fn ungather(&mut self) {
+        if let Some(key) = self.gather.close()
+            && !self.gather.bytes().is_empty()
+        {
+            self.hand_over_gathered(key);
+        }
+    }
+
+    #[inline(never)]
+    fn hand_over_gathered(&mut self, key: Key) {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
+            stream.output.get_or_insert_with(|| self.spares.take()).push(self.gather.bytes());
+        }
+        self.gather.clear();
+        self.mark_dirty(key);
     }
 
     /// Sends what was written, and finishes and closes what is due, for all that were touched.
@@ -270,10 +293,7 @@ impl<S> Core<S> {
 
     /// Whether the next poll must not wait.
     pub(crate) fn has_work(&self) -> bool {
-        !self.run_queue.is_empty()
-            || !self.over_budget.is_empty()
-            || !self.doomed.is_empty()
-            || self.more_calls
+        !self.run_queue.is_empty() || !self.doomed.is_empty() || self.more_calls
     }
 
     /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left

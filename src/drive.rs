@@ -17,7 +17,7 @@ use crate::{Conn, Cx, Readiness};
 impl<S> Core<S> {
     /// Takes in what the kernel says of a source. Nearly always that is a message for an open connection, which is
     /// delivered at once; everything else is noted, and queued.
-    #[inline]
+    #[inline(always)] // in the loop over the events, which is where the time goes
     pub(crate) fn take_event(&mut self, state: &mut S, token: Token, ready: Readiness, scratch: &mut [u8]) {
         let Some((key, stream)) = self.slots.by_token::<Stream<S>>(token) else {
             return self.mark_other_ready(token, ready);
@@ -26,11 +26,21 @@ impl<S> Core<S> {
         if !stream.only_reads() {
             return self.queue_stream(key);
         }
-        let taken = stream.take_in(&self.driver, scratch);
-        let more = stream.flags.any(Flags::READABLE);
-        let n = self.deliver(state, key, taken, scratch);
-        if more {
-            self.receive(state, key, scratch, self.config.read_budget.saturating_sub(n));
+        match stream.read(&self.driver, scratch) {
+            Ok(n @ 1..) => {
+                let Some(machine) = stream.machine.take() else { return };
+                let more = stream.flags.any(Flags::READABLE);
+                self.gather.open(key);
+                let mut input = Input::new(&scratch[..n]);
+                self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
+                if !input.is_empty() {
+                    self.keep(key, None, input.peek(), input.expected());
+                }
+                if more {
+                    self.receive(state, key, scratch, self.config.read_budget.saturating_sub(n));
+                }
+            }
+            result => self.read_nothing(state, key, result),
         }
     }
 
@@ -79,7 +89,9 @@ impl<S> Core<S> {
         let Some(stream) = self.stream(key) else { return };
         if stream.may_offer_again() {
             stream.flags.clear(Flags::REOFFER);
-            self.offer_with_rest(state, key, &[]);
+            if stream.input.is_some() {
+                self.offer(state, key, &[]);
+            }
         }
         self.receive(state, key, scratch, self.config.read_budget);
         self.drain(state, key, scratch);
@@ -137,36 +149,12 @@ impl<S> Core<S> {
                 }
                 return;
             }
-            let taken = stream.take_in(&self.driver, scratch);
-            budget = budget.saturating_sub(self.deliver(state, key, taken, scratch));
-        }
-    }
-
-    /// Calls `received` with what was read, and returns how much that was.
-    #[inline(always)]
-    fn deliver(
-        &mut self,
-        state: &mut S,
-        key: Key,
-        taken: (io::Result<usize>, Option<Box<dyn Protocol<S>>>),
-        scratch: &[u8],
-    ) -> usize {
-        match taken {
-            (Ok(n), Some(machine)) => {
-                let mut input = Input::new(&scratch[..n]);
-                self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
-                if !input.is_empty() {
-                    self.keep(key, None, input.peek(), input.expected());
+            match stream.read(&self.driver, scratch) {
+                Ok(n @ 1..) => {
+                    budget = budget.saturating_sub(n);
+                    self.offer(state, key, &scratch[..n]);
                 }
-                n
-            }
-            (Ok(n), None) if n > 0 => {
-                self.offer_with_rest(state, key, &scratch[..n]);
-                n
-            }
-            (result, _) => {
-                self.read_nothing(state, key, result);
-                0
+                result => self.read_nothing(state, key, result),
             }
         }
     }
@@ -222,9 +210,15 @@ impl<S> Core<S> {
     }
 
     /// Calls `received` with what the machine had left before, and what has come now behind it.
-    #[inline(never)]
-    fn offer_with_rest(&mut self, state: &mut S, key: Key, new: &[u8]) {
-        let Some(mut left) = self.stream(key).and_then(|stream| stream.input.take()) else { return };
+    fn offer(&mut self, state: &mut S, key: Key, new: &[u8]) {
+        let Some(mut left) = self.stream(key).and_then(|stream| stream.input.take()) else {
+            let mut input = Input::new(new);
+            self.call(state, key, |machine, conn| machine.received(conn, &mut input));
+            if !input.is_empty() {
+                self.keep(key, None, input.peek(), input.expected());
+            }
+            return;
+        };
         left.push(new);
         let mut input = Input::new(left.as_slice());
         self.call(state, key, |machine, conn| machine.received(conn, &mut input));
@@ -291,11 +285,13 @@ impl<S> Core<S> {
         key: Key,
         callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>) -> io::Result<()>,
     ) {
-        if let Some(machine) =
-            self.stream(key).filter(|stream| !stream.flags.any(Flags::DOOMED)).and_then(Stream::take_machine)
-        {
-            self.lend(state, key, machine, callback);
+        let Some(stream) = self.stream(key).filter(|stream| !stream.flags.any(Flags::DOOMED)) else { return };
+        let gathers = stream.may_gather();
+        let Some(machine) = stream.machine.take() else { return };
+        if gathers {
+            self.gather.open(key);
         }
+        self.lend(state, key, machine, callback);
     }
 
     /// Calls a machine that was taken out of its slot, puts it back, and sends what it wrote; an error it returns ends
@@ -314,18 +310,15 @@ impl<S> Core<S> {
         if let Err(error) = result {
             self.doom(key, Err(error));
         }
+        self.gather.close();
         self.look_at_the_time("a connection", Some(key));
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        stream.flags.clear(Flags::DIRTY);
-        if stream.machine.is_none() {
-            stream.machine = Some(machine);
-        } else {
-            drop(machine); // it has put another in its place
-        }
-        let sent = if stream.may_write() { stream.flush(&self.driver, &mut self.spares) } else { Ok(()) };
-        let more = stream.flags.any(Flags::FINISHING | Flags::CLOSING | Flags::FULL);
-        if more || stream.output.is_some() || sent.is_err() {
-            self.after_flush(key, sent);
+        stream.take_back(machine);
+        if !self.gather.bytes().is_empty() {
+            let sent = stream.send_gathered(&self.driver, &mut self.gather, &mut self.spares);
+            if sent.is_err() || stream.output.is_some() {
+                self.after_flush(key, sent);
+            }
         }
         if !self.dirty.is_empty() {
             self.settle();

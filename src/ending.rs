@@ -55,7 +55,7 @@ impl<S> Core<S> {
 
     /// `close`: no more callbacks but `closed`, which comes when all is sent or the time is up.
     pub(crate) fn close(&mut self, key: Key, within: Duration) {
-        let deadline = self.clock.tick_after(within);
+        self.ungather();
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         if stream.flags.any(Flags::DOOMED | Flags::CLOSING) {
             return; // asking again does not give it more time
@@ -65,12 +65,13 @@ impl<S> Core<S> {
         if nothing_to_do && stream.output.is_none() {
             return self.doom(key, Ok(()));
         }
-        self.set_deadline(key, deadline);
+        self.set_deadline(key, self.clock.tick_after(within));
         self.mark_dirty(key);
     }
 
     /// Marks a source to be reaped at the end of the turn. The first cause stands.
     pub(crate) fn doom(&mut self, key: Key, result: io::Result<()>) {
+        self.ungather();
         match self.slots.by_key(key) {
             Some(Slot::Stream(stream)) if !stream.flags.any(Flags::DOOMED) => {
                 stream.flags.set(Flags::DOOMED);

@@ -63,6 +63,7 @@ mod driver;
 mod ending;
 mod error;
 pub mod framing;
+mod gather;
 mod handle;
 mod input;
 mod listener;

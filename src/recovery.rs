@@ -8,6 +8,7 @@ impl<S> Core<S> {
     /// Cleans up if the last way into the loop was left by a panic, and says whether it was.
     pub(crate) fn recover(&mut self) -> bool {
         self.more_calls |= !self.calls.is_empty(); // it was one of them, and the others are still to come
+        self.run_queue.append(&mut self.over_budget); // and whoever was put off in that turn
         let panicked = self.running.is_some() || self.firing.is_some();
         if panicked {
             self.clean_up();
@@ -17,6 +18,7 @@ impl<S> Core<S> {
 
     #[cold]
     fn clean_up(&mut self) {
+        self.ungather(); // what it has written counts as unsent
         if let Some(timer) = self.firing.take() {
             self.timers.cancel(timer);
         }

@@ -109,6 +109,15 @@ impl Socket {
         matches!(self.0, Kind::Tcp(_) | Kind::Sim(_))
     }
 
+    /// The kind that nearly all are, as itself: choosing among the kinds would show in every message.
+    #[inline]
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+        match &self.0 {
+            Kind::Tcp(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
     #[inline]
     pub(crate) fn read(&self, driver: &Driver, buffer: &mut [u8]) -> io::Result<usize> {
         each!(&self.0, stream => (&*stream).read(buffer), id => driver.network().read(*id, buffer))

@@ -1,21 +1,22 @@
 //! One connection's I/O half: socket, buffers, readiness, water marks. It stays in its slot while its machine is
 //! out on a callback, so that any callback can write to it, pause it or close it.
 
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZeroU32;
+
+use mio::net::TcpStream;
 
 use crate::Config;
 use crate::buffer::{Buffer, Spares};
 use crate::driver::Driver;
+use crate::gather::Gather;
 use crate::protocol::Protocol;
 use crate::slots::{Slot, Tenant};
 use crate::socket::{Peer, Socket};
 use crate::timers::TimerKey;
 
-/// What is written is gathered, and sent with one system call when the callback returns. From this size on the copy
-/// would cost more than all of the loop's own work, and what is written goes out at once.
-const GATHERED_ALONE: usize = 8 * 1024;
-/// Behind something gathered before, gathering saves a system call besides, which is worth a longer copy.
+/// Behind something that waits already, gathering saves a system call besides, which is worth a longer copy than
+/// [`Gather::ROOM`].
 const GATHERED_BEHIND: usize = 32 * 1024;
 
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
@@ -36,8 +37,7 @@ impl Flags {
     pub(crate) const READ_CLOSED: u32 = 1 << 2;
     /// In the run queue.
     pub(crate) const QUEUED: u32 = 1 << 3;
-    /// In the list of those to flush when the callback returns; or its machine is out, and then it is looked at in
-    /// any case.
+    /// In the list of those to flush when the callback returns.
     pub(crate) const DIRTY: u32 = 1 << 4;
     pub(crate) const CONNECTING: u32 = 1 << 5;
     /// `opened` has not been called yet.
@@ -173,11 +173,29 @@ impl<S> Stream<S> {
         self.flags.exactly(Flags::READABLE, Flags::READABLE | against)
     }
 
-    /// Whether receiving is all there is to do: by far the most frequent case.
+    /// Whether receiving from a TCP peer is all there is to do, and what is answered can be gathered: by far the most
+    /// frequent case.
     #[inline]
     pub(crate) fn only_reads(&self) -> bool {
-        let more = Flags::QUEUED | Flags::FULL | Flags::FINISHING | Flags::BROKEN;
-        self.output.is_none() && self.may_read() && !self.flags.any(more)
+        self.tcp().is_some()
+            && self.flags.exactly(Flags::READABLE | Flags::WRITABLE, !Flags::READ_CLOSED)
+            && self.input.is_none()
+            && self.may_gather()
+    }
+
+    #[inline]
+    fn tcp(&self) -> Option<&TcpStream> {
+        self.socket.as_ref()?.tcp()
+    }
+
+    /// Whether what its machine writes can be gathered and sent without another look: nothing is waiting before it, it
+    /// would be sent at once, and what fits cannot exceed the high-water mark.
+    #[inline]
+    pub(crate) fn may_gather(&self) -> bool {
+        let against = Flags::CONNECTING | Flags::FINISHING | Flags::CLOSING | Flags::BROKEN | Flags::DOOMED;
+        self.output.is_none()
+            && self.flags.exactly(Flags::WRITABLE, Flags::WRITABLE | against | Flags::FULL)
+            && self.high_water as usize >= Gather::ROOM
     }
 
     /// Whether input that was left is to be offered although nothing new has come.
@@ -238,45 +256,27 @@ impl<S> Stream<S> {
     #[inline]
     pub(crate) fn read(&mut self, driver: &Driver, scratch: &mut [u8]) -> io::Result<usize> {
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let result = socket.read(driver, scratch);
-        if let Ok(n) = result
-            && n < scratch.len()
-            && SHORT_IS_ALL
-            && socket.short_read_drains()
-            && !self.flags.any(Flags::READ_CLOSED)
-        {
+        let n = socket.read(driver, scratch)?;
+        let drained = SHORT_IS_ALL && n < scratch.len() && socket.short_read_drains();
+        if drained && !self.flags.any(Flags::READ_CLOSED) {
             self.flags.clear(Flags::READABLE);
         }
-        result
+        Ok(n)
     }
 
-    /// Takes the machine out for a callback.
+    /// Takes its machine back after a callback, unless that has put another in its place.
     #[inline]
-    pub(crate) fn take_machine(&mut self) -> Option<Box<dyn Protocol<S>>> {
-        self.flags.set(Flags::DIRTY);
-        self.machine.take()
-    }
-
-    /// Reads what has arrived, and takes the machine out where it can be called with that alone.
-    #[inline]
-    pub(crate) fn take_in(
-        &mut self,
-        driver: &Driver,
-        scratch: &mut [u8],
-    ) -> (io::Result<usize>, Option<Box<dyn Protocol<S>>>) {
-        let result = self.read(driver, scratch);
-        let machine = match result {
-            Ok(n) if n > 0 && self.input.is_none() => self.take_machine(),
-            _ => None,
-        };
-        (result, machine)
+    pub(crate) fn take_back(&mut self, machine: Box<dyn Protocol<S>>) {
+        if self.machine.is_none() {
+            self.machine = Some(machine);
+        }
     }
 
     /// Takes what is written: small pieces are gathered, large ones go out at once with what was gathered before.
     #[inline]
     pub(crate) fn write(&mut self, driver: &Driver, bytes: &[u8], spares: &mut Spares) -> io::Result<()> {
         let mut rest = bytes;
-        if bytes.len() >= GATHERED_ALONE {
+        if bytes.len() >= Gather::ROOM {
             rest = &bytes[self.send_at_once(driver, bytes, spares)?..];
             if rest.is_empty() {
                 return Ok(());
@@ -286,22 +286,69 @@ impl<S> Stream<S> {
         Ok(())
     }
 
-    /// Sends what is waiting, as far as the kernel takes it.
+    /// Hands these bytes to the kernel; before them nothing may be waiting. [`sent`](Self::sent) wants to know how that
+    /// went, unless it took them all.
     #[inline]
-    pub(crate) fn flush(&mut self, driver: &Driver, spares: &mut Spares) -> io::Result<()> {
-        let (Some(socket), Some(output)) = (&self.socket, &self.output) else { return Ok(()) };
-        match socket.write(driver, output.as_slice()) {
-            Ok(n) if n == output.len() => {
-                self.flags.set(Flags::WROTE);
-                self.output.take().into_iter().for_each(|output| spares.give(output));
-                Ok(())
-            }
-            result => {
-                let sent = self.sent_less(result)?;
-                self.consume_output(sent, spares);
-                Ok(())
-            }
+    pub(crate) fn send(&mut self, driver: &Driver, bytes: &[u8]) -> io::Result<usize> {
+        self.flags.set(Flags::WROTE);
+        match &self.socket {
+            Some(socket) => socket.write(driver, bytes),
+            None => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    /// Sends what was gathered during its callback, and keeps what the kernel does not take.
+    #[inline]
+    pub(crate) fn send_gathered(
+        &mut self,
+        driver: &Driver,
+        gather: &mut Gather,
+        spares: &mut Spares,
+    ) -> io::Result<()> {
+        let bytes = gather.bytes();
+        if let Some(mut tcp) = self.tcp() {
+            let sent = tcp.write(bytes);
+            self.flags.set(Flags::WROTE);
+            if let Ok(n) = sent
+                && n == bytes.len()
+            {
+                gather.clear();
+                return Ok(());
+            }
+            return self.keep_gathered(sent, gather, spares);
+        }
+        let sent = self.send(driver, bytes);
+        self.keep_gathered(sent, gather, spares)
+    }
+
+    #[cold]
+    fn keep_gathered(
+        &mut self,
+        sent: io::Result<usize>,
+        gather: &mut Gather,
+        spares: &mut Spares,
+    ) -> io::Result<()> {
+        let sent = self.sent(sent, gather.bytes().len());
+        let rest = &gather.bytes()[*sent.as_ref().unwrap_or(&0)..];
+        if !rest.is_empty() {
+            self.output.get_or_insert_with(|| spares.take()).push(rest);
+        }
+        gather.clear();
+        sent.map(drop)
+    }
+
+    /// Sends what is waiting, as far as the kernel takes it.
+    pub(crate) fn flush(&mut self, driver: &Driver, spares: &mut Spares) -> io::Result<()> {
+        let Some(mut output) = self.output.take() else { return Ok(()) };
+        let sent = self.send(driver, output.as_slice());
+        let sent = self.sent(sent, output.len());
+        output.consume(*sent.as_ref().unwrap_or(&0));
+        if output.is_empty() {
+            spares.give(output);
+        } else {
+            self.output = Some(output);
+        }
+        sent.map(drop)
     }
 
     /// Sends a large piece, after what is waiting; returns how much of it the kernel took.
@@ -313,48 +360,28 @@ impl<S> Stream<S> {
             return Ok(0);
         }
         self.flush(driver, spares)?;
-        match &self.socket {
-            Some(socket) if self.output.is_none() && ready(self) => match socket.write(driver, bytes) {
-                Ok(n) if n == bytes.len() => {
-                    self.flags.set(Flags::WROTE);
-                    Ok(n)
-                }
-                result => self.sent_less(result),
-            },
-            _ => Ok(0),
+        if self.output.is_some() || !ready(self) {
+            return Ok(0);
         }
+        let sent = self.send(driver, bytes);
+        self.sent(sent, bytes.len())
     }
 
-    /// A send took less than everything: the kernel's buffer is full, and an event will tell when it no longer is:
-    /// epoll(7), questions and answers, 9.
-    #[cold]
-    fn sent_less(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+    /// How many bytes a send took. If it was not all, the kernel's buffer is full, and an event will tell when it no
+    /// longer is: epoll(7), questions and answers, 9.
+    pub(crate) fn sent(&mut self, result: io::Result<usize>, of: usize) -> io::Result<usize> {
         let sent = match result {
+            Ok(n) if n == of => return Ok(n),
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             // A call that does not wait is not interrupted either: signal(7). Were it, it would be made again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
         };
-        if sent > 0 {
-            self.flags.set(Flags::WROTE);
-        }
         if SHORT_IS_ALL || sent == 0 {
             self.flags.clear(Flags::WRITABLE);
         }
         Ok(sent)
-    }
-
-    #[inline(never)]
-    fn consume_output(&mut self, sent: usize, spares: &mut Spares) {
-        if let Some(mut output) = self.output.take() {
-            output.consume(sent);
-            if output.is_empty() {
-                spares.give(output);
-            } else {
-                self.output = Some(output);
-            }
-        }
     }
 
     /// Shuts down writing where that was asked for and everything is sent.
