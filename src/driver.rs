@@ -40,13 +40,25 @@ impl Readiness {
 
     #[inline]
     fn of(event: &Event) -> Self {
-        let if_set = |hint: bool, bits: u32| if hint { bits } else { 0 };
-        Readiness(
-            if_set(event.is_readable(), Flags::READABLE)
-                | if_set(event.is_writable() | event.is_write_closed(), Flags::WRITABLE)
-                | if_set(event.is_read_closed(), Flags::READABLE | Flags::READ_CLOSED)
-                | if_set(event.is_error(), Flags::READABLE | Flags::WRITABLE | Flags::READ_CLOSED),
-        )
+        let if_set = |hint: bool, bit: u32| if hint { bit } else { 0 };
+        let open =
+            if_set(event.is_readable(), Flags::READABLE) | if_set(event.is_writable(), Flags::WRITABLE);
+        if event.is_error() || event.is_read_closed() || event.is_write_closed() {
+            return Readiness(open | Self::of_closed(event));
+        }
+        Readiness(open)
+    }
+
+    #[cold]
+    fn of_closed(event: &Event) -> u32 {
+        let mut bits = 0;
+        if event.is_read_closed() || event.is_error() {
+            bits |= Flags::READABLE | Flags::READ_CLOSED;
+        }
+        if event.is_write_closed() || event.is_error() {
+            bits |= Flags::WRITABLE;
+        }
+        bits
     }
 
     /// As the flags of a stream that have the same names.
@@ -100,8 +112,13 @@ impl Batch {
 
     #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, Readiness)> {
-        let events = self.events.iter().map(|event| (event.token(), Readiness::of(event)));
-        events.chain(self.simulated.iter().copied())
+        self.events.iter().map(|event| (event.token(), Readiness::of(event)))
+    }
+
+    /// What a simulation has brought.
+    #[inline]
+    pub(crate) fn simulated(&self) -> &[(Token, Readiness)] {
+        &self.simulated
     }
 }
 

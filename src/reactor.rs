@@ -79,8 +79,10 @@ impl<S> Reactor<S> {
     /// # Errors
     /// What the kernel says to waiting: nothing that a program can mend. What happens to a connection is told to its
     /// machine.
+    #[inline(never)] // a main that calls it once is compiled as cold code, and the loop would be with it
     pub fn run(&mut self, state: &mut S) -> io::Result<()> {
         self.begin();
+        self.core.settle();
         while self.goes_on() {
             self.go_round(state, None)?;
         }
@@ -96,6 +98,7 @@ impl<S> Reactor<S> {
     /// As for [`run`](Self::run).
     pub fn turn(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<Turn> {
         self.begin();
+        self.core.settle();
         let for_ever = max_wait.is_none() && !self.goes_on();
         let max_wait = if for_ever { Some(Duration::ZERO) } else { max_wait };
         self.go_round(state, max_wait)?;
@@ -139,11 +142,14 @@ impl<S> Reactor<S> {
 
     #[inline(always)] // in the loop of `run`, which is where the time goes
     fn go_round(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<()> {
-        self.core.settle();
         self.wait(max_wait)?;
         self.take_events(state);
-        self.run_calls(state);
-        self.drive_queue(state);
+        if self.core.more_calls {
+            self.run_calls(state);
+        }
+        if !self.core.run_queue.is_empty() || !self.core.over_budget.is_empty() {
+            self.drive_queue(state);
+        }
         if !self.core.timers.is_empty() {
             self.fire_timers(state);
         }
@@ -184,6 +190,16 @@ impl<S> Reactor<S> {
         for (token, ready) in self.batch.iter() {
             self.core.take_event(state, token, ready, &mut self.scratch);
         }
+        if !self.batch.simulated().is_empty() {
+            self.take_simulated_events(state); // apart, or each of the others would pay for the choice
+        }
+    }
+
+    #[cold]
+    fn take_simulated_events(&mut self, state: &mut S) {
+        for &(token, ready) in self.batch.simulated() {
+            self.core.take_event(state, token, ready, &mut self.scratch);
+        }
     }
 
     /// What every way into the loop begins with: since the last, time has passed, and a callback may have panicked.
@@ -191,18 +207,17 @@ impl<S> Reactor<S> {
         self.core.clock.read();
         if self.core.recover() {
             // What the kernel had reported behind it, it will not report again.
-            for (token, ready) in self.batch.iter() {
+            for (token, ready) in self.batch.iter().chain(self.batch.simulated().iter().copied()) {
                 self.core.mark_ready(token, ready);
             }
         }
     }
 
     /// Runs what other threads have posted: at most a budget of it, so that posting cannot starve the connections.
+    #[inline(never)]
     fn run_calls(&mut self, state: &mut S) {
         let core = &mut self.core;
-        if core.more_calls {
-            core.more_calls = core.shared.take(core.config.call_budget, &mut core.calls);
-        }
+        core.more_calls = core.shared.take(core.config.call_budget, &mut core.calls);
         while let Some(call) = core.calls.pop_front() {
             call(&mut Cx { state, core });
             core.returned("a posted call", None);
@@ -211,18 +226,15 @@ impl<S> Reactor<S> {
 
     /// Drives everything else that has work now. Who gets more meanwhile waits for the next turn, which then comes at
     /// once.
+    #[inline(never)]
     fn drive_queue(&mut self, state: &mut S) {
         let core = &mut self.core;
         let n = core.run_queue.len();
         for i in 0..n {
             core.drive(state, core.run_queue[i], &mut self.scratch);
         }
-        if n > 0 {
-            core.run_queue.drain(..n);
-        }
-        while let Some(key) = core.over_budget.pop() {
-            core.run_queue.push(key);
-        }
+        core.run_queue.drain(..n);
+        core.run_queue.append(&mut core.over_budget);
     }
 
     /// Fires the timers that were due before the first of them fired: one that sets another for now cannot hold the
