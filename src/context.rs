@@ -117,6 +117,7 @@ impl<S> Cx<'_, S> {
             self.core.discard(key);
             return Err(error);
         }
+        self.core.queue_stream(key);
         Ok(Conn::new(Cx { state: self.state, core: self.core }, key))
     }
 

@@ -92,9 +92,7 @@ impl<S> Core<S> {
 
     pub(crate) fn insert_stream(&mut self, stream: Stream<S>) -> Key {
         self.streams += usize::from(stream.socket.is_some());
-        let key = self.slots.insert(stream);
-        self.queue_stream(key);
-        key
+        self.slots.insert(stream)
     }
 
     /// Registers a stream's socket, once and for both directions: it is never registered again.

@@ -129,11 +129,18 @@ impl<S> Core<S> {
                 }
             }
         }
-        let Some(stream) = self.stream(key) else { return false };
-        if stream.flags.take(Flags::FRESH) && !stream.flags.any(Flags::CLOSING) {
+        self.open(state, key);
+        true
+    }
+
+    /// Calls `opened`, once.
+    pub(crate) fn open(&mut self, state: &mut S, key: Key) {
+        if let Some(stream) = self.stream(key)
+            && stream.flags.take(Flags::FRESH)
+            && !stream.flags.any(Flags::CLOSING)
+        {
             self.call(state, key, |machine, conn| machine.opened(conn));
         }
-        true
     }
 
     /// Reads until the socket is drained, the budget is used up, or nobody wants more.

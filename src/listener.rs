@@ -279,7 +279,7 @@ impl<S> Core<S> {
                     if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) {
                         acceptor.accepted = Some(accepted);
                     }
-                    self.insert_accepted(socket, peer, machine, serial);
+                    self.open_accepted(state, socket, peer, machine, serial);
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
@@ -313,8 +313,10 @@ impl<S> Core<S> {
         }
     }
 
-    fn insert_accepted(
+    /// Opens what was accepted, at once: all that is left to wait for is what the peer says.
+    fn open_accepted(
         &mut self,
+        state: &mut S,
         socket: Socket,
         peer: SocketAddr,
         machine: Box<dyn Protocol<S>>,
@@ -328,6 +330,8 @@ impl<S> Core<S> {
             self.doom(key, Err(error::shutting_down())); // it was `accepted` that asked for it
         } else if let Err(error) = self.register_stream(key) {
             self.doom(key, Err(error));
+        } else {
+            self.open(state, key);
         }
     }
 }
