@@ -188,7 +188,7 @@ fn after_a_success_accepting_backs_off_from_the_beginning_and_does_not_warn_agai
     turns_until(&mut reactor, &mut seen, |_| failures() == 4); // the next wait would be 160 ms
     hoard.pop(); // a descriptor for one of the two
     let start = Instant::now();
-    // Until its `opened` has been called, the next turn is due at once, which says nothing of the wait.
+    // Zero where the next try is due already, which says nothing of the wait.
     let next = loop {
         assert!(start.elapsed() < HANGS, "a stall; {}", reactor.alive());
         let next = reactor.turn(&mut seen, Some(Duration::from_millis(1))).unwrap().next;
@@ -327,6 +327,18 @@ fn clients_that_reset_before_they_are_accepted_do_not_disturb_the_others() {
     for client in &mut clients {
         is_served(&mut reactor, &mut seen, client);
     }
+}
+
+#[test]
+fn what_is_accepted_is_opened_in_the_same_turn_and_nothing_is_left_to_do() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (_, addr) = listen(&mut reactor, &mut seen);
+    come_to_rest(&mut reactor, &mut seen);
+    let _clients = clients(addr, 3);
+    let turn = turn(&mut reactor, &mut seen);
+    assert_eq!((seen.accepted, seen.opened.len()), (3, 3));
+    assert_eq!(turn.next, None, "the loop would go round for nothing");
 }
 
 #[test]

@@ -404,6 +404,46 @@ fn after_a_panic_of_the_last_there_was_run_returns() {
 }
 
 #[test]
+fn what_a_callback_wrote_before_it_panicked_is_cut_off_for_the_peer_to_see() {
+    let (ours, mut peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = opened(|conn| {
+        conn.write(b"half of");
+        panic!("in opened, having written")
+    });
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    turn_until_it_panics(&mut reactor, &mut seen, "opened");
+    reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!(peer.read(&mut [0]).expect_err("no orderly end").kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn who_was_put_off_in_the_turn_of_a_panic_has_the_next() {
+    const BUDGET: usize = 16;
+    let (ours, mut peer) = pair();
+    let watching = ours.try_clone().unwrap();
+    let config = Config { read_buffer: BUDGET, read_budget: BUDGET, ..Config::default() };
+    let mut reactor = Reactor::with_config(config).unwrap();
+    let mut seen = Seen::default();
+    reactor.cx(&mut seen).adopt(ours, Machine::default()).unwrap();
+    let handle = reactor.handle();
+    for _ in 0..3 {
+        reactor.turn(&mut seen, NOW).unwrap();
+    }
+    peer.write_all(&[0; 4 * BUDGET]).unwrap();
+    arrived(&watching, 4 * BUDGET);
+    handle.post(|_| panic!("in a posted call")).unwrap();
+    turn_until_it_panics(&mut reactor, &mut seen, "a posted call");
+    assert_eq!(seen.bytes.len(), BUDGET);
+    reactor.cx(&mut seen).after(HANGS, |cx| cx.state.notes.push("slept".into()));
+    while seen.bytes.len() < 4 * BUDGET {
+        reactor.turn(&mut seen, None).unwrap();
+        assert!(seen.notes.is_empty(), "it slept although there was more to read");
+    }
+}
+
+#[test]
 fn after_a_panic_in_a_callback_the_loop_can_be_dropped() {
     for (name, setup) in PANICS {
         let mut reactor = Reactor::new().unwrap();

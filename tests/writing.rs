@@ -118,6 +118,173 @@ fn a_large_write_goes_out_at_once_and_behind_what_was_gathered_before_it() {
 }
 
 #[test]
+fn pieces_of_any_size_written_in_one_callback_arrive_in_order() {
+    const KIB: usize = 1024;
+    let sizes = [5, 7 * KIB, KIB, 0, 1, 8 * KIB - 1, 8 * KIB, 3, 40 * KIB, 2, 8 * KIB + 1, 9];
+    let total = sizes.iter().sum();
+    let (one, peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        opened: Box::new(move |conn| {
+            let bytes = pattern(total);
+            let mut rest = &bytes[..];
+            for size in sizes {
+                let (piece, behind) = rest.split_at(size);
+                assert!(conn.write(piece));
+                rest = behind;
+            }
+            conn.close();
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).adopt(one, machine).unwrap();
+    let reader = reading_to_the_end(peer);
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert!(reader.join().unwrap().unwrap() == pattern(total));
+}
+
+#[test]
+fn what_a_callback_has_written_counts_as_unsent_until_it_returns() {
+    let (one, mut peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.write(b"abc");
+            assert_eq!(conn.unsent(), 3);
+            conn.write(b"de");
+            assert_eq!(conn.unsent(), 5);
+            Ok(())
+        }),
+        received: Box::new(|conn, input| {
+            conn.write(input.take_all());
+            let alive = conn.cx().alive().to_string();
+            assert!(alive.contains(", 3 bytes unsent"), "{alive}");
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let id = reactor.cx(&mut seen).adopt(one, machine).unwrap().id();
+    peer.write_all(b"fgh").unwrap();
+    let reader = thread::spawn(move || {
+        let mut bytes = [0; 8];
+        peer.read_exact(&mut bytes).map(|()| (peer, bytes))
+    });
+    until(&mut reactor, &mut seen, |_| reader.is_finished());
+    let (_peer, bytes) = reader.join().unwrap().unwrap();
+    assert_eq!(&bytes, b"abcdefgh");
+    assert_eq!(reactor.cx(&mut seen).conn(id).unwrap().unsent(), 0);
+}
+
+#[test]
+fn what_was_written_before_a_callback_ends_its_connection_with_an_error_counts_as_unsent() {
+    type Call = fn(&mut Conn<'_, Seen>) -> io::Result<()>;
+    let ways: [(&str, Call); 2] = [
+        ("an error", |_| Err(io::ErrorKind::Other.into())),
+        ("abort", |conn| {
+            conn.abort(io::ErrorKind::Other.into());
+            Ok(())
+        }),
+    ];
+    for (name, fail) in ways {
+        let (one, mut peer) = sized_pair(None);
+        let mut reactor = Reactor::new().unwrap();
+        let mut seen = Seen::default();
+        let machine = Machine {
+            opened: Box::new(move |conn| {
+                conn.write(b"half of");
+                fail(conn)
+            }),
+            ..Machine::default()
+        };
+        reactor.cx(&mut seen).adopt(one, machine).unwrap();
+        until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+        assert_eq!((seen.ends[0].result.is_err(), seen.ends[0].unsent), (true, 7), "after {name}");
+        let end = peer.read(&mut [0]).expect_err(name);
+        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset, "after {name}");
+    }
+}
+
+#[test]
+fn what_was_written_before_finishing_or_closing_in_the_same_callback_is_sent() {
+    let ways: [fn(&mut Conn<'_, Seen>); 2] = [|conn| conn.finish(), |conn| conn.close()];
+    for end in ways {
+        let (one, peer) = sized_pair(None);
+        let mut reactor = Reactor::new().unwrap();
+        let mut seen = Seen::default();
+        let machine = Machine {
+            opened: Box::new(move |conn| {
+                conn.write(b"before");
+                end(conn);
+                assert!(!conn.write(b"after"));
+                Ok(())
+            }),
+            ..Machine::default()
+        };
+        reactor.cx(&mut seen).adopt(one, machine).unwrap();
+        let reader = reading_to_the_end(peer);
+        until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+        assert_eq!(reader.join().unwrap().unwrap(), b"before");
+        assert_eq!((seen.ends[0].result.is_ok(), seen.ends[0].unsent), (true, 0));
+    }
+}
+
+#[test]
+fn a_high_mark_set_in_a_callback_that_has_written_already_holds_for_what_it_writes_then() {
+    let (one, mut peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.write(b"much");
+            assert!(!conn.is_full());
+            conn.water_marks(0, 1);
+            conn.write(b"more");
+            assert!(conn.is_full());
+            Ok(())
+        }),
+        received: Box::new(|conn, input| {
+            conn.write(input.take_all());
+            assert!(conn.is_full(), "and in the callbacks after it");
+            Ok(())
+        }),
+        drained: Box::new(|conn| {
+            conn.state().notes.push("drained".into());
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).adopt(one, machine).unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.state.notes == ["drained"]);
+    peer.write_all(b"a bit").unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.state.notes == ["drained", "drained"]);
+}
+
+#[test]
+fn what_opened_writes_comes_behind_what_was_written_before_the_connection_stood() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.write(b"second");
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).connect(listener.local_addr().unwrap(), machine).write(b"first, ");
+    let mut peer = listener.accept().unwrap().0;
+    let reader = thread::spawn(move || {
+        let mut bytes = [0; 13];
+        peer.read_exact(&mut bytes).map(|()| bytes)
+    });
+    until(&mut reactor, &mut seen, |_| reader.is_finished());
+    assert_eq!(&reader.join().unwrap().unwrap(), b"first, second");
+}
+
+#[test]
 fn what_is_written_from_outside_callbacks_goes_out_with_the_next_turn() {
     let (one, mut peer) = sized_pair(None);
     let mut reactor = Reactor::new().unwrap();
