@@ -69,6 +69,8 @@ impl Flags {
     /// Something was handed to the kernel, which an early close could destroy.
     const WROTE: u32 = 1 << 19;
 
+    /// What makes no difference to a connection that has only to receive.
+    const OF_NO_ACCOUNT: u32 = Self::READ_CLOSED | Self::READS_FULL | Self::FOREIGN | Self::WROTE;
     const NOT_OPEN: u32 = Self::CONNECTING | Self::FRESH | Self::CLOSING | Self::DOOMED;
 
     #[inline]
@@ -178,7 +180,7 @@ impl<S> Stream<S> {
     #[inline]
     pub(crate) fn only_reads(&self) -> bool {
         self.tcp().is_some()
-            && self.flags.exactly(Flags::READABLE | Flags::WRITABLE, !Flags::READ_CLOSED)
+            && self.flags.exactly(Flags::READABLE | Flags::WRITABLE, !Flags::OF_NO_ACCOUNT)
             && self.input.is_none()
             && self.may_gather()
     }
