@@ -3,16 +3,19 @@
 
 #[path = "common/child.rs"]
 mod child;
+#[path = "common/places.rs"]
+mod places;
 #[path = "common/until.rs"]
 mod until;
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use child::in_child;
 use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use places::{full_listener, listener, nobody};
 use until::until;
 
 #[derive(Default)]
@@ -55,29 +58,6 @@ impl Protocol<Seen> for Client {
         cx.state.calls.push("closed");
         cx.state.ends.push(end);
     }
-}
-
-fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let addr = listener.local_addr().unwrap();
-    (listener, addr)
-}
-
-/// An address at which nobody listens and nobody else can, as long as the socket is kept.
-fn nobody() -> (socket2::Socket, SocketAddr) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, addr)
-}
-
-/// A listener whose backlog is full: the kernel drops what else comes, and the peer tries again, a second later for
-/// the first time.
-fn full_listener() -> (TcpListener, SocketAddr, TcpStream) {
-    let (socket, addr) = nobody();
-    socket.listen(0).unwrap();
-    let first = TcpStream::connect(addr).unwrap(); // a backlog of 0 has room for one
-    (socket.into(), addr, first)
 }
 
 #[test]
