@@ -13,6 +13,8 @@ pub(crate) enum Alarm<S> {
     Deadline(Key),
     /// A listener that could not accept tries again.
     Retry(Key),
+    /// A connection that has no socket yet tries another address, or the same listener again.
+    Redial(Key),
     Once(Once<S>),
     Every(Box<Periodic<S>>),
 }

@@ -20,6 +20,7 @@ pub struct Alive {
     watched: usize,
     timers: usize,
     handles: usize,
+    look_ups: Vec<String>,
 }
 
 impl Alive {
@@ -32,9 +33,11 @@ impl Alive {
             watched: 0,
             timers: core.timers.len(),
             handles: core.shared.handles(),
+            look_ups: core.look_ups.hosts().map(str::to_string).collect(),
         };
         for (key, slot) in core.slots.iter() {
             let kind = match slot {
+                Slot::Attempt(_) => continue, // told with its connection
                 Slot::Listener(_) => &mut alive.listeners,
                 Slot::Stream(_) => &mut alive.connections,
                 Slot::Watch(_) => &mut alive.watched,
@@ -43,17 +46,17 @@ impl Alive {
             if alive.rows.len() < ROWS {
                 alive.rows.push(match slot {
                     Slot::Listener(acceptor) => {
-                        let addr = acceptor
-                            .local_addr(&core.driver)
-                            .map_or_else(|_| "?".into(), |addr| addr.to_string());
-                        format!("listener {key} on {addr}, {} open", acceptor.open())
+                        let name = acceptor.name(&core.driver);
+                        format!("listener {key} on {name}, {} open", acceptor.open())
                     }
                     Slot::Stream(stream) => {
                         let armed = stream.deadline != NO_DEADLINE;
                         let deadline = armed.then(|| core.clock.until(stream.deadline));
-                        format!("connection {key} {}", describe(stream, deadline))
+                        let dial = core.dials.get(&key).map(|dial| format!(", {dial}")).unwrap_or_default();
+                        format!("connection {key} {}{dial}", describe(stream, deadline))
                     }
                     Slot::Watch(_) => format!("watch {key}"),
+                    Slot::Attempt(_) => continue,
                 });
             }
         }
@@ -90,7 +93,7 @@ fn describe<S>(stream: &Stream<S>, deadline: Option<Duration>) -> String {
 
 impl fmt::Display for Alive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Alive { rows, listeners, connections, watched, timers, handles } = self;
+        let Alive { rows, listeners, connections, watched, timers, handles, look_ups } = self;
         write!(
             f,
             "alive: {listeners} listeners, {connections} connections, {watched} watched, {timers} timers, {handles} \
@@ -100,8 +103,13 @@ impl fmt::Display for Alive {
             write!(f, "\n  {row}")?;
         }
         match listeners + connections + watched - rows.len() {
+            0 => {}
+            more => write!(f, "\n  and {more} more")?,
+        }
+        match look_ups.len() {
             0 => Ok(()),
-            more => write!(f, "\n  and {more} more"),
+            1..=ROWS => write!(f, "\n  looking up {}", look_ups.join(", ")),
+            many => write!(f, "\n  looking up {many} names"),
         }
     }
 }

@@ -2,18 +2,28 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
+#[cfg(unix)]
+use std::sync::Arc;
 
 use mio::Interest;
 use mio::net::TcpListener;
+#[cfg(unix)]
+use mio::net::UnixListener;
 
 use crate::driver::Driver;
 use crate::error;
 use crate::sim::SocketId;
 use crate::slots::Key;
-use crate::socket::Socket;
+use crate::socket::{Peer, Socket};
+#[cfg(unix)]
+use crate::unix::{self, SocketFile};
 
 pub(crate) enum ListeningSocket {
     Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener, SocketFile),
     /// The socket itself is the driver's.
     Sim(SocketId),
 }
@@ -33,18 +43,41 @@ impl ListeningSocket {
         Ok(ListeningSocket::Tcp(TcpListener::from_std(listener)))
     }
 
-    pub(crate) fn accept(&self, driver: &Driver) -> io::Result<(Socket, SocketAddr)> {
+    #[cfg(unix)]
+    pub(crate) fn bind_to_path(driver: &Driver, path: &Path, backlog: u32) -> io::Result<Self> {
+        driver.has_descriptors()?;
+        unix::bind(path, backlog).map(|(listener, file)| ListeningSocket::Unix(listener, file))
+    }
+
+    pub(crate) fn accept(&self, driver: &Driver) -> io::Result<(Socket, Peer)> {
         match self {
-            ListeningSocket::Tcp(listener) => listener.accept().map(|(stream, peer)| (stream.into(), peer)),
-            ListeningSocket::Sim(id) => {
-                driver.network().accept(*id).map(|(id, peer)| (Socket::simulated(id), peer))
+            ListeningSocket::Tcp(listener) => {
+                listener.accept().map(|(stream, peer)| (stream.into(), Peer::from(peer)))
             }
+            #[cfg(unix)]
+            ListeningSocket::Unix(listener, file) => {
+                listener.accept().map(|(stream, _)| (stream.into(), Peer::ClientOf(Arc::clone(&file.path))))
+            }
+            ListeningSocket::Sim(id) => {
+                driver.network().accept(*id).map(|(id, peer)| (Socket::simulated(id), Peer::from(peer)))
+            }
+        }
+    }
+
+    /// What it listens on, for messages.
+    pub(crate) fn name(&self, driver: &Driver) -> String {
+        match self {
+            #[cfg(unix)]
+            ListeningSocket::Unix(_, file) => file.path.display().to_string(),
+            _ => self.local_addr(driver).map_or_else(|_| "?".into(), |addr| addr.to_string()),
         }
     }
 
     pub(crate) fn local_addr(&self, driver: &Driver) -> io::Result<SocketAddr> {
         match self {
             ListeningSocket::Tcp(listener) => listener.local_addr(),
+            #[cfg(unix)]
+            ListeningSocket::Unix(_, file) => Peer::Path(Arc::clone(&file.path)).addr(),
             ListeningSocket::Sim(id) => {
                 driver.network().addr_of(*id).ok_or(io::ErrorKind::NotConnected.into())
             }
@@ -54,6 +87,8 @@ impl ListeningSocket {
     pub(crate) fn register(&mut self, driver: &Driver, key: Key) -> io::Result<()> {
         match self {
             ListeningSocket::Tcp(listener) => driver.register(listener, key, Interest::READABLE),
+            #[cfg(unix)]
+            ListeningSocket::Unix(listener, _) => driver.register(listener, key, Interest::READABLE),
             ListeningSocket::Sim(id) => {
                 driver.network().register(*id, key.token());
                 Ok(())
@@ -64,6 +99,8 @@ impl ListeningSocket {
     pub(crate) fn close(self, driver: &Driver, key: Key) {
         match self {
             ListeningSocket::Tcp(mut listener) => driver.deregister(&mut listener, key),
+            #[cfg(unix)]
+            ListeningSocket::Unix(mut listener, _) => driver.deregister(&mut listener, key),
             ListeningSocket::Sim(id) => driver.network().close(id),
         }
     }

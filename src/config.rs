@@ -16,8 +16,8 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long a connect may take before it fails. Default 10 s: Linux alone would go on for 127 s (tcp(7),
-    /// `tcp_syn_retries`).
+    /// How long a connect may take before it fails, looking up a name and trying its addresses included. Default
+    /// 10 s: Linux alone would go on for 127 s (tcp(7), `tcp_syn_retries`).
     pub connect_timeout: Duration,
     /// How long a closing connection may take to send what is unsent and to see the peer's end. Default 10 s.
     pub close_timeout: Duration,
@@ -48,6 +48,9 @@ pub struct Config {
     /// Connections the kernel may hold for a listener that has not accepted them yet: the second argument of
     /// listen(2), which the system caps (Linux: `net.core.somaxconn`). Default 4,096.
     pub backlog: u32,
+    /// Names looked up at the same time, each by a thread that ends when there is nothing more to look up. Default 4:
+    /// mostly a look-up takes milliseconds, and one that hangs is not to hold up all others.
+    pub resolver_threads: usize,
     /// A callback that holds the loop for longer is warned about. Default 100 ms; `Duration::MAX` turns it off.
     pub slow_callback: Duration,
 }
@@ -70,6 +73,7 @@ impl Default for Config {
             timer_budget: 1024,
             events: 1024,
             backlog: 4096,
+            resolver_threads: 4,
             slow_callback: Duration::from_millis(100),
         }
     }
@@ -89,6 +93,7 @@ impl Config {
             ("timer_budget", self.timer_budget),
             ("events", self.events),
             ("backlog", self.backlog as usize),
+            ("resolver_threads", self.resolver_threads),
         ];
         if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return Err(invalid(format!("Config::{name} is 0: nothing could ever happen; give at least 1")));

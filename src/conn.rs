@@ -52,6 +52,8 @@ impl<S> Conn<'_, S> {
     ///
     /// # Errors
     /// [`Unsupported`](io::ErrorKind::Unsupported) where it has none: a Unix socket.
+    /// [`NotConnected`](io::ErrorKind::NotConnected) as long as it is not known at which address of its name the peer
+    /// can be reached.
     pub fn peer_addr(&mut self) -> io::Result<SocketAddr> {
         self.stream().peer.addr()
     }

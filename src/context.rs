@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::Conn;
@@ -10,11 +9,12 @@ use crate::alarm::{Alarm, Periodic};
 use crate::alive::Alive;
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::error::{self, while_doing};
+use crate::error;
 use crate::protocol::Protocol;
 use crate::slots::Key;
-use crate::socket::{Peer, Socket};
+use crate::socket::Socket;
 use crate::stream::{Flags, Stream};
+use crate::target::Target;
 use crate::timers::TimerKey;
 
 macro_rules! id {
@@ -59,37 +59,48 @@ pub struct Cx<'a, S = ()> {
 }
 
 impl<S> Cx<'_, S> {
-    /// Connects to a TCP address without waiting: `opened` is called when the connection stands. Every failure,
-    /// also one that is known at once, arrives in `closed`, with the address in its message.
+    /// Connects without waiting: `opened` is called when the connection stands. Every failure, also one that is known at
+    /// once, arrives in `closed`, with the [target](Target) in its message.
+    ///
+    /// The target is an address, a name with a port, or on Unix the path of a Unix socket:
+    ///
+    /// ```no_run
+    /// # use enjamb::{Conn, Input, Protocol};
+    /// # struct Hello;
+    /// # impl Protocol for Hello {
+    /// #     fn received(&mut self, _: &mut Conn<'_>, input: &mut Input<'_>) -> std::io::Result<()> {
+    /// #         input.take_all();
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let mut reactor = enjamb::Reactor::new()?;
+    /// let mut state = ();
+    /// let mut cx = reactor.cx(&mut state);
+    /// cx.connect(([127, 0, 0, 1], 80), Hello);
+    /// cx.connect("[::1]:80", Hello);
+    /// cx.connect("example.org:80", Hello).deadline(std::time::Duration::from_secs(3));
+    /// # #[cfg(unix)]
+    /// cx.connect(std::path::Path::new("/run/hello.sock"), Hello);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// A name is looked up by a helper thread ([`resolve`](Self::resolve)). Its addresses are tried in the resolver's
+    /// order, IPv6 and IPv4 in turns, each as soon as the one before has failed or has gone 250 ms without an answer;
+    /// the first that connects is taken, and the other attempts are closed (RFC 8305, "happy eyeballs"). If all fail,
+    /// the error lists each address and why it failed; its kind is that of the first that a host has answered with.
     ///
     /// The connection is returned as it is now: what is written to it is kept until it stands.
-    /// [`Config::connect_timeout`](crate::Config::connect_timeout) limits how long it may take;
-    /// `cx.connect(addr, machine).deadline(limit)` sets another limit for this one.
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout) limits how long it may take with everything;
+    /// `cx.connect(target, machine).deadline(limit)` sets another limit for this one.
+    ///
+    /// A Unix listener whose backlog is full is asked again, at growing intervals up to 64 ms, until there is room or the
+    /// time is up: where TCP would go on trying, Linux says `EAGAIN` and leaves it at that, connect(2).
     pub fn connect(
         &mut self,
-        addr: impl Into<SocketAddr>,
+        target: impl Into<Target>,
         protocol: impl Protocol<S> + 'static,
     ) -> Conn<'_, S> {
-        let addr = addr.into();
-        let connecting = match self.core.shutdown_by {
-            Some(_) => Err(error::shutting_down()),
-            None => Socket::connect(&self.core.driver, addr),
-        };
-        let (socket, failure) = match connecting {
-            Ok(socket) => (Some(socket), None),
-            Err(error) => (None, Some(error)),
-        };
-        let mut stream = Stream::new(socket, Box::new(protocol), &self.core.config);
-        stream.peer = Peer::from(addr);
-        stream.flags.set(Flags::CONNECTING);
-        stream.flags.clear(Flags::WRITABLE); // that event is what tells that it stands
-        let key = self.core.insert_stream(stream);
-        if let Some(error) = failure.or_else(|| self.core.register_stream(key).err()) {
-            self.core.doom(key, Err(while_doing(error::CONNECTING, &Peer::from(addr), error)));
-        } else {
-            let deadline = self.core.clock.tick_after(self.core.config.connect_timeout);
-            self.core.set_deadline(key, deadline);
-        }
+        let key = self.core.connect(target.into(), Box::new(protocol));
         Conn::new(Cx { state: self.state, core: self.core }, key)
     }
 

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use crate::alarm::Alarm;
 use crate::buffer::Spares;
 use crate::clock::Clock;
+use crate::connect::Dials;
 use crate::driver::Driver;
 use crate::error::{self, while_doing};
 use crate::gather::Gather;
 use crate::handle::{Call, Shared};
 use crate::listener::Acceptor;
+use crate::race::Attempt;
+use crate::resolve::LookUps;
 use crate::slots::{Key, Slot, Slots, WAKER};
 use crate::stream::{Flags, NO_DEADLINE, Stream};
 use crate::timers::{TimerKey, Timers};
@@ -36,6 +39,9 @@ pub(crate) struct Core<S> {
     /// Who is to be reaped, and how it ended.
     pub(crate) doomed: VecDeque<(Key, io::Result<()>)>,
     pub(crate) listeners: Vec<Key>,
+    /// What stands in for the sockets that some streams do not have yet.
+    pub(crate) dials: Dials,
+    pub(crate) look_ups: LookUps<S>,
     pub(crate) shared: Arc<Shared<S>>,
     /// Calls from other threads, taken over for this turn.
     pub(crate) calls: VecDeque<Call<S>>,
@@ -44,7 +50,7 @@ pub(crate) struct Core<S> {
     pub(crate) running: Option<Key>,
     /// Which periodic timer's closure is out on its call; likewise.
     pub(crate) firing: Option<TimerKey>,
-    /// Streams that have a socket: those that a shutdown waits for.
+    /// Streams that have a socket or will have one: those that a shutdown waits for.
     pub(crate) streams: usize,
     /// How many of the streams are paused by the user.
     pub(crate) paused: usize,
@@ -62,7 +68,8 @@ pub(crate) struct Core<S> {
 impl<S> Core<S> {
     pub(crate) fn new(driver: Driver, config: Config) -> io::Result<Self> {
         config.check()?;
-        let shared = Shared::new(driver.waker()?, config.post_limit);
+        let waker = Arc::new(driver.waker()?);
+        let post_limit = config.post_limit;
         Ok(Core {
             clock: Clock::new(config.slow_callback, driver.simulated_time()),
             config,
@@ -75,7 +82,9 @@ impl<S> Core<S> {
             dirty: Vec::new(),
             doomed: VecDeque::new(),
             listeners: Vec::new(),
-            shared,
+            dials: Dials::new(),
+            look_ups: LookUps::new(Arc::clone(&waker)),
+            shared: Shared::new(waker, post_limit),
             calls: VecDeque::new(),
             more_calls: true, // a handle may post before the first turn
             running: None,
@@ -287,6 +296,7 @@ impl<S> Core<S> {
             || self.shared.handles() > 0
             || !self.shared.is_empty()
             || !self.calls.is_empty()
+            || !self.look_ups.is_empty()
     }
 
     /// Whether the next poll must not wait.
@@ -302,9 +312,9 @@ impl<S> Core<S> {
             && self.timers.is_empty()
             && self.shared.handles() == 0
             && self.slots.iter().all(|(_, slot)| match slot {
-                Slot::Stream(stream) => stream.output.is_none(),
+                Slot::Stream(stream) => stream.output.is_none() && !stream.flags.any(Flags::CONNECTING),
                 Slot::Listener(acceptor) => acceptor.is_full(),
-                Slot::Watch(_) => false,
+                Slot::Watch(_) | Slot::Attempt(_) => false,
             })
     }
 
@@ -338,6 +348,8 @@ impl<S> Core<S> {
             self.queue_listener(key);
         } else if let Some((key, _)) = self.slots.by_token::<Watcher<S>>(token) {
             self.wake_watch(key, ready);
+        } else if let Some((key, _)) = self.slots.by_token::<Attempt>(token) {
+            self.queue_attempt(key);
         } else {
             log::trace!("an event for {token:?}, which has left");
         }

@@ -61,6 +61,12 @@ impl<S> Core<S> {
             Some(Slot::Stream(_)) => self.drive_stream(state, key, scratch),
             Some(Slot::Listener(_)) => self.drive_listener(state, key),
             Some(Slot::Watch(_)) => self.drive_watch(state, key),
+            Some(Slot::Attempt(_)) => {
+                // It is opened in this turn: what came in time counts, also if the time is up now.
+                if let Some(connection) = self.drive_attempt(key) {
+                    self.drive_stream(state, connection, scratch);
+                }
+            }
             None => {}
         }
     }
@@ -343,8 +349,8 @@ impl<S> Core<S> {
         }
         stream.deadline = NO_DEADLINE;
         if stream.flags.any(Flags::CONNECTING) {
-            let error = while_doing(error::CONNECTING, &stream.peer, io::ErrorKind::TimedOut.into());
-            self.doom(key, Err(error));
+            let error = self.connect_timed_out(key);
+            self.cannot_connect(key, error);
         } else if stream.flags.any(Flags::CLOSING) {
             let result = match stream.unsent() {
                 0 => Ok(()), // all was sent; only the peer's own end did not come

@@ -185,9 +185,17 @@ impl Driver {
     pub(crate) fn register(&self, source: &mut dyn Source, key: Key, interest: Interest) -> io::Result<()> {
         match self {
             Driver::Mio(poll) => poll.registry().register(source, key.token(), interest),
+            Driver::Sim(_) => self.has_descriptors(),
+        }
+    }
+
+    /// An error in a simulation.
+    pub(crate) fn has_descriptors(&self) -> io::Result<()> {
+        match self {
+            Driver::Mio(_) => Ok(()),
             Driver::Sim(_) => Err(crate::error::new(
                 io::ErrorKind::Unsupported,
-                "a simulation has no descriptors: what is watched or adopted needs a real reactor",
+                "a simulation has no descriptors: what is watched or adopted, and what has a path, needs a real reactor",
             )),
         }
     }

@@ -99,7 +99,7 @@ impl<S> Core<S> {
                     self.returned("a watch", Some(key));
                 }
             }
-            Some(Slot::Listener(_)) | None => {}
+            Some(Slot::Listener(_) | Slot::Attempt(_)) | None => {}
         }
     }
 
@@ -110,6 +110,9 @@ impl<S> Core<S> {
         result: io::Result<()>,
     ) -> (Option<Box<dyn Protocol<S>>>, End) {
         self.streams -= usize::from(stream.socket.is_some());
+        if stream.flags.any(Flags::CONNECTING) {
+            self.hang_up(key);
+        }
         self.paused -= usize::from(stream.flags.any(Flags::PAUSED));
         if let Some(timer) = stream.timer {
             self.timers.cancel(timer);

@@ -17,7 +17,7 @@ struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.doing, self.peer, self.source)?;
-        match hint(self.doing, self.source.kind()) {
+        match hint(self.doing, &self.peer, self.source.kind()) {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
         }
@@ -30,14 +30,26 @@ impl Error for Failure {
     }
 }
 
+pub(crate) const RESOLVING: &str = "resolving";
 pub(crate) const CONNECTING: &str = "connecting to";
 pub(crate) const READING: &str = "reading from";
 pub(crate) const WRITING: &str = "writing to";
 pub(crate) const WAITING: &str = "waiting for";
 pub(crate) const CLOSING: &str = "closing";
 
-fn hint(doing: &str, kind: io::ErrorKind) -> Option<&'static str> {
+fn hint(doing: &str, peer: &Peer, kind: io::ErrorKind) -> Option<&'static str> {
+    #[cfg(unix)]
+    if matches!(peer, Peer::Path(_)) && doing == CONNECTING {
+        return match kind {
+            io::ErrorKind::NotFound => Some("is a server running, and is that its path?"),
+            io::ErrorKind::ConnectionRefused => Some("nobody listens there; is the server running?"),
+            io::ErrorKind::PermissionDenied => Some("connecting takes permission to write to that file"),
+            io::ErrorKind::TimedOut => Some("the server does not accept: is it stuck?"),
+            _ => None,
+        };
+    }
     match kind {
+        _ if doing == RESOLVING => Some("is it spelt right, and does the network work?"),
         io::ErrorKind::ConnectionRefused => Some("is a server listening there?"),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
             Some("the peer cut the connection; its own log may say why")

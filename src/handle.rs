@@ -35,7 +35,7 @@ pub struct Handle<S = ()> {
 
 pub(crate) struct Shared<S> {
     queue: Mutex<Queue<S>>,
-    waker: Waker,
+    waker: Arc<Waker>,
     handles: AtomicUsize,
     /// How many calls may wait: `Config::post_limit`.
     limit: usize,
@@ -48,7 +48,7 @@ struct Queue<S> {
 }
 
 impl<S> Shared<S> {
-    pub(crate) fn new(waker: Waker, limit: usize) -> Arc<Self> {
+    pub(crate) fn new(waker: Arc<Waker>, limit: usize) -> Arc<Self> {
         let queue = Mutex::new(Queue { calls: VecDeque::new(), gone: false });
         Arc::new(Shared { queue, waker, handles: AtomicUsize::new(0), limit })
     }

@@ -32,6 +32,8 @@
 //! - [`Protocol`] is what you write: what to do when a connection opened, received, drained, ended, timed out, closed.
 //! - [`Conn`] is the connection during a callback: write, half-close, close, pause, set a deadline.
 //! - [`Cx`] is the loop during a callback: connect, listen, set timers, reach any other connection by its id.
+//! - [`Target`] is where to connect to: an address, a name (looked up off the loop, its addresses raced for each other),
+//!   or the path of a Unix socket; [`Cx::listen_unix`] listens on one.
 //! - [`Reactor`] is the loop itself: `run` it, `turn` it within another loop, get a [`Handle`] for other threads.
 //! - [`framing`] finds the messages in what was received: lines, frames with a length before them, or of one size.
 //! - [`Watch`] is the layer below, for anything else that can be polled: UDP, pipes, descriptors.
@@ -56,6 +58,7 @@ mod buffer;
 mod clock;
 mod config;
 mod conn;
+mod connect;
 mod context;
 mod core;
 mod drive;
@@ -68,13 +71,18 @@ mod handle;
 mod input;
 mod listener;
 mod protocol;
+mod race;
 mod reactor;
 mod recovery;
+mod resolve;
 pub mod sim;
 mod slots;
 mod socket;
 mod stream;
+mod target;
 mod timers;
+#[cfg(unix)]
+mod unix;
 mod watch;
 
 pub use mio;
@@ -90,6 +98,7 @@ pub use listener::Listener;
 pub use protocol::{End, Protocol};
 pub use reactor::{Reactor, Turn};
 pub use socket::Socket;
+pub use target::Target;
 pub use watch::{Step, Watch};
 
 /// The README's code, compiled.

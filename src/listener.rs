@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+#[cfg(unix)]
+use std::path::Path;
 use std::time::Duration;
 
 use crate::alarm::Alarm;
@@ -16,6 +18,8 @@ use crate::slots::{Key, Slot, Tenant};
 use crate::socket::{Peer, Socket};
 use crate::stream::Stream;
 use crate::timers::TimerKey;
+#[cfg(unix)]
+use crate::unix;
 use crate::{Cx, ListenerId};
 
 /// After a failed accept, the wait before the next try: doubled each time, from the first to the longest. Most of
@@ -24,7 +28,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
 
 /// Makes the machine of an accepted connection.
-type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, SocketAddr) -> Box<dyn Protocol<S>>>;
+type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, &Peer) -> Box<dyn Protocol<S>>>;
 
 pub(crate) struct Acceptor<S> {
     socket: ListeningSocket,
@@ -65,13 +69,22 @@ impl<S> Acceptor<S> {
         self.open >= self.limit
     }
 
-    pub(crate) fn local_addr(&self, driver: &Driver) -> io::Result<SocketAddr> {
-        self.socket.local_addr(driver)
+    /// What it listens on, for messages.
+    pub(crate) fn name(&self, driver: &Driver) -> String {
+        self.socket.name(driver)
     }
 
     pub(crate) fn open(&self) -> usize {
         self.open
     }
+}
+
+fn with_address<S, P: Protocol<S> + 'static>(
+    mut accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
+) -> Accepted<S> {
+    Box::new(move |cx, peer| {
+        Box::new(accepted(cx, peer.addr().expect("a TCP connection has an address at each end")))
+    })
 }
 
 impl<S> Cx<'_, S> {
@@ -102,12 +115,14 @@ impl<S> Cx<'_, S> {
     pub fn listen<P: Protocol<S> + 'static>(
         &mut self,
         addr: impl Into<SocketAddr>,
-        mut accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
+        accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
     ) -> io::Result<Listener<'_, S>> {
         let addr = addr.into();
-        let accepted: Accepted<S> = Box::new(move |cx, peer| Box::new(accepted(cx, peer)));
-        self.begin_to_listen(|driver, backlog| ListeningSocket::bind(driver, addr, backlog), accepted)
-            .map_err(|error| cannot_listen(addr, error))
+        self.begin_to_listen(
+            |driver, backlog| ListeningSocket::bind(driver, addr, backlog),
+            with_address(accepted),
+        )
+        .map_err(|error| cannot_listen(addr, error))
     }
 
     /// Listens on a socket of the standard library's that listens already: one with options of its own, one of several
@@ -120,7 +135,7 @@ impl<S> Cx<'_, S> {
     pub fn listen_on<P: Protocol<S> + 'static>(
         &mut self,
         listener: std::net::TcpListener,
-        mut accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
+        accepted: impl FnMut(&mut Cx<'_, S>, SocketAddr) -> P + 'static,
     ) -> io::Result<Listener<'_, S>> {
         let addr = listener.local_addr().map_err(|error| {
             error::new(
@@ -128,9 +143,52 @@ impl<S> Cx<'_, S> {
                 format!("listening on a socket that was handed over: {error}; is it TCP?"),
             )
         })?;
-        let accepted: Accepted<S> = Box::new(move |cx, peer| Box::new(accepted(cx, peer)));
-        self.begin_to_listen(|_, _| ListeningSocket::adopt(listener), accepted)
+        self.begin_to_listen(|_, _| ListeningSocket::adopt(listener), with_address(accepted))
             .map_err(|error| cannot_listen(addr, error))
+    }
+
+    /// As [`listen`](Self::listen), on a Unix-domain socket whose file is made at `path`; its connections have no
+    /// address. Who may connect is a matter of the file's permissions, which the umask decides, and of the directory's:
+    /// unix(7).
+    ///
+    /// The file is removed when the listener is closed, or dropped with the reactor, if it is still the same file. A
+    /// program that was killed leaves its file behind, and as nobody can tell whether that is so without asking
+    /// whoever listens there, listening there again is an error until somebody removes it.
+    ///
+    /// ```
+    /// # use enjamb::{Reactor, Protocol, Conn, Input};
+    /// # struct Echo;
+    /// # impl Protocol for Echo {
+    /// #     fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> std::io::Result<()> {
+    /// #         conn.write(input.take_all());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let directory = std::env::temp_dir().join(format!("enjamb-{}", std::process::id()));
+    /// # std::fs::create_dir(&directory)?;
+    /// # let path = directory.join("echo.sock");
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.cx(&mut ()).listen_unix(&path, |_cx| Echo)?;
+    /// assert!(path.exists());
+    /// drop(reactor);
+    /// assert!(!path.exists());
+    /// # std::fs::remove_dir(&directory)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the kernel says to the path, with a hint: in use, not permitted, no such directory. That the path is too
+    /// long, with its length and the limit. And that the loop is shutting down.
+    #[cfg(unix)]
+    pub fn listen_unix<P: Protocol<S> + 'static>(
+        &mut self,
+        path: impl AsRef<Path>,
+        mut accepted: impl FnMut(&mut Cx<'_, S>) -> P + 'static,
+    ) -> io::Result<Listener<'_, S>> {
+        let path = path.as_ref();
+        let accepted: Accepted<S> = Box::new(move |cx, _| Box::new(accepted(cx)));
+        self.begin_to_listen(|driver, backlog| ListeningSocket::bind_to_path(driver, path, backlog), accepted)
+            .map_err(|error| unix::cannot_listen(path, error))
     }
 
     fn begin_to_listen(
@@ -188,10 +246,13 @@ impl<S> Listener<'_, S> {
     }
 
     /// The address it listens on, with the port that was chosen where 0 was asked for.
+    ///
+    /// # Errors
+    /// What getsockname(2) says; [`Unsupported`](io::ErrorKind::Unsupported) for a Unix socket.
     pub fn local_addr(&mut self) -> io::Result<SocketAddr> {
         let core = &mut *self.core;
         let acceptor = core.slots.get::<Acceptor<S>>(self.key).ok_or(io::ErrorKind::NotConnected)?;
-        acceptor.local_addr(&core.driver)
+        acceptor.socket.local_addr(&core.driver)
     }
 
     /// How many of the connections it accepted are open.
@@ -274,7 +335,7 @@ impl<S> Core<S> {
                     acceptor.backoff = acceptor.backoff.map(|_| FIRST_RETRY / 2);
                     let Some(mut accepted) = acceptor.accepted.take() else { return };
                     self.running = Some(key);
-                    let machine = accepted(&mut Cx { state, core: self }, peer);
+                    let machine = accepted(&mut Cx { state, core: self }, &peer);
                     self.returned("a listener", Some(key));
                     if let Some(acceptor) = self.slots.get::<Acceptor<S>>(key) {
                         acceptor.accepted = Some(accepted);
@@ -303,8 +364,7 @@ impl<S> Core<S> {
             acceptor.backoff = Some(wait);
             acceptor.retry = Some(self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key)));
             let level = if first { log::Level::Warn } else { log::Level::Debug };
-            let name =
-                acceptor.local_addr(&self.driver).map_or_else(|_| key.to_string(), |addr| addr.to_string());
+            let name = acceptor.name(&self.driver);
             log::log!(
                 level,
                 "accepting on {name}: {error}; trying again until it works (out of descriptors? `ulimit -n`, or a \
@@ -318,12 +378,12 @@ impl<S> Core<S> {
         &mut self,
         state: &mut S,
         socket: Socket,
-        peer: SocketAddr,
+        peer: Peer,
         machine: Box<dyn Protocol<S>>,
         listener: NonZeroU32,
     ) {
         let mut stream = Stream::new(Some(socket), machine, &self.config);
-        stream.peer = Peer::from(peer);
+        stream.peer = peer;
         stream.listener = Some(listener);
         let key = self.insert_stream(stream);
         if self.shutdown_by.is_some() {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alarm::{Alarm, Periodic};
@@ -135,6 +137,27 @@ impl<S> Reactor<S> {
         self.core.driver.descriptor()
     }
 
+    /// Has names looked up by `resolver` from now on, instead of by the system: from a table of one's own, or with
+    /// another way to ask the DNS. It is called by helper threads, of which there are at most
+    /// [`Config::resolver_threads`], so it may take its time. To connect to an address, it is not asked.
+    ///
+    /// ```
+    /// use std::net::ToSocketAddrs;
+    ///
+    /// let mut reactor: enjamb::Reactor = enjamb::Reactor::new()?;
+    /// reactor.set_resolver(|host, port| match host {
+    ///     "database" => Ok(vec![([127, 0, 0, 1], port).into()]),
+    ///     _ => (host, port).to_socket_addrs().map(Iterator::collect), // what the system says
+    /// });
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn set_resolver(
+        &mut self,
+        resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) {
+        self.core.look_ups.set_resolver(Arc::new(resolver));
+    }
+
     /// What is alive, for people: see [`Cx::alive`].
     pub fn alive(&mut self) -> Alive {
         Alive::of(&mut self.core)
@@ -218,6 +241,7 @@ impl<S> Reactor<S> {
     fn run_calls(&mut self, state: &mut S) {
         let core = &mut self.core;
         core.more_calls = core.shared.take(core.config.call_budget, &mut core.calls);
+        core.take_answers(state);
         while let Some(call) = core.calls.pop_front() {
             call(&mut Cx { state, core });
             core.returned("a posted call", None);
@@ -254,6 +278,7 @@ impl<S> Reactor<S> {
                 Alarm::Every(periodic) => Self::fire_periodic(core, state, timer, periodic),
                 Alarm::Deadline(key) => core.deadline_due(state, key),
                 Alarm::Retry(key) => core.retry_accept(key),
+                Alarm::Redial(key) => core.redial(key),
                 Alarm::Once(call) => {
                     call(&mut Cx { state, core });
                     core.returned("a timer", None);

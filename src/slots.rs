@@ -10,6 +10,7 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use crate::listener::Acceptor;
+use crate::race::Attempt;
 use crate::stream::Stream;
 use crate::watch::Watcher;
 
@@ -63,11 +64,13 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a slot holds. Listeners and watched sources are few and boxed, so that a slot is as small as a stream.
+/// What a slot holds. Listeners, watched sources and attempts are few and boxed, so that a slot is as small as a stream.
 pub(crate) enum Slot<S> {
     Stream(Stream<S>),
     Listener(Box<Acceptor<S>>),
     Watch(Box<Watcher<S>>),
+    /// No source of its own: it belongs to a stream.
+    Attempt(Box<Attempt>),
 }
 
 /// A tenant's serial lives in the tenant, where it fills a gap of the layout; beside it, it would cost eight bytes.
@@ -83,6 +86,7 @@ impl<S> Slot<S> {
             Slot::Stream(stream) => *stream.serial(),
             Slot::Listener(listener) => *listener.serial(),
             Slot::Watch(watcher) => *watcher.serial(),
+            Slot::Attempt(attempt) => *Tenant::<S>::serial(&mut **attempt),
         }
     }
 }

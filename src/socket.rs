@@ -3,6 +3,9 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+#[cfg(unix)]
+use std::path::Path;
+use std::sync::Arc;
 
 use mio::Interest;
 use mio::net::TcpStream;
@@ -58,6 +61,13 @@ impl From<TcpStream> for Socket {
     }
 }
 
+#[cfg(unix)]
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        Socket(Kind::Unix(stream))
+    }
+}
+
 impl Socket {
     pub(crate) fn connect(driver: &Driver, addr: SocketAddr) -> io::Result<Self> {
         if let Driver::Sim(sim) = driver {
@@ -72,6 +82,12 @@ impl Socket {
 
     pub(crate) fn simulated(id: SocketId) -> Self {
         Socket(Kind::Sim(id))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn connect_to_path(driver: &Driver, path: &Path) -> io::Result<Self> {
+        driver.has_descriptors()?;
+        UnixStream::connect(path).map(|stream| Socket(Kind::Unix(stream)))
     }
 
     /// Whether a connect has come through: `None` while it is under way. Only a socket that stands has a peer,
@@ -170,7 +186,10 @@ impl Socket {
         match &self.0 {
             Kind::Tcp(stream) => stream.peer_addr().map_or(Peer::Unknown, Peer::from),
             #[cfg(unix)]
-            Kind::Unix(_) => Peer::Unix,
+            Kind::Unix(stream) => {
+                let addr = stream.peer_addr().ok();
+                addr.and_then(|addr| Some(Peer::Path(addr.as_pathname()?.into()))).unwrap_or(Peer::Unix)
+            }
             Kind::Sim(_) => Peer::Unknown,
         }
     }
@@ -194,6 +213,14 @@ pub(crate) enum Peer {
         scope: u32,
         port: u16,
     },
+    /// What is connected to while it has no address yet.
+    Name(Arc<str>),
+    /// The path of a Unix socket.
+    #[cfg(unix)]
+    Path(Arc<Path>),
+    /// Who has connected to one.
+    #[cfg(unix)]
+    ClientOf(Arc<Path>),
     #[cfg(unix)]
     Unix,
     Unknown,
@@ -213,6 +240,7 @@ impl Peer {
         match self {
             Peer::V4(addr) => Ok(SocketAddr::V4(*addr)),
             Peer::V6 { ip, scope, port } => Ok(SocketAddrV6::new(*ip, *port, 0, *scope).into()),
+            Peer::Name(_) => Err(io::ErrorKind::NotConnected.into()),
             other => Err(other.no_address()),
         }
     }
@@ -227,6 +255,11 @@ impl fmt::Display for Peer {
         match self {
             Peer::V4(addr) => write!(f, "{addr}"),
             Peer::V6 { ip, scope, port } => SocketAddrV6::new(*ip, *port, 0, *scope).fmt(f),
+            Peer::Name(name) => f.write_str(name),
+            #[cfg(unix)]
+            Peer::Path(path) => path.display().fmt(f),
+            #[cfg(unix)]
+            Peer::ClientOf(path) => write!(f, "a client of {}", path.display()),
             #[cfg(unix)]
             Peer::Unix => f.write_str("a Unix socket"),
             Peer::Unknown => f.write_str("a peer that is gone"),

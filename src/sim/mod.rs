@@ -45,6 +45,7 @@
 
 mod event;
 mod link;
+mod names;
 mod network;
 mod pipe;
 mod random;
@@ -69,6 +70,7 @@ use crate::slots::WAKER;
 use crate::{Config, Reactor};
 
 pub use link::{Link, Polling};
+use names::Names;
 pub(crate) use network::{Network, SocketId};
 pub use replay::check;
 pub use script::Script;
@@ -79,6 +81,7 @@ pub use solo::Solo;
 #[derive(Clone)]
 pub struct Sim {
     network: Rc<RefCell<Network>>,
+    names: Rc<RefCell<Names>>,
     /// Something was posted.
     woken: Arc<AtomicBool>,
 }
@@ -86,7 +89,11 @@ pub struct Sim {
 impl Sim {
     /// A calm network, all of whose chances are drawn from `seed`.
     pub fn new(seed: u64) -> Self {
-        Sim { network: Rc::new(RefCell::new(Network::new(seed))), woken: Arc::default() }
+        Sim {
+            network: Rc::new(RefCell::new(Network::new(seed))),
+            names: Rc::default(),
+            woken: Arc::default(),
+        }
     }
 
     /// Makes every way of this network a bad one, drawn from the seed: slow, cutting and joining, with little room,

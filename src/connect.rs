@@ -1,0 +1,148 @@
+//! Connecting: an address is connected to at once, a name is looked up first, and a Unix listener without room is
+//! asked again.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+
+use crate::core::Core;
+use crate::error::{self, while_doing};
+use crate::protocol::Protocol;
+use crate::race::Race;
+use crate::resolve::{Answer, Asker, Ticket};
+use crate::slots::Key;
+use crate::socket::Socket;
+use crate::stream::{Flags, Stream};
+use crate::target::{Kind, Target};
+#[cfg(unix)]
+use crate::unix::Knock;
+
+/// What stands in for the socket of a connection that has none yet. Kept beside the streams, most of which never need
+/// it. As long as there is one, its stream counts as having a socket: see [`Core::streams`].
+pub(crate) enum Dial {
+    /// Its name is being looked up.
+    Resolving(Ticket),
+    /// Its addresses are being tried.
+    Racing(Race),
+    /// There was no room in the backlog of a Unix listener.
+    #[cfg(unix)]
+    Knocking(Knock),
+}
+
+pub(crate) type Dials = HashMap<Key, Dial>;
+
+impl fmt::Display for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dial::Resolving(_) => f.write_str("resolving"),
+            Dial::Racing(race) => race.fmt(f),
+            #[cfg(unix)]
+            Dial::Knocking(knock) => knock.fmt(f),
+        }
+    }
+}
+
+impl<S> Core<S> {
+    /// Makes a connection and begins to connect it. Every failure, also one that is known at once, dooms it.
+    pub(crate) fn connect(&mut self, target: Target, machine: Box<dyn Protocol<S>>) -> Key {
+        let mut stream = Stream::new(None, machine, &self.config);
+        stream.peer = target.peer();
+        stream.flags.set(Flags::CONNECTING);
+        stream.flags.clear(Flags::WRITABLE); // that event is what tells that it stands
+        let key = self.insert_stream(stream);
+        match self.begin_to_connect(key, target) {
+            Ok(()) => {
+                let deadline = self.clock.tick_after(self.config.connect_timeout);
+                self.set_deadline(key, deadline);
+            }
+            Err(error) => self.cannot_connect(key, error),
+        }
+        key
+    }
+
+    fn begin_to_connect(&mut self, key: Key, target: Target) -> io::Result<()> {
+        if self.shutdown_by.is_some() {
+            return Err(error::shutting_down());
+        }
+        match target.0 {
+            Kind::Addr(addr) => self.install(key, Socket::connect(&self.driver, addr)?),
+            Kind::Name { host, port } => {
+                let ticket = self.look_up(&host, port, Asker::Connection(key));
+                self.dial(key, Dial::Resolving(ticket));
+                Ok(())
+            }
+            #[cfg(unix)]
+            Kind::Path(path) => self.connect_to_path(key, &path),
+            Kind::Malformed { why, .. } => Err(error::new(io::ErrorKind::InvalidInput, format!("it {why}"))),
+        }
+    }
+
+    /// Gives a connection its socket.
+    pub(crate) fn install(&mut self, key: Key, socket: Socket) -> io::Result<()> {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
+            stream.socket = Some(socket);
+            self.streams += 1;
+        }
+        self.register_stream(key)
+    }
+
+    /// Lets a connection be without a socket for a while.
+    pub(crate) fn dial(&mut self, key: Key, dial: Dial) {
+        self.streams += 1;
+        self.dials.insert(key, dial);
+    }
+
+    pub(crate) fn undial(&mut self, key: Key) -> Option<Dial> {
+        let dial = self.dials.remove(&key)?;
+        self.streams -= 1;
+        Some(dial)
+    }
+
+    pub(crate) fn cannot_connect(&mut self, key: Key, error: io::Error) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let error = while_doing(error::CONNECTING, &stream.peer, error);
+        self.doom(key, Err(error));
+    }
+
+    /// The time to connect is over: what has come of it so far.
+    pub(crate) fn connect_timed_out(&mut self, key: Key) -> io::Error {
+        match self.dials.get(&key) {
+            None => io::ErrorKind::TimedOut.into(),
+            Some(dial) => error::new(io::ErrorKind::TimedOut, format!("timed out, {dial}")),
+        }
+    }
+
+    /// The addresses of a connection's name have come.
+    pub(crate) fn resolved(&mut self, key: Key, answer: Answer) {
+        match answer {
+            Ok(found) => self.race(key, found),
+            Err(error) => self.cannot_connect(key, error),
+        }
+    }
+
+    /// Drops whatever stands in for a connection's socket.
+    pub(crate) fn hang_up(&mut self, key: Key) {
+        match self.undial(key) {
+            Some(Dial::Resolving(ticket)) => self.cancel_look_up(ticket),
+            Some(Dial::Racing(race)) => self.call_off(race),
+            #[cfg(unix)]
+            Some(Dial::Knocking(knock)) => {
+                self.timers.cancel(knock.timer);
+            }
+            None => {}
+        }
+    }
+
+    /// The timer of a connection has fired that has no socket yet.
+    pub(crate) fn redial(&mut self, key: Key) {
+        match self.dials.get_mut(&key) {
+            Some(Dial::Racing(race)) => {
+                race.timer = None;
+                self.try_next(key);
+            }
+            #[cfg(unix)]
+            Some(Dial::Knocking(_)) => self.knock_again(key),
+            Some(Dial::Resolving(_)) | None => {}
+        }
+    }
+}
