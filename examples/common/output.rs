@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Prints at once, unlike `print!` without a newline, and returns the error where `print!` would panic.
-pub fn print(text: &str) -> io::Result<()> {
+pub fn print(text: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(text.as_ref())?;
     out.flush()
 }
 

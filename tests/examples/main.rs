@@ -17,6 +17,7 @@ mod proxy;
 mod servers;
 mod simulated;
 mod slow_poetry;
+mod talk;
 mod udp_echo;
 mod usage;
 mod values;
