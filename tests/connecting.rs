@@ -3,6 +3,8 @@
 
 #[path = "common/child.rs"]
 mod child;
+#[path = "common/log.rs"]
+mod logged;
 #[path = "common/places.rs"]
 mod places;
 #[path = "common/until.rs"]
@@ -186,6 +188,24 @@ fn a_finish_while_connecting_is_sent_when_it_stands() {
     assert_eq!(seen.calls, ["opened", "ended", "closed"]);
     assert!(seen.ends[0].result.is_ok(), "{:?}", seen.ends);
     assert_eq!(serving.join().unwrap().unwrap(), 0);
+}
+
+#[test]
+fn a_paused_connect_under_way_is_not_taken_for_a_loop_that_is_stuck() {
+    logged::capture();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (server, addr, first) = full_listener();
+    let mut cx = reactor.cx(&mut seen);
+    let mut conn = cx.connect(addr, Client);
+    conn.pause();
+    conn.deadline(None);
+    drop((server.accept().unwrap(), first)); // there is room, but the kernel tries again only a second later
+    while seen.calls.is_empty() {
+        reactor.turn(&mut seen, None).unwrap();
+    }
+    assert_eq!(seen.calls, ["opened"]);
+    assert_eq!(logged::captured(log::Level::Warn), [""; 0]);
 }
 
 #[test]

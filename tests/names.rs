@@ -12,6 +12,7 @@ mod until;
 
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -64,6 +65,15 @@ fn reactor_that_waits() -> (Reactor<Seen>, Receiver<String>, Sender<Vec<SocketAd
 fn failure(seen: &Seen) -> &io::Error {
     assert_eq!(seen.ends.len(), 1, "{:?}", seen.ends);
     seen.ends[0].result.as_ref().unwrap_err()
+}
+
+/// What `run` does, but for ever only where it should.
+#[track_caller]
+fn run(reactor: &mut Reactor<Seen>, seen: &mut Seen) {
+    let start = Instant::now();
+    while reactor.turn(seen, Some(Duration::from_millis(10))).unwrap().alive {
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not end; {}", reactor.alive());
+    }
 }
 
 fn closed(reactor: &mut Reactor<Seen>, seen: &mut Seen) {
@@ -168,7 +178,7 @@ fn the_loop_goes_on_while_a_look_up_hangs_and_run_waits_for_it() {
     }
     cx.after(Duration::from_millis(21), move |_| answer.send(vec![addr]).unwrap());
     let serving = std::thread::spawn(move || server.accept().map(drop));
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     serving.join().unwrap().unwrap();
     let expected = (1..=20).map(|n| format!("timer {n}")).chain([format!("opened to {addr}")]);
     assert_eq!(seen.notes, expected.collect::<Vec<_>>());
@@ -198,7 +208,7 @@ fn look_ups_go_on_side_by_side_but_in_no_more_threads_than_may_be() {
         });
     }
     assert!(reactor.alive().to_string().contains("looking up 90 names"), "{}", reactor.alive());
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     assert_eq!(most.load(SeqCst), MOST);
     seen.notes.sort_by_key(|port| port.parse::<u16>().unwrap());
     assert_eq!(seen.notes, (0..90).map(|port| port.to_string()).collect::<Vec<_>>());
@@ -232,7 +242,7 @@ fn a_name_the_system_does_not_know_is_told_as_such() {
     reactor.cx(&mut seen).resolve("no\0body.invalid", 80, |cx, found| {
         cx.state.notes.push(found.unwrap_err().to_string());
     });
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     assert!(seen.notes[0].starts_with("resolving no\0body.invalid: "), "{:?}", seen.notes);
 }
 
@@ -249,7 +259,7 @@ fn a_resolver_that_panics_is_an_error_to_who_has_asked_and_the_next_is_answered(
             cx.state.notes.push(found.map_or_else(|error| error.to_string(), |found| format!("{found:?}")));
         });
     }
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     assert!(seen.notes[0].starts_with("resolving bad.example: the resolver panicked"), "{:?}", seen.notes);
     assert_eq!(seen.notes[1], "[127.0.0.1:80]");
 }
@@ -284,7 +294,7 @@ fn a_connection_closed_while_its_name_is_looked_up_is_gone_at_once_and_the_answe
     let id = reactor.cx(&mut seen).connect("some.example:1", client()).id();
     begins.recv().unwrap();
     reactor.cx(&mut seen).conn(id).unwrap().close();
-    reactor.run(&mut seen).unwrap(); // does not wait for the answer
+    run(&mut reactor, &mut seen); // does not wait for the answer
     assert!(seen.ends[0].result.is_ok(), "{:?}", seen.ends);
     answer.send(vec![addr]).unwrap();
     // The helper that has brought the late answer brings the next one too.
@@ -292,7 +302,7 @@ fn a_connection_closed_while_its_name_is_looked_up_is_gone_at_once_and_the_answe
         cx.state.notes.push(format!("{:?}", found.unwrap()));
     });
     answer.send(vec![addr]).unwrap();
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     assert_eq!(seen.notes, [format!("[{addr}]")]);
     assert_eq!(seen.ends.len(), 1);
 }
@@ -321,7 +331,7 @@ fn a_look_up_that_is_cancelled_before_its_turn_is_never_made() {
     for _ in 0..2 {
         go.send(vec![]).unwrap();
     }
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     assert_eq!(asks.iter().take(2).collect::<Vec<_>>(), ["first.example", "third.example"]);
     assert_eq!(seen.ends.len(), 3);
 }
@@ -335,7 +345,7 @@ fn a_shutdown_while_a_name_is_looked_up_closes_what_owes_nothing_at_once() {
     cx.resolve("other.example", 1, |_, _| unreachable!("nobody answers"));
     begins.recv().unwrap();
     cx.shutdown(Duration::from_secs(3600));
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     assert_eq!(seen.ends.len(), 1);
     assert!(seen.ends[0].result.is_ok(), "{:?}", seen.ends);
 }
@@ -354,7 +364,7 @@ fn a_shutdown_lets_a_name_be_looked_up_for_what_is_owed_to_it() {
         server.accept()?.0.read_to_end(&mut received).map(|_| received)
     });
     cx.after(Duration::from_millis(5), move |_| answer.send(vec![addr]).unwrap());
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     assert!(seen.ends[0].result.is_ok(), "{:?}", seen.ends);
     assert_eq!(serving.join().unwrap().unwrap(), b"owed");
 }
@@ -366,7 +376,7 @@ fn a_shutdown_gives_up_on_a_look_up_that_takes_longer_than_it_may() {
     let mut cx = reactor.cx(&mut seen);
     cx.connect("some.example:1", client()).write(b"owed");
     cx.shutdown(Duration::from_millis(20));
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     assert_eq!(failure(&seen).kind(), ErrorKind::TimedOut);
     assert_eq!(seen.ends[0].unsent, 4);
 }
@@ -379,7 +389,7 @@ fn a_connect_to_a_name_while_everything_is_closed_is_refused_without_a_look_up()
     let mut cx = reactor.cx(&mut seen);
     cx.shutdown(Duration::from_secs(60));
     cx.connect("some.example:1", client());
-    reactor.run(&mut seen).unwrap();
+    run(&mut reactor, &mut seen);
     assert_eq!(failure(&seen).kind(), ErrorKind::ConnectionAborted);
 }
 
@@ -491,4 +501,31 @@ fn all_failing_is_one_error_that_lists_every_address_and_why() {
     let end = format!(", {second}: {refused}; is a server listening there?");
     assert!(message.starts_with(&start) && message.ends_with(&end), "{message}");
     assert_eq!(message.matches(&first.to_string()).count(), 1, "an address is tried once: {message}");
+}
+
+#[test]
+fn an_answer_whose_call_panics_does_not_hold_up_the_others() {
+    let mut reactor = Reactor::with_config(Config { resolver_threads: 1, ..Config::default() }).unwrap();
+    let mut seen = Seen::default();
+    let (asked, asks) = channel();
+    let asked = Mutex::new(asked);
+    reactor.set_resolver(move |host, port| {
+        asked.lock().unwrap().send(host.to_string()).unwrap();
+        Ok(vec![([127, 0, 0, 1], port).into()])
+    });
+    for port in 1..=3 {
+        reactor.cx(&mut seen).resolve("some.example", port, move |cx, found| {
+            assert_ne!(port, 1, "this panic is part of the test");
+            cx.state.notes.push(format!("{:?}", found.unwrap()));
+        });
+    }
+    for _ in 0..3 {
+        asks.recv().unwrap(); // the one helper has asked for the third, so the first two answers are there
+    }
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        until(&mut reactor, &mut seen, |cx| cx.state.notes.len() == 2);
+    }));
+    assert!(panicked.is_err());
+    run(&mut reactor, &mut seen);
+    assert_eq!(seen.notes, ["[127.0.0.1:2]", "[127.0.0.1:3]"]);
 }
