@@ -49,6 +49,7 @@ impl ListeningSocket {
         unix::bind(path, backlog).map(|(listener, file)| ListeningSocket::Unix(listener, file))
     }
 
+    #[inline]
     pub(crate) fn accept(&self, driver: &Driver) -> io::Result<(Socket, Peer)> {
         match self {
             ListeningSocket::Tcp(listener) => {

@@ -227,6 +227,7 @@ pub(crate) enum Peer {
 }
 
 impl From<SocketAddr> for Peer {
+    #[inline]
     fn from(addr: SocketAddr) -> Self {
         match addr {
             SocketAddr::V4(addr) => Peer::V4(addr),
@@ -236,6 +237,7 @@ impl From<SocketAddr> for Peer {
 }
 
 impl Peer {
+    #[inline]
     pub(crate) fn addr(&self) -> io::Result<SocketAddr> {
         match self {
             Peer::V4(addr) => Ok(SocketAddr::V4(*addr)),
