@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use crate::core::Core;
 use crate::error::{self, while_doing};
 use crate::protocol::Protocol;
 use crate::slots::Key;
@@ -34,6 +36,11 @@ impl<'a, S> Conn<'a, S> {
 }
 
 impl<S> Conn<'_, S> {
+    #[cfg(feature = "tls")]
+    pub(crate) fn parts(&mut self) -> (&mut Core<S>, Key) {
+        (self.cx.core, self.key)
+    }
+
     fn stream(&mut self) -> &mut Stream<S> {
         self.cx.core.slots.get(self.key).expect("a connection stays in its slot while it is borrowed")
     }

@@ -79,6 +79,11 @@ impl<S> Core<S> {
 
     /// Gives a connection its socket.
     pub(crate) fn install(&mut self, key: Key, socket: Socket) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        let socket = match self.sessions.remove(&key) {
+            Some(session) => socket.secured(session, false, None),
+            None => socket,
+        };
         if let Some(stream) = self.slots.get::<Stream<S>>(key) {
             stream.socket = Some(socket);
             self.streams += 1;
@@ -122,6 +127,8 @@ impl<S> Core<S> {
 
     /// Drops whatever stands in for a connection's socket.
     pub(crate) fn hang_up(&mut self, key: Key) {
+        #[cfg(feature = "tls")]
+        self.sessions.remove(&key);
         match self.undial(key) {
             Some(Dial::Resolving(ticket)) => self.cancel_look_up(ticket),
             Some(Dial::Racing(race)) => self.call_off(race),

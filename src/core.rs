@@ -61,6 +61,9 @@ pub(crate) struct Core<S> {
     pub(crate) broken: Vec<(Key, io::Error)>,
     /// That nothing can ever happen again has been said.
     pub(crate) warned_stuck: bool,
+    /// TLS for connections that have no socket yet.
+    #[cfg(feature = "tls")]
+    pub(crate) sessions: std::collections::HashMap<Key, crate::tls::Session>,
     /// Last, so that it outlives the sources that are registered with it.
     pub(crate) driver: Driver,
 }
@@ -95,6 +98,8 @@ impl<S> Core<S> {
             shutdown_by: None,
             broken: Vec::new(),
             warned_stuck: false,
+            #[cfg(feature = "tls")]
+            sessions: Default::default(),
             driver,
         })
     }
@@ -109,6 +114,15 @@ impl<S> Core<S> {
         let socket = self.slots.get::<Stream<S>>(key).and_then(|stream| stream.socket.as_mut());
         let Some(socket) = socket else { return Ok(()) };
         socket.register(&self.driver, key)
+    }
+
+    /// Has a connection that stands below go through the handshake above before anything else.
+    pub(crate) fn shake_hands(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        stream.flags.set(Flags::CONNECTING | Flags::READABLE | Flags::WRITABLE);
+        let deadline = self.clock.tick_after(self.config.connect_timeout);
+        self.set_deadline(key, deadline);
+        self.queue_stream(key);
     }
 
     /// Puts a stream into the run queue if driving it would do anything.

@@ -119,7 +119,7 @@ impl<S> Core<S> {
             let Some(socket) = &stream.socket else { return false };
             match socket.connected(&self.driver) {
                 None => {
-                    stream.flags.clear(Flags::WRITABLE); // a spurious event
+                    stream.flags.clear(Flags::READABLE | Flags::WRITABLE); // a spurious event, or a handshake goes on
                     return false;
                 }
                 Some(Err(error)) => {
@@ -129,6 +129,9 @@ impl<S> Core<S> {
                 }
                 Some(Ok(())) => {
                     stream.flags.clear(Flags::CONNECTING);
+                    if socket.is_secure() {
+                        stream.flags.set(Flags::READABLE | Flags::WRITABLE); // more may have come with the handshake
+                    }
                     if !stream.flags.any(Flags::CLOSING) {
                         self.set_deadline(key, NO_DEADLINE); // it was the connect timeout
                     }

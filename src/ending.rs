@@ -34,12 +34,12 @@ impl<S> Core<S> {
         if let Err(error) = stream.finish_if_due(&self.driver) {
             return self.write_failed(key, error);
         }
-        if closing {
+        if stream.is_over() {
+            self.doom(key, Ok(()));
+        } else if closing {
             let lingering = self.clock.tick_after(LINGER).min(stream.deadline);
             self.set_deadline(key, lingering);
             self.queue_stream(key); // what had arrived already can be thrown away now
-        } else if stream.is_over() {
-            self.doom(key, Ok(()));
         }
     }
 

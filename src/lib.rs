@@ -36,6 +36,8 @@
 //!   or the path of a Unix socket; [`Cx::listen_unix`] listens on one.
 //! - [`Reactor`] is the loop itself: `run` it, `turn` it within another loop, get a [`Handle`] for other threads.
 //! - [`framing`] finds the messages in what was received: lines, frames with a length before them, or of one size.
+//! - [`sim`] runs the same machines on a simulated network and clock, repeatable by seed.
+//! - `tls` (feature `tls`) has a connection speak TLS under the same [`Conn`].
 //! - [`Watch`] is the layer below, for anything else that can be polled: UDP, pipes, descriptors.
 //!
 //! # What holds by default
@@ -81,6 +83,8 @@ mod socket;
 mod stream;
 mod target;
 mod timers;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(unix)]
 mod unix;
 mod watch;

@@ -42,6 +42,9 @@ pub(crate) struct Acceptor<S> {
     retry: Option<TimerKey>,
     open: usize,
     limit: usize,
+    /// Its connections speak TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Server>,
     serial: NonZeroU32,
 }
 
@@ -208,6 +211,8 @@ impl<S> Cx<'_, S> {
             retry: None,
             open: 0,
             limit: usize::MAX,
+            #[cfg(feature = "tls")]
+            tls: None,
             serial: NonZeroU32::MIN,
         });
         if let Some(acceptor) = self.core.slots.get::<Acceptor<S>>(key)
@@ -236,7 +241,7 @@ pub struct Listener<'a, S = ()> {
 }
 
 impl<S> Listener<'_, S> {
-    fn acceptor(&mut self) -> &mut Acceptor<S> {
+    pub(crate) fn acceptor(&mut self) -> &mut Acceptor<S> {
         self.core.slots.get(self.key).expect("a listener cannot close while it is borrowed")
     }
 
@@ -331,9 +336,15 @@ impl<S> Core<S> {
             }
             match acceptor.socket.accept(&self.driver) {
                 Ok((socket, peer)) => {
-                    acceptor.open += 1;
                     acceptor.backoff = acceptor.backoff.map(|_| FIRST_RETRY / 2);
+                    #[cfg(feature = "tls")]
+                    let socket = match acceptor.tls.as_ref().map(crate::tls::Server::session) {
+                        Some(Ok(session)) => socket.secured(session, true, None),
+                        Some(Err(error)) => return self.accept_failed(key, error),
+                        None => socket,
+                    };
                     let Some(mut accepted) = acceptor.accepted.take() else { return };
+                    acceptor.open += 1;
                     self.running = Some(key);
                     let machine = accepted(&mut Cx { state, core: self }, &peer);
                     self.returned("a listener", Some(key));
@@ -382,6 +393,7 @@ impl<S> Core<S> {
         machine: Box<dyn Protocol<S>>,
         listener: NonZeroU32,
     ) {
+        let secure = socket.is_secure();
         let mut stream = Stream::new(Some(socket), machine, &self.config);
         stream.peer = peer;
         stream.listener = Some(listener);
@@ -390,6 +402,8 @@ impl<S> Core<S> {
             self.doom(key, Err(error::shutting_down())); // it was `accepted` that asked for it
         } else if let Err(error) = self.register_stream(key) {
             self.doom(key, Err(error));
+        } else if secure {
+            self.shake_hands(key);
         } else {
             self.open(state, key);
         }

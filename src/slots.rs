@@ -208,6 +208,6 @@ mod tests {
         // builds: they remember with whom they are registered.)
         let socket = size_of::<Option<crate::Socket>>();
         assert_eq!(size_of::<Slot<()>>() - socket, 96);
-        assert!(cfg!(debug_assertions) || socket == 8);
+        assert!(cfg!(debug_assertions) || socket == if cfg!(feature = "tls") { 16 } else { 8 });
     }
 }

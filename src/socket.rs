@@ -1,5 +1,7 @@
 //! The kinds of stream socket a connection can have, and the name of its peer.
 
+#[cfg(feature = "tls")]
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -12,9 +14,13 @@ use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
 
+#[cfg(feature = "tls")]
+use crate::buffer::Buffer;
 use crate::driver::Driver;
 use crate::sim::SocketId;
 use crate::slots::Key;
+#[cfg(feature = "tls")]
+use crate::tls::{Info, Session, TlsSocket};
 
 /// A connected stream socket that [`Cx::adopt`](crate::Cx::adopt) takes over: made from the standard library's
 /// `TcpStream` or, on Unix, `UnixStream`.
@@ -28,16 +34,21 @@ enum Kind {
     Unix(UnixStream),
     /// The socket itself is the driver's.
     Sim(SocketId),
+    /// TLS over one of the others.
+    #[cfg(feature = "tls")]
+    Tls(Box<RefCell<TlsSocket>>),
 }
 
-/// The same for both kinds of real socket, and something else for a simulated one.
+/// The same for both kinds of real socket, and something else for a simulated one and for one over another.
 macro_rules! each {
-    ($socket:expr, $stream:ident => $does:expr, $id:ident => $simulates:expr) => {
+    ($socket:expr, $stream:ident => $does:expr, $id:ident => $simulates:expr, $tls:ident => $secures:expr) => {
         match $socket {
             Kind::Tcp($stream) => $does,
             #[cfg(unix)]
             Kind::Unix($stream) => $does,
             Kind::Sim($id) => $simulates,
+            #[cfg(feature = "tls")]
+            Kind::Tls($tls) => $secures,
         }
     };
 }
@@ -90,13 +101,34 @@ impl Socket {
         UnixStream::connect(path).map(|stream| Socket(Kind::Unix(stream)))
     }
 
+    /// Speaks TLS over it; `reached` if it is connected already, and `before` is what it has to send in plain first.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(self, session: Session, reached: bool, before: Option<Box<Buffer>>) -> Self {
+        Socket(Kind::Tls(Box::new(RefCell::new(TlsSocket::new(self, session, reached, before)))))
+    }
+
+    /// What was agreed on, where it speaks TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<Info> {
+        match &self.0 {
+            Kind::Tls(tls) => Some(tls.borrow().info()),
+            _ => None,
+        }
+    }
+
+    /// Whether it speaks TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        each!(&self.0, _stream => false, _id => false, _tls => true)
+    }
+
     /// Whether a connect has come through: `None` while it is under way. Only a socket that stands has a peer,
     /// getpeername(2); one that does not may have an error, and asking for that clears it, so it is done only here.
     pub(crate) fn connected(&self, driver: &Driver) -> Option<io::Result<()>> {
         let no_peer = each!(
             &self.0,
             stream => stream.peer_addr().map(|_| ()),
-            id => return driver.network().connected(*id)
+            id => return driver.network().connected(*id),
+            tls => return tls.borrow_mut().connected(driver)
         );
         let Some(no_peer) = no_peer.err() else { return Some(Ok(())) };
         match self.take_error(driver) {
@@ -110,12 +142,13 @@ impl Socket {
         each!(
             &self.0,
             stream => stream.take_error().unwrap_or_else(Some),
-            id => driver.network().take_error(*id)
+            id => driver.network().take_error(*id),
+            tls => tls.borrow().inner().take_error(driver)
         )
     }
 
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
-        each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true), _id => Ok(()))
+        each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true), _id => Ok(()), tls => tls.borrow().inner().set_nonblocking())
     }
 
     /// Whether a read shorter than its buffer has drained the socket. On a Unix socket it may only have come to where
@@ -136,17 +169,17 @@ impl Socket {
 
     #[inline]
     pub(crate) fn read(&self, driver: &Driver, buffer: &mut [u8]) -> io::Result<usize> {
-        each!(&self.0, stream => (&*stream).read(buffer), id => driver.network().read(*id, buffer))
+        each!(&self.0, stream => (&*stream).read(buffer), id => driver.network().read(*id, buffer), tls => tls.borrow_mut().read(driver, buffer))
     }
 
     /// Never raises SIGPIPE, as the standard library's write to a socket does not (its vectored one does).
     #[inline]
     pub(crate) fn write(&self, driver: &Driver, bytes: &[u8]) -> io::Result<usize> {
-        each!(&self.0, stream => (&*stream).write(bytes), id => driver.network().write(*id, bytes))
+        each!(&self.0, stream => (&*stream).write(bytes), id => driver.network().write(*id, bytes), tls => tls.borrow_mut().write(driver, bytes))
     }
 
     pub(crate) fn finish(&self, driver: &Driver) -> io::Result<()> {
-        each!(&self.0, stream => stream.shutdown(Shutdown::Write), id => driver.network().finish(*id))
+        each!(&self.0, stream => stream.shutdown(Shutdown::Write), id => driver.network().finish(*id), tls => tls.borrow_mut().finish(driver))
     }
 
     /// Makes the close that follows a reset instead of an orderly end: RFC 9293, section 3.10.5, by way of
@@ -158,15 +191,14 @@ impl Socket {
             id => {
                 driver.network().reset_on_close(*id);
                 Ok(())
-            }
+            },
+            tls => tls.borrow_mut().reset_on_close(driver)
         )
     }
 
     /// A real socket closes its descriptor when it is dropped; a simulated one is only a name.
     pub(crate) fn close(self, driver: &Driver) {
-        if let Kind::Sim(id) = self.0 {
-            driver.network().close(id);
-        }
+        each!(self.0, _stream => {}, id => driver.network().close(id), tls => tls.into_inner().close(driver));
     }
 
     /// Registers it once, for both directions.
@@ -175,11 +207,11 @@ impl Socket {
         each!(&mut self.0, stream => driver.register(stream, key, both), id => {
             driver.network().register(*id, key.token());
             Ok(())
-        })
+        }, tls => tls.get_mut().inner_mut().register(driver, key))
     }
 
     pub(crate) fn deregister(&mut self, driver: &Driver, key: Key) {
-        each!(&mut self.0, stream => driver.deregister(stream, key), id => driver.network().deregister(*id));
+        each!(&mut self.0, stream => driver.deregister(stream, key), id => driver.network().deregister(*id), tls => tls.get_mut().inner_mut().deregister(driver, key));
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -191,6 +223,8 @@ impl Socket {
                 addr.and_then(|addr| Some(Peer::Path(addr.as_pathname()?.into()))).unwrap_or(Peer::Unix)
             }
             Kind::Sim(_) => Peer::Unknown,
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => tls.borrow().inner().peer(),
         }
     }
 
@@ -200,6 +234,8 @@ impl Socket {
             #[cfg(unix)]
             Kind::Unix(_) => Err(Peer::Unix.no_address()),
             Kind::Sim(id) => driver.network().addr_of(*id).ok_or(io::ErrorKind::NotConnected.into()),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => tls.borrow().inner().local_addr(driver),
         }
     }
 }

@@ -160,6 +160,16 @@ impl<S> Stream<S> {
         }
     }
 
+    /// Puts TLS over the socket. What was written before, and is not sent yet, goes out in plain.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secure(&mut self, session: crate::tls::Session) {
+        if let Some(socket) = self.socket.take() {
+            let connecting = self.flags.any(Flags::CONNECTING);
+            let before = if connecting { None } else { self.output.take() };
+            self.socket = Some(socket.secured(session, !connecting, before));
+        }
+    }
+
     pub(crate) fn unsent(&self) -> usize {
         self.output.as_ref().map_or(0, |output| output.len())
     }
@@ -237,15 +247,21 @@ impl<S> Stream<S> {
     /// Whether driving it would do anything.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        let connected = Flags::CONNECTING | Flags::WRITABLE;
         self.may_read()
             || self.may_write()
             || self.may_drain()
             || self.may_have_reset()
-            || self.flags.exactly(connected, connected | Flags::DOOMED)
+            || self.may_connect()
+            || self.may_finish()
             || self.flags.exactly(Flags::FRESH, Flags::FRESH | Flags::CONNECTING)
             || self.may_offer_again()
             || self.has_drained()
+    }
+
+    /// Whether something has come of connecting.
+    fn may_connect(&self) -> bool {
+        self.flags.exactly(Flags::CONNECTING, Flags::CONNECTING | Flags::DOOMED)
+            && self.flags.any(Flags::READABLE | Flags::WRITABLE)
     }
 
     /// Whether `drained` is due.
@@ -386,6 +402,13 @@ impl<S> Stream<S> {
         Ok(sent)
     }
 
+    /// Whether writing is to be shut down now.
+    fn may_finish(&self) -> bool {
+        let all = Flags::FINISHING | Flags::WRITABLE;
+        let against = Flags::FINISHED | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED;
+        self.flags.exactly(all, all | against) && self.output.is_none()
+    }
+
     /// Shuts down writing where that was asked for and everything is sent.
     pub(crate) fn finish_if_due(&mut self, driver: &Driver) -> io::Result<()> {
         let against = Flags::FINISHED | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED;
@@ -393,8 +416,14 @@ impl<S> Stream<S> {
             && self.output.is_none()
             && let Some(socket) = &self.socket
         {
-            self.flags.set(Flags::FINISHED);
-            return socket.finish(driver);
+            match socket.finish(driver) {
+                // What TLS has to say before is not sent yet.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.flags.clear(Flags::WRITABLE),
+                result => {
+                    self.flags.set(Flags::FINISHED);
+                    return result;
+                }
+            }
         }
         Ok(())
     }
@@ -407,7 +436,9 @@ impl<S> Stream<S> {
 
     /// What a closing connection, with everything sent, has left to do.
     pub(crate) fn farewell(&self) -> Farewell {
-        if self.flags.any(Flags::ENDED) || !self.flags.any(Flags::WROTE) {
+        let owes_an_end =
+            self.socket.as_ref().is_some_and(Socket::is_secure) && !self.flags.any(Flags::FINISHED);
+        if (self.flags.any(Flags::ENDED) || !self.flags.any(Flags::WROTE)) && !owes_an_end {
             Farewell::Close
         } else {
             Farewell::FinishAndDrain
@@ -417,7 +448,8 @@ impl<S> Stream<S> {
 
 #[derive(PartialEq, Eq)]
 pub(crate) enum Farewell {
-    /// The peer has said its last, or was never told anything: nothing can be lost.
+    /// The peer has said its last, or was never told anything: nothing can be lost. (Over TLS it is owed our end all the
+    /// same: without, it would have to take what it got for cut off.)
     Close,
     /// Closing with input unread, or still on its way, makes the kernel answer it with a reset, and that destroys
     /// what the peer has not read yet (RFC 9293, section 3.10.4; RFC 2525, section 2.17). So say that this is the end,
