@@ -120,7 +120,7 @@ impl<S> Cx<'_, S> {
         }
         socket.set_nonblocking()?;
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
-        stream.peer = socket.peer();
+        stream.peer = socket.peer(&self.core.driver);
         stream.socket = Some(socket);
         stream.flags.set(Flags::FOREIGN);
         let key = self.core.insert_stream(stream);

@@ -181,6 +181,13 @@ impl Driver {
         }
     }
 
+    /// Closes what nobody has any more. Real sockets do that themselves, when they are dropped.
+    pub(crate) fn close_forgotten(&self) {
+        if let Driver::Sim(sim) = self {
+            sim.network().close_forgotten();
+        }
+    }
+
     /// Registers a source, once and for all it may become ready for.
     pub(crate) fn register(&self, source: &mut dyn Source, key: Key, interest: Interest) -> io::Result<()> {
         match self {

@@ -30,6 +30,7 @@ impl<S> Core<S> {
         log::error!("source {key} is dropped: a callback of its machine panicked");
         if let Some(Slot::Listener(_)) = self.slots.by_key(key) {
             self.close_listener(key);
+            self.driver.close_forgotten(); // what it was just accepting
         } else if let Some(Slot::Stream(stream)) = self.slots.remove(key) {
             drop(self.dismantle(stream, key, Ok(())));
         }

@@ -214,7 +214,7 @@ impl Socket {
         each!(&mut self.0, stream => driver.deregister(stream, key), id => driver.network().deregister(*id), tls => tls.get_mut().inner_mut().deregister(driver, key));
     }
 
-    pub(crate) fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self, driver: &Driver) -> Peer {
         match &self.0 {
             Kind::Tcp(stream) => stream.peer_addr().map_or(Peer::Unknown, Peer::from),
             #[cfg(unix)]
@@ -222,9 +222,9 @@ impl Socket {
                 let addr = stream.peer_addr().ok();
                 addr.and_then(|addr| Some(Peer::Path(addr.as_pathname()?.into()))).unwrap_or(Peer::Unix)
             }
-            Kind::Sim(_) => Peer::Unknown,
             #[cfg(feature = "tls")]
-            Kind::Tls(tls) => tls.borrow().inner().peer(),
+            Kind::Tls(tls) => tls.borrow().inner().peer(driver),
+            Kind::Sim(id) => driver.network().peer_of(*id).map_or(Peer::Unknown, Peer::from),
         }
     }
 

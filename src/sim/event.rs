@@ -9,7 +9,8 @@ use std::time::Duration;
 use mio::Token;
 
 use crate::driver::Readiness;
-use crate::sim::network::{Network, SocketId};
+use crate::sim::calls::answers;
+use crate::sim::network::{LAST, Network, SocketId};
 use crate::sim::record::What;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,16 +20,38 @@ pub(crate) enum Event {
         client: SocketId,
         tries: u32,
     },
-    /// The server's answer comes to the client.
+    /// The server's answer comes to the client: the listener and the other end, or a refusal.
     Answer {
         client: SocketId,
-        accepted: bool,
+        other: Option<(SocketId, SocketId)>,
+    },
+    /// The client's confirmation comes to the server, whose end can be accepted now.
+    Established {
+        listener: SocketId,
+        end: SocketId,
     },
     /// Something that was under way may have arrived.
     Arrive(SocketId),
     /// There may be room to send more.
     Room(SocketId),
     Reset(SocketId),
+    /// Something was sent again and again for too long.
+    GiveUp(SocketId),
+}
+
+impl Event {
+    /// The socket to which it happens.
+    fn whose(self) -> SocketId {
+        match self {
+            Event::Syn { client: id, .. }
+            | Event::Answer { client: id, .. }
+            | Event::Established { end: id, .. }
+            | Event::Arrive(id)
+            | Event::Room(id)
+            | Event::Reset(id)
+            | Event::GiveUp(id) => id,
+        }
+    }
 }
 
 /// A turn takes time, if only this much: else a timer set again and again for now would never let it pass.
@@ -39,6 +62,8 @@ const MOST_IDLE_TURNS: u32 = 10_000;
 
 /// How long a client waits before it asks again, at first; doubled each time: RFC 6298, section 2.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// How often it asks again: tcp(7), tcp_syn_retries. That makes 127 s.
+const RETRIES: u32 = 6;
 
 impl Network {
     /// Lets time pass until something is ready, or `timeout` is over. Returns `false` if nothing will ever be.
@@ -49,18 +74,16 @@ impl Network {
         ready: &mut Vec<(Token, Readiness)>,
     ) -> io::Result<bool> {
         self.set_time(self.now + TURN);
-        let until = timeout.map(|timeout| self.now.saturating_add(timeout));
+        let until = timeout.and_then(|timeout| self.now.checked_add(timeout)).filter(|until| *until <= LAST);
         loop {
             self.happen();
             self.report(most, ready);
             if !ready.is_empty() || until.is_some_and(|until| until <= self.now) {
                 break;
             }
-            let next = self.events.peek().map(|Reverse((at, ..))| *at);
-            match (next, until) {
-                (None, None) => return Ok(false),
-                (Some(at), None) => self.set_time(at),
-                (at, Some(until)) => self.set_time(at.map_or(until, |at| at.min(until))),
+            match self.next_event().into_iter().chain(until).min() {
+                Some(at) => self.set_time(at),
+                None => return Ok(false),
             }
             self.idle_turns = 0;
         }
@@ -75,80 +98,112 @@ impl Network {
         crate::error::new(
             io::ErrorKind::Other,
             format!(
-                "the loop spins: {MOST_IDLE_TURNS} turns in a row have neither waited nor moved a byte; what goes on \
-                 asking to be called again? (a timer without delay, a watch that says Again; the seed is {})",
+                "the loop spins: {MOST_IDLE_TURNS} turns in a row have neither waited nor moved a byte (seed {}); who \
+                 asks to be called again and again? a call that posts itself, or a machine that resumes or switches \
+                 with input left in each `received`",
                 self.seed
             ),
         )
     }
 
+    /// When the next event is. Those of sockets that are closed let no time pass.
+    fn next_event(&mut self) -> Option<Duration> {
+        while let Some(&Reverse((at, _, event))) = self.events.peek() {
+            let end = self.ends.get(&event.whose());
+            let is_moot = match event {
+                Event::Answer { other: Some(_), .. } => false,
+                Event::GiveUp(_) => end.is_none_or(|end| end.reset),
+                _ => end.is_none(),
+            };
+            if !is_moot {
+                return Some(at).filter(|at| *at <= LAST);
+            }
+            self.events.pop();
+        }
+        None
+    }
+
     /// Does what is due.
-    fn happen(&mut self) {
+    pub(crate) fn happen(&mut self) {
         while let Some(Reverse((at, ..))) = self.events.peek()
             && *at <= self.now
             && let Some(Reverse((_, _, event))) = self.events.pop()
         {
-            match event {
-                Event::Syn { client, tries } => self.syn(client, tries),
-                Event::Answer { client, accepted } => self.answer(client, accepted),
-                Event::Arrive(id) => self.arrive(id),
-                Event::Room(id) => self.wake(id),
-                Event::Reset(id) => self.reset(id),
+            match (event, self.partition_of(event)) {
+                (Event::Syn { client, tries }, cut_off) => self.syn(client, tries, cut_off.is_some()),
+                (_, Some(server)) => self.held.push((server, event)),
+                (Event::Answer { client, other }, None) => self.answer(client, other),
+                (Event::Established { listener, end }, None) => self.established(listener, end),
+                (Event::Arrive(id), None) => self.arrive(id),
+                (Event::Room(id), None) => self.wake_writer(id),
+                (Event::Reset(id), None) => self.reset(id),
+                (Event::GiveUp(id), None) => self.give_up(id),
             }
         }
     }
 
-    fn is_cut_off(&self, id: SocketId) -> bool {
-        self.ends
-            .get(&id)
-            .is_some_and(|end| end.wire.is_stalled() || self.partitions.contains(&end.wire.server))
+    /// The server from which what happens here is cut off.
+    fn partition_of(&self, event: Event) -> Option<SocketAddr> {
+        let server = self.ends.get(&event.whose()).map(|end| end.wire.server);
+        server.filter(|server| self.partitions.contains(server))
     }
 
-    fn syn(&mut self, client: SocketId, tries: u32) {
+    fn syn(&mut self, client: SocketId, tries: u32, cut_off: bool) {
         let Some(endpoint) = self.ends.get(&client) else { return };
+        if tries > RETRIES {
+            return self.fail(client, io::ErrorKind::TimedOut, What::GiveUp);
+        }
         let (wire, from, server) = (Rc::clone(&endpoint.wire), endpoint.local, endpoint.remote);
-        if tries == 0 && self.random.chance(wire.link.silent) {
+        let listener = self.listeners.iter_mut().find(|(_, listening)| answers(listening.addr, server));
+        let no_place = listener.as_ref().is_some_and(|(_, listening)| !listening.has_place());
+        if endpoint.unanswered || no_place || cut_off || wire.is_silent() {
+            let again = self.now + FIRST_RETRY * 2u32.pow(tries);
+            self.schedule(again, Event::Syn { client, tries: tries + 1 });
             return self.note(client, What::Unanswered);
         }
-        let listener = self.listeners.iter().find(|(_, listening)| answers(listening.addr(), server));
-        let no_place = listener.is_some_and(|(_, listening)| !self.has_place(listening));
-        if no_place || self.is_cut_off(client) {
-            let again = self.now + FIRST_RETRY * 2u32.saturating_pow(tries.min(6));
-            return self.schedule(again, Event::Syn { client, tries: tries + 1 });
+        let mut other = None;
+        if let Some((listener, listening)) = listener
+            && !self.random.chance(wire.link.refused)
+        {
+            listening.half_open += 1;
+            let listener = *listener;
+            let end = self.insert(server, from, Rc::clone(&wire));
+            self.ends.entry(end).and_modify(|end| end.peer = Some(client));
+            other = Some((listener, end));
         }
-        let listener = listener.map(|(id, _)| *id);
-        let accepted = listener.filter(|_| !self.random.chance(wire.link.refused));
-        let at = self.now + self.latency(&wire.link);
-        self.schedule(at, Event::Answer { client, accepted: accepted.is_some() });
-        let Some(listener) = accepted else { return };
-        let end = self.insert(server, from, wire);
-        if let Some(end) = self.ends.get_mut(&end) {
-            end.peer = Some(client);
+        let at = self.arrival(&wire.link);
+        self.schedule(at, Event::Answer { client, other });
+    }
+
+    fn answer(&mut self, client: SocketId, other: Option<(SocketId, SocketId)>) {
+        match (self.ends.get_mut(&client), other) {
+            (Some(endpoint), Some((listener, end))) => {
+                endpoint.connecting = false;
+                endpoint.peer = Some(end);
+                let wire = Rc::clone(&endpoint.wire);
+                self.note(client, What::Connected(end));
+                self.wake(client);
+                let at = self.arrival(&wire.link);
+                self.schedule(at, Event::Established { listener, end });
+            }
+            (Some(_), None) => self.fail(client, io::ErrorKind::ConnectionRefused, What::Refused),
+            // Who has given up meanwhile answers with a reset, and the connection is never accepted.
+            (None, Some((listener, end))) => {
+                self.remove(end);
+                self.listeners.entry(listener).and_modify(|listening| listening.half_open -= 1);
+            }
+            (None, None) => {}
         }
-        if let Some(client) = self.ends.get_mut(&client) {
-            client.peer = Some(end);
-        }
-        if let Some(listening) = self.listeners.get_mut(&listener) {
-            listening.waiting.push_back(end);
-        }
+    }
+
+    fn established(&mut self, listener: SocketId, end: SocketId) {
+        let Some(listening) = self.listeners.get_mut(&listener) else { return self.break_off(end) };
+        listening.half_open -= 1;
+        listening.waiting.push_back(end);
         self.wake(listener);
     }
 
-    fn answer(&mut self, client: SocketId, accepted: bool) {
-        let Some(endpoint) = self.ends.get_mut(&client) else { return };
-        endpoint.connecting = false;
-        if !accepted {
-            endpoint.error = Some(io::ErrorKind::ConnectionRefused);
-            endpoint.reset = true;
-        }
-        self.note(client, if accepted { What::Connected } else { What::Refused });
-        self.wake(client);
-    }
-
     fn arrive(&mut self, id: SocketId) {
-        if self.is_cut_off(id) {
-            return;
-        }
         let now = self.now;
         let Some(endpoint) = self.ends.get_mut(&id) else { return };
         let arrival = endpoint.incoming.arrive(now);
@@ -164,15 +219,25 @@ impl Network {
     }
 
     fn reset(&mut self, id: SocketId) {
-        if self.is_cut_off(id) {
-            return;
-        }
-        let Some(endpoint) = self.ends.get_mut(&id) else { return };
-        if !endpoint.reset {
+        let Some(endpoint) = self.ends.get(&id) else { return };
+        // As Linux tells it, to one whose peer had finished (the state CLOSE-WAIT) and to others.
+        let closing = endpoint.incoming.has_ended() && !endpoint.finished;
+        let kind = if closing { io::ErrorKind::BrokenPipe } else { io::ErrorKind::ConnectionReset };
+        self.fail(id, kind, What::Reset);
+    }
+
+    fn give_up(&mut self, id: SocketId) {
+        self.fail(id, io::ErrorKind::TimedOut, What::GiveUp);
+    }
+
+    /// The connection is no more, and what is under way to this end comes too late.
+    fn fail(&mut self, id: SocketId, kind: io::ErrorKind, what: What) {
+        if let Some(endpoint) = self.ends.get_mut(&id).filter(|endpoint| !endpoint.reset) {
             endpoint.reset = true;
             endpoint.connecting = false;
-            endpoint.error = Some(io::ErrorKind::ConnectionReset);
-            self.note(id, What::Reset);
+            endpoint.error = Some(kind);
+            endpoint.incoming.cut();
+            self.note(id, what);
             self.wake(id);
         }
     }
@@ -180,56 +245,11 @@ impl Network {
     /// Sends again what a partition has held up.
     pub(crate) fn heal(&mut self, server: SocketAddr) {
         self.partitions.remove(&server);
-        let held: Vec<SocketId> =
-            self.ends.iter().filter(|(_, end)| end.wire.server == server).map(|(id, _)| *id).collect();
-        for id in held {
-            let Some(wire) = self.ends.get(&id).map(|end| Rc::clone(&end.wire)) else { continue };
-            let at = self.now + self.latency(&wire.link);
-            if let Some(end) = self.ends.get_mut(&id) {
-                end.incoming.delay(at);
-                let gone = end.peer.is_none() && !end.connecting && !end.incoming.is_flying();
-                self.schedule(at, Event::Arrive(id));
-                if gone {
-                    self.schedule(at, Event::Reset(id));
-                }
-            }
-        }
+        let held = std::mem::take(&mut self.held);
+        let (free, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(cut_off, _)| *cut_off == server);
+        self.held = held;
+        let link = Rc::clone(self.links.get(&server).unwrap_or(&self.link));
+        let at = self.arrival(&link);
+        free.into_iter().for_each(|(_, event)| self.schedule(at, event));
     }
-
-    /// Tells what is ready, as far as there is place.
-    fn report(&mut self, most: usize, ready: &mut Vec<(Token, Readiness)>) {
-        let mut woken = std::mem::take(&mut self.ready);
-        if self.polling.shuffled {
-            self.random.shuffle(&mut woken);
-        }
-        let later = woken.split_off(woken.len().min(most));
-        self.ready = later;
-        for id in woken {
-            let Some((token, state)) = self.readiness(id) else { continue };
-            if state == Readiness::NONE {
-                continue;
-            }
-            self.note(id, What::Ready(state.bits()));
-            let both = state.is_readable() && state.is_writable();
-            if both && self.random.chance(self.polling.split) {
-                ready.push((token, Readiness::when(false, true, false)));
-                ready.push((token, Readiness::when(true, false, state.is_read_closed())));
-            } else {
-                ready.push((token, state));
-            }
-        }
-        if self.random.chance(self.polling.spurious) && !self.ends.is_empty() {
-            let nth = self.random.within(0..=self.ends.len() as u64 - 1) as usize;
-            if let Some(token) = self.ends.values().nth(nth).and_then(|end| end.token) {
-                ready.push((token, Readiness::when(true, true, false)));
-            }
-        }
-    }
-}
-
-/// Whether a listener on one address answers to another: on the unspecified one it answers to all.
-fn answers(listening: SocketAddr, asked: SocketAddr) -> bool {
-    listening.port() == asked.port()
-        && (listening.ip() == asked.ip()
-            || listening.ip().is_unspecified() && listening.is_ipv4() == asked.is_ipv4())
 }

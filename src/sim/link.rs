@@ -18,6 +18,9 @@ use crate::sim::random::Random;
 pub struct Link {
     /// How long a segment is under way, one way; each draws its own, but none overtakes another. Default 100 µs.
     pub latency: RangeInclusive<Duration>,
+    /// How long a segment keeps the line busy: those behind it come so much later, and therefore alone. Default 10 µs, a
+    /// full frame at about 1 Gbit/s.
+    pub spacing: Duration,
     /// Into how many bytes each write is cut: segments that a path's MTU, or a sender in a hurry, makes. Default 1,460
     /// bytes, the payload of an Ethernet frame.
     pub segment: RangeInclusive<usize>,
@@ -31,18 +34,21 @@ pub struct Link {
     pub partial_write: f64,
     /// A connect is refused although somebody listens: a SYN answered by a reset.
     pub refused: f64,
-    /// A connect is never answered: a firewall that drops.
+    /// A connect is never answered: a firewall that drops. After 127 s the kernel gives up: tcp(7),
+    /// `tcp_syn_retries`.
     pub silent: f64,
     /// A connect fails within the call: no route, no port left.
     pub unreachable: f64,
     /// A connection is given up while it waits to be accepted: ECONNABORTED, accept(2).
     pub aborted: f64,
-    /// The connection is reset when this many bytes have passed on it, both ways together.
+    /// Behind this many bytes, both ways together, the connection is reset: a middlebox that cuts it, say.
     pub reset_after: Option<RangeInclusive<u64>>,
-    /// When this many bytes have passed, nothing does any more, and nobody is told: a cable pulled out, a peer without
-    /// power, a middlebox that has forgotten the connection.
+    /// Behind this many bytes, both ways together, nothing arrives any more, and nobody is told: a cable pulled out, a
+    /// peer without power. The connection is half-open then (RFC 9293, section 3.5.1). Who sends is told after a
+    /// quarter of an hour ([`TimedOut`](std::io::ErrorKind::TimedOut): tcp(7), `tcp_retries2`), who only waits, never.
     pub stall_after: Option<RangeInclusive<u64>>,
-    /// The FIN comes with the last bytes, in the same event, instead of after them.
+    /// The FIN comes with the last bytes, if they are still under way, instead of after them: so it is told in the same
+    /// event.
     pub fin_with_data: f64,
 }
 
@@ -51,6 +57,7 @@ impl Default for Link {
         let latency = Duration::from_micros(100);
         Link {
             latency: latency..=latency,
+            spacing: Duration::from_micros(10),
             segment: 1460..=1460,
             coalesce: Duration::ZERO,
             buffer: 256 * 1024,

@@ -43,16 +43,19 @@
 //! # io::Result::Ok(())
 //! ```
 
+mod calls;
 mod event;
 mod link;
 mod names;
 mod network;
 mod pipe;
 mod random;
+mod readiness;
 mod record;
 mod replay;
 mod script;
 mod solo;
+mod wire;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
@@ -120,7 +123,7 @@ impl Sim {
     /// A reactor on this network. There can be one: what its machines connect to listens on it too.
     ///
     /// # Errors
-    /// None today; as for [`Reactor::new`].
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when this simulation has, or had, its reactor.
     pub fn reactor<S>(&self) -> io::Result<Reactor<S>> {
         self.reactor_with(Config::default())
     }
@@ -128,9 +131,16 @@ impl Sim {
     /// The same, with these limits and budgets.
     ///
     /// # Errors
-    /// As for [`Reactor::with_config`].
+    /// As for [`reactor`](Self::reactor), and [`InvalidInput`](io::ErrorKind::InvalidInput) naming the value of the
+    /// configuration that cannot be.
     pub fn reactor_with<S>(&self, config: Config) -> io::Result<Reactor<S>> {
-        Reactor::simulated(self, config)
+        if self.network().taken {
+            let message = "a simulation has one reactor, and this one has had it: make another Sim";
+            return Err(crate::error::new(io::ErrorKind::AlreadyExists, message));
+        }
+        let reactor = Reactor::simulated(self, config)?;
+        self.network().taken = true;
+        Ok(reactor)
     }
 
     /// Makes all ways like this one, for connections to come; but those with a [`link`](Self::link) of their own.
@@ -154,7 +164,8 @@ impl Sim {
     }
 
     /// Cuts the way to this server: nothing passes, in either direction, and nobody is told. What is sent meanwhile
-    /// arrives when it is [healed](Self::heal).
+    /// arrives when it is [healed](Self::heal), however long that takes (a kernel gives up after a quarter of an hour:
+    /// [`Link::stall_after`] is for longer). A connect asks again, in ever longer intervals, for 127 s.
     pub fn partition(&self, server: impl Into<SocketAddr>) {
         self.network().partitions.insert(server.into());
     }
@@ -164,11 +175,12 @@ impl Sim {
         self.network().heal(server.into());
     }
 
-    /// Lets time pass as if the callback at hand took this long.
+    /// Lets time pass as if the callback at hand took this long: what comes meanwhile is there when it returns.
     pub fn take_time(&self, time: Duration) {
         let mut network = self.network();
         let now = network.now.saturating_add(time);
         network.set_time(now);
+        network.happen();
     }
 
     /// The seed it was made from.

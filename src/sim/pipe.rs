@@ -17,6 +17,8 @@ pub(crate) struct Pipe {
     flying: VecDeque<Segment>,
     in_flight: usize,
     capacity: usize,
+    /// When the line is free for another segment.
+    free_at: Duration,
     ended: bool,
 }
 
@@ -29,7 +31,14 @@ pub(crate) struct Arrival {
 
 impl Pipe {
     pub(crate) fn new(capacity: usize) -> Self {
-        Pipe { arrived: VecDeque::new(), flying: VecDeque::new(), in_flight: 0, capacity, ended: false }
+        Pipe {
+            arrived: VecDeque::new(),
+            flying: VecDeque::new(),
+            in_flight: 0,
+            capacity,
+            free_at: Duration::ZERO,
+            ended: false,
+        }
     }
 
     /// How much the sender may send.
@@ -37,33 +46,26 @@ impl Pipe {
         self.capacity.saturating_sub(self.arrived.len() + self.in_flight)
     }
 
-    /// Whether there is enough room to tell the sender: not every byte is worth an event. (Linux waits for a third of
-    /// the buffer.)
-    pub(crate) fn is_roomy(&self) -> bool {
-        self.room() >= self.capacity.div_ceil(3)
-    }
-
-    /// Sends a segment that is under way until `at`, and no less long than the one before; returns until when.
-    pub(crate) fn send(&mut self, bytes: &[u8], at: Duration) -> Duration {
-        let at = self.flying.back().map_or(at, |last| last.at.max(at));
+    /// Sends a segment that is under way until `at`, or until `spacing` after the one before; returns until when.
+    pub(crate) fn send(&mut self, bytes: &[u8], at: Duration, spacing: Duration) -> Duration {
         self.in_flight += bytes.len();
-        self.flying.push_back(Segment { at, bytes: bytes.to_vec(), fin: false });
-        at
+        self.push(bytes.to_vec(), false, at, spacing)
     }
 
     /// Sends the end: with the last segment under way if there is one and `with_data`, or after it.
-    pub(crate) fn send_end(&mut self, at: Duration, with_data: bool) -> Duration {
-        match self.flying.back_mut() {
-            Some(last) if with_data => {
-                last.fin = true;
-                last.at
-            }
-            last => {
-                let at = last.map_or(at, |last| last.at.max(at));
-                self.flying.push_back(Segment { at, bytes: Vec::new(), fin: true });
-                at
-            }
+    pub(crate) fn send_end(&mut self, with_data: bool, at: Duration, spacing: Duration) -> Duration {
+        if with_data && let Some(last) = self.flying.back_mut() {
+            last.fin = true;
+            return last.at;
         }
+        self.push(Vec::new(), true, at, spacing)
+    }
+
+    fn push(&mut self, bytes: Vec<u8>, fin: bool, at: Duration, spacing: Duration) -> Duration {
+        let at = at.max(self.free_at);
+        self.free_at = at.saturating_add(spacing);
+        self.flying.push_back(Segment { at, bytes, fin });
+        at
     }
 
     /// When the next that is under way arrives.
@@ -84,11 +86,6 @@ impl Pipe {
         }
         self.ended |= arrival.end;
         arrival
-    }
-
-    /// Moves what is under way to a later time: it is sent again when a partition is healed.
-    pub(crate) fn delay(&mut self, until: Duration) {
-        self.flying.iter_mut().for_each(|segment| segment.at = segment.at.max(until));
     }
 
     /// Drops what is under way, as a reset does.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How many events are kept: enough to see how a failure came about. All of them count for the fingerprint.
@@ -10,29 +11,32 @@ const KEPT: usize = 10_000;
 /// Something that happened to one end of a connection, or to a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum What {
-    Connect,
-    Connected,
+    Connect(SocketAddr),
+    Connected(u32),
     Refused,
     Unanswered,
+    GiveUp,
     Accept,
     Arrive(usize),
     End,
     Reset,
     Ready(u32),
+    Spurious,
     Read(usize),
     Write(usize),
     Finish,
     Close,
-    Listen,
+    Listen(SocketAddr),
 }
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Connect => f.write_str("connects"),
-            What::Connected => f.write_str("is connected"),
+            What::Connect(to) => write!(f, "connects to {to}"),
+            What::Connected(other) => write!(f, "is connected with #{other}"),
             What::Refused => f.write_str("is refused"),
             What::Unanswered => f.write_str("is not answered"),
+            What::GiveUp => f.write_str("gives up: there was no answer for too long"),
             What::Accept => f.write_str("is accepted"),
             What::Arrive(n) => write!(f, "has {n} bytes arrive"),
             What::End => f.write_str("has the peer's end arrive"),
@@ -43,11 +47,12 @@ impl fmt::Display for What {
                     names.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
                 write!(f, "is reported ready to {}", ready.join(", "))
             }
+            What::Spurious => f.write_str("is reported ready for no reason"),
             What::Read(n) => write!(f, "reads {n} bytes"),
             What::Write(n) => write!(f, "writes {n} bytes"),
             What::Finish => f.write_str("finishes"),
             What::Close => f.write_str("closes"),
-            What::Listen => f.write_str("listens"),
+            What::Listen(on) => write!(f, "listens on {on}"),
         }
     }
 }

@@ -33,22 +33,26 @@ pub fn check(seeds: impl IntoIterator<Item = u64>, test: impl Fn(&Sim)) {
             let seed = seed
                 .parse()
                 .unwrap_or_else(|_| panic!("{SEED}={seed} is not a seed: give a number from 0 to 2^64-1"));
-            test(&Sim::new(seed));
+            run(seed, &test);
         }
-        Err(_) => seeds.into_iter().for_each(|seed| test(&Sim::new(seed))),
+        Err(_) => seeds.into_iter().for_each(|seed| run(seed, &test)),
     }
+}
+
+fn run(seed: u64, test: impl Fn(&Sim)) {
+    let sim = Sim::new(seed);
+    sim.network().checked = true;
+    test(&sim);
 }
 
 /// A test that fails while a simulation is alive wants to see what went on in it.
 impl Drop for Network {
     fn drop(&mut self) {
-        if std::thread::panicking() && self.record.count() > 0 {
+        if std::thread::panicking() {
+            let (seed, count, last) = (self.seed, self.record.count(), self.record.last(SHOWN));
+            let again = if self.checked { format!("; {SEED}={seed} runs it again") } else { String::new() };
             eprintln!(
-                "the simulation failed with seed {}, after {} events; {SEED}={} runs it again. The last of them:\n{}",
-                self.seed,
-                self.record.count(),
-                self.seed,
-                self.record.last(SHOWN)
+                "the simulation with seed {seed} failed after {count} events{again}. The last of them:\n{last}"
             );
         }
     }

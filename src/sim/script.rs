@@ -21,8 +21,9 @@ use crate::{Conn, Input, Protocol};
 ///     .close();
 /// ```
 ///
-/// When nothing is left to do it stays: what comes is thrown away, and it closes when the peer has finished. A script
-/// that is given other bytes than it expects panics, which makes the test fail that runs it.
+/// When nothing is left to do it stays: what comes is thrown away, and it closes when the peer has finished. When the
+/// peer has finished before what was expected has come, it closes too. A script that is given other bytes than it
+/// expects panics, which makes the test fail that runs it.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     steps: VecDeque<Step>,
@@ -77,7 +78,7 @@ impl Script {
         self.then(Step::Wait(time))
     }
 
-    /// Reads no more: the peer's bytes pile up on its own side.
+    /// Reads no more, as a peer does that hangs or is slow: what is sent to it piles up, in the end with the sender.
     pub fn pause(self) -> Self {
         self.then(Step::Pause)
     }
@@ -97,7 +98,8 @@ impl Script {
         self.then(Step::Close)
     }
 
-    /// Closes with a reset, in the midst of whatever is under way.
+    /// Closes with a reset. What was said just before may be lost with it: let it [wait](Self::wait) first where that
+    /// is to arrive.
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
     }
@@ -123,7 +125,7 @@ impl Script {
                     self.heard.drain(..common);
                 }
                 Step::Until(bytes) => {
-                    let found = self.heard.windows(bytes.len().max(1)).position(|window| window == bytes);
+                    let found = (0..=self.heard.len()).find(|&at| self.heard[at..].starts_with(bytes));
                     let Some(start) = found else { return Ok(()) };
                     self.heard.drain(..start + bytes.len());
                 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::sim::network::LAST;
 use crate::sim::{Link, Sim, SocketId};
 use crate::socket::Socket;
 use crate::{Conn, Cx, End, Input, Protocol, Reactor, Turn};
@@ -40,7 +41,9 @@ pub struct Solo<S = ()> {
     reactor: Reactor<S>,
     sim: Sim,
     peer: SocketId,
-    end: Rc<RefCell<Option<End>>>,
+    /// Where the machine leaves how it ended.
+    left: Rc<RefCell<Option<End>>>,
+    end: Option<End>,
 }
 
 impl Solo {
@@ -57,7 +60,9 @@ impl<S: 'static> Solo<S> {
     /// Where a callback of the machine does, as do all the methods here.
     pub fn with_state(protocol: impl Protocol<S> + 'static, state: S) -> Self {
         let sim = Sim::new(0);
-        sim.links(Link { latency: Duration::ZERO..=Duration::ZERO, ..Link::default() });
+        // Whatever is sent arrives at once, and as it was sent.
+        let (none, any) = (Duration::ZERO, usize::MAX);
+        sim.links(Link { latency: none..=none, spacing: none, segment: any..=any, ..Link::default() });
         let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (own, peer) = sim.network().pair(addr(1), addr(2));
         let mut solo = Solo {
@@ -65,9 +70,10 @@ impl<S: 'static> Solo<S> {
             reactor: sim.reactor().expect("the default configuration is valid"),
             sim,
             peer,
-            end: Rc::default(),
+            left: Rc::default(),
+            end: None,
         };
-        let watched = Watched { machine: Some(Box::new(protocol)), end: Rc::clone(&solo.end) };
+        let watched = Watched { machine: Some(Box::new(protocol)), left: Rc::clone(&solo.left) };
         solo.reactor
             .cx(&mut solo.state)
             .adopt(Socket::simulated(own), watched)
@@ -78,6 +84,12 @@ impl<S: 'static> Solo<S> {
 
     /// Gives it these bytes as if its peer had sent them, and returns what it wrote since it was last asked.
     pub fn feed(&mut self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
+        self.send(bytes);
+        self.written()
+    }
+
+    /// Gives it these bytes, and reads nothing of its answer: a peer that does not read.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let mut rest = bytes.as_ref();
         while !rest.is_empty() {
             let sent = self.sim.network().write(self.peer, rest).unwrap_or(0);
@@ -87,7 +99,6 @@ impl<S: 'static> Solo<S> {
             }
             rest = &rest[sent..];
         }
-        self.written()
     }
 
     /// The peer's end.
@@ -104,7 +115,7 @@ impl<S: 'static> Solo<S> {
 
     /// Lets time pass: whatever is due meanwhile happens when it is due.
     pub fn advance(&mut self, time: Duration) {
-        let until = self.sim.now() + time;
+        let until = self.sim.now().saturating_add(time).min(LAST);
         while self.sim.now() < until {
             self.turn(until - self.sim.now());
         }
@@ -125,9 +136,10 @@ impl<S: 'static> Solo<S> {
         }
     }
 
-    /// How it ended; `None` while it is open.
-    pub fn end(&mut self) -> Option<End> {
-        self.end.borrow_mut().take()
+    /// How it ended; `None` while it is open. After [`Conn::close`] that comes when the peer has
+    /// [finished](Self::finish) too, or a second later.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
     }
 
     /// The loop, to do what another callback would do.
@@ -136,7 +148,10 @@ impl<S: 'static> Solo<S> {
     }
 
     fn turn(&mut self, max_wait: Duration) -> Turn {
-        self.reactor.turn(&mut self.state, Some(max_wait)).expect("a machine that does not spin")
+        let turn =
+            self.reactor.turn(&mut self.state, Some(max_wait)).unwrap_or_else(|error| panic!("{error}"));
+        self.end = self.left.take().or(self.end.take());
+        turn
     }
 
     /// Goes round until nothing is left to do without letting time pass.
@@ -160,7 +175,7 @@ impl<S> std::fmt::Debug for Solo<S> {
 /// Passes every callback on, and keeps the end.
 struct Watched<S> {
     machine: Option<Box<dyn Protocol<S>>>,
-    end: Rc<RefCell<Option<End>>>,
+    left: Rc<RefCell<Option<End>>>,
 }
 
 impl<S> Watched<S> {
@@ -196,7 +211,7 @@ impl<S> Protocol<S> for Watched<S> {
     }
     fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, end: End) {
         let kept = End { result: again(&end.result), unsent: end.unsent, unread: end.unread };
-        *self.end.borrow_mut() = Some(kept);
+        *self.left.borrow_mut() = Some(kept);
         if let Some(machine) = self.machine {
             machine.closed(cx, end);
         }
