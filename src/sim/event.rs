@@ -73,8 +73,8 @@ impl Network {
         most: usize,
         ready: &mut Vec<(Token, Readiness)>,
     ) -> io::Result<bool> {
-        self.set_time(self.now + TURN);
         let until = timeout.and_then(|timeout| self.now.checked_add(timeout)).filter(|until| *until <= LAST);
+        self.set_time(self.now + TURN);
         loop {
             self.happen();
             self.report(most, ready);

@@ -95,10 +95,12 @@ impl Pipe {
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let (first, second) = self.arrived.as_slices();
+        let from_first = buffer.len().min(first.len());
+        buffer[..from_first].copy_from_slice(&first[..from_first]);
         let n = buffer.len().min(self.arrived.len());
-        for (place, byte) in buffer.iter_mut().zip(self.arrived.drain(..n)) {
-            *place = byte;
-        }
+        buffer[from_first..n].copy_from_slice(&second[..n - from_first]);
+        self.arrived.drain(..n);
         n
     }
 

@@ -82,23 +82,36 @@ impl<S: 'static> Solo<S> {
         solo
     }
 
-    /// Gives it these bytes as if its peer had sent them, and returns what it wrote since it was last asked.
+    /// Gives it these bytes as if its peer had sent them, and returns what it wrote since it was last asked. What a
+    /// machine does not take, because it is paused or over, is lost.
     pub fn feed(&mut self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
-        self.send(bytes);
-        self.written()
+        let mut rest = bytes.as_ref();
+        let mut written = Vec::new();
+        loop {
+            let sent = self.send(rest);
+            rest = &rest[sent..];
+            let before = written.len();
+            written.append(&mut self.written());
+            if rest.is_empty() || sent == 0 && written.len() == before {
+                return written;
+            }
+        }
     }
 
-    /// Gives it these bytes, and reads nothing of its answer: a peer that does not read.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let mut rest = bytes.as_ref();
-        while !rest.is_empty() {
-            let sent = self.sim.network().write(self.peer, rest).unwrap_or(0);
+    /// The same for a peer that reads nothing of the answer. Returns how many of the bytes were taken: fewer than all
+    /// once the machine itself is held back.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> usize {
+        let bytes = bytes.as_ref();
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let written = self.sim.network().write(self.peer, &bytes[sent..]);
             self.settle();
-            if sent == 0 {
-                break; // it does not read: the rest stays with the peer, and is lost with it
+            match written {
+                Ok(n) => sent += n,
+                Err(_) => break, // full, or over: its end tells
             }
-            rest = &rest[sent..];
         }
+        sent
     }
 
     /// The peer's end.
