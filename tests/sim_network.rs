@@ -203,6 +203,7 @@ fn a_connection_is_reset_at_the_very_byte() {
         let seen = run_pair(&sim, says(pattern(3000)), listens());
         assert_eq!(seen.bytes, pattern(3000)[..n as usize]);
         assert_eq!(kinds(&seen), [Some(ErrorKind::ConnectionReset); 2], "{}", sim.log());
+        assert!(!seen.notes.contains(&"end".to_string()), "what was cut looked complete");
     }
 }
 

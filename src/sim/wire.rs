@@ -38,6 +38,11 @@ impl Wire {
         self.reaches(self.stall_at) && !self.was_reset_first()
     }
 
+    /// Whether it has failed, in either way.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.reaches(self.stall_at) || self.reaches(self.reset_at)
+    }
+
     /// Takes so many bytes on their way; returns how many of them arrive, and what happens behind those.
     pub(crate) fn take(&self, bytes: usize) -> (usize, Fate) {
         let before = self.sent.get();
