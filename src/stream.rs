@@ -421,7 +421,8 @@ impl<S> Stream<S> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.flags.clear(Flags::WRITABLE),
                 result => {
                     self.flags.set(Flags::FINISHED);
-                    return result;
+                    // That it is not connected any more says less than what has cut it off.
+                    return result.map_err(|error| socket.take_error(driver).unwrap_or(error));
                 }
             }
         }

@@ -159,8 +159,10 @@ fn act_in(cx: &mut Cx<'_, World>, verb: Verb, whom: u16, much: u32) -> io::Resul
             cx.cancel(timer);
         }
         Verb::Post if cx.state.spend() => {
+            cx.state.posted += 1;
             let posted = cx.state.handle.post(|cx| {
                 cx.state.callbacks += 1;
+                cx.state.ran += 1;
                 act_outside(cx);
             });
             posted.expect("the reactor is there");

@@ -10,6 +10,7 @@
 
 mod action;
 mod machine;
+mod steady;
 mod world;
 
 use std::cell::Cell;
@@ -92,6 +93,11 @@ fn whatever_happens_what_the_loop_promises_holds() {
 }
 
 #[test]
+fn no_event_is_lost_where_nothing_else_would_set_a_machine_going_again() {
+    check(0..300, steady::run);
+}
+
+#[test]
 fn a_million_events() {
     if cfg!(debug_assertions) {
         return println!("this one is for release builds");
@@ -114,6 +120,9 @@ fn run_for(enough: impl Fn(u64, Duration) -> bool) -> String {
         let sim = troubled(sim);
         seeds.set(seeds.get() + 1);
         events.set(events.get() + run(&sim, Source::Seed(sim.clone()), 200));
+        let steady = Sim::new(sim.random(0..=u64::MAX));
+        steady::run(&steady);
+        events.set(events.get() + steady.fingerprint().0);
     });
     format!(
         "{} events in {} simulations, from seed {first}, in {:.1?}",

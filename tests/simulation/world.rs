@@ -43,6 +43,8 @@ pub struct World {
     /// How many more sources and timers there may be, so that a run comes to its end.
     pub left: u32,
     pub callbacks: u64,
+    pub posted: u32,
+    pub ran: u32,
     pub stopped: bool,
 }
 
@@ -66,6 +68,8 @@ impl World {
             last_fired: (0, 0),
             left,
             callbacks: 0,
+            posted: 0,
+            ran: 0,
             stopped: false,
         }
     }
@@ -105,6 +109,7 @@ impl World {
 
     /// When it is all over.
     pub fn check(&self) {
+        assert_eq!(self.posted, self.ran, "of the calls posted, so many have run");
         for (me, seen) in self.seen.iter().enumerate() {
             assert!(seen.end.is_some() != seen.panicked, "closed exactly once, {me}: {seen:?}");
             let Some(peer) = seen.peer.map(|peer| &self.seen[peer]) else { continue };
