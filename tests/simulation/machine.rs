@@ -94,7 +94,7 @@ fn act_on(conn: &mut Conn<'_, World>, verb: Verb, much: u32, me: usize) -> io::R
         Verb::Write | Verb::WriteALot => {
             let most = if verb == Verb::WriteALot { LONGEST } else { 200 };
             // One in two stops at the high-water mark.
-            if much % 2 == 0 && conn.is_full() {
+            if much.is_multiple_of(2) && conn.is_full() {
                 return Ok(());
             }
             let polite = !conn.is_full();
@@ -201,7 +201,7 @@ pub fn connect(cx: &mut Cx<'_, World>, whom: u16) {
     let mut conn = cx.connect(at, machine);
     let (id, local) = (conn.id(), conn.local_addr());
     let deadline = conn.state().source.next().much;
-    if deadline % 4 == 0 {
+    if deadline.is_multiple_of(4) {
         conn.deadline(Duration::from_millis(u64::from(deadline % 5000)));
     }
     cx.state.seen[me].id = Some(id);
@@ -267,7 +267,7 @@ impl Protocol<World> for Fickle {
         let all = world.seen[self.me].taken + rest.len();
         let before = world.seen[self.me].complete.replace(all);
         assert!(before.is_none_or(|before| before == all), "the end twice, and not the same");
-        if world.source.next().much % 2 == 0 {
+        if world.source.next().much.is_multiple_of(2) {
             world.note_taken(self.me, rest.take_all());
         }
         self.acts(conn)
