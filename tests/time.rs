@@ -14,12 +14,15 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use enjamb::sim::{Script, Sim};
 use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor, TimerId};
 use machine::{Machine, Seen};
 use sized::sized_pair;
 use until::until;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
+/// Where a simulated server is.
+const AT: ([u8; 4], u16) = ([10, 0, 0, 1], 80);
 const NEVER: Duration = Duration::from_secs(3600);
 
 fn ms(n: u64) -> Duration {
@@ -157,12 +160,13 @@ fn equal_deadlines_fire_in_the_order_in_which_they_were_set() {
 
 #[test]
 fn at_most_a_budget_of_timers_fires_in_one_turn_and_the_next_does_not_wait() {
-    let mut reactor = Reactor::with_config(Config { timer_budget: 2, ..Config::default() }).unwrap();
+    let sim = Sim::new(0);
+    let mut reactor = sim.reactor_with(Config { timer_budget: 2, ..Config::default() }).unwrap();
     let mut count = 0;
     for _ in 0..5 {
         reactor.cx(&mut count).after(Duration::ZERO, |cx| *cx.state += 1);
     }
-    thread::sleep(ms(2)); // so that all are due
+    sim.take_time(ms(2)); // so that all are due
     for (expected, more) in [(2, true), (4, true), (5, false)] {
         let turn = reactor.turn(&mut count, Some(NEVER)).unwrap();
         assert_eq!((count, turn.next), (expected, more.then_some(Duration::ZERO)));
@@ -171,51 +175,37 @@ fn at_most_a_budget_of_timers_fires_in_one_turn_and_the_next_does_not_wait() {
 
 #[test]
 fn a_periodic_timer_keeps_to_its_grid_whatever_its_calls_take() {
-    let period = ms(100);
-    let mut reactor = Reactor::new().unwrap();
-    let mut calls = 0u32;
-    let before_set = Instant::now();
-    reactor.cx(&mut calls).every(period, |cx| {
-        thread::sleep(ms(20)); // a loop that counts from the end of each call drifts by as much
-        *cx.state += 1;
+    let sim = Sim::new(0);
+    let mut reactor = sim.reactor().unwrap();
+    let mut calls = Vec::new();
+    let takes = sim.clone();
+    reactor.cx(&mut calls).every(ms(100), move |cx: &mut Cx<'_, Vec<u128>>| {
+        cx.state.push(takes.now().as_millis());
+        takes.take_time(ms(20)); // a loop that counts from the end of each call drifts by as much
+        if cx.state.len() == 4 {
+            cx.stop();
+        }
     });
-    let after_set = Instant::now();
-    while calls < 4 {
-        reactor.turn(&mut calls, None).unwrap();
-    }
-    // Its next call is due on the grid, which began somewhere between the two moments around setting it, and what is
-    // left until then was computed somewhere between the two around a turn.
-    let before_turn = Instant::now();
-    let next = reactor.turn(&mut calls, NOW).unwrap().next.expect("it goes on");
-    let after_turn = Instant::now();
-    let on_the_grid = (1..10_000).any(|n| {
-        let rounding = ms(1);
-        before_turn + next <= after_set + period * n + rounding
-            && after_turn + next >= before_set + period * n
-    });
-    assert!(on_the_grid, "{:?} after it was set", after_turn + next - before_set);
+    reactor.run(&mut calls).unwrap();
+    assert_eq!(calls, [100, 200, 300, 400]);
 }
 
 #[test]
 fn a_periodic_timer_does_not_catch_up_in_a_burst_after_a_stall() {
-    let period = ms(5);
-    let mut reactor = Reactor::new().unwrap();
-    let mut places = Vec::new();
-    let set = Instant::now();
-    reactor.cx(&mut places).every(period, move |cx: &mut Cx<'_, Vec<u128>>| {
-        let now = cx.now();
-        cx.state.push((now - set).as_nanos() / period.as_nanos()); // which place on the grid this is
-        if cx.state.len() == 3 {
-            thread::sleep(period * 10);
-        }
-        if cx.state.len() == 8 {
-            cx.stop();
+    let sim = Sim::new(0);
+    let mut reactor = sim.reactor().unwrap();
+    let mut calls = Vec::new();
+    let takes = sim.clone();
+    reactor.cx(&mut calls).every(ms(5), move |cx: &mut Cx<'_, Vec<u128>>| {
+        cx.state.push(takes.now().as_millis());
+        match cx.state.len() {
+            3 => takes.take_time(ms(51)),
+            5 => cx.stop(),
+            _ => {}
         }
     });
-    reactor.run(&mut places).unwrap();
-    assert!(places[0] >= 1, "early: {places:?}");
-    assert!(places.is_sorted_by(|a, b| a < b), "two calls for one place of the grid: {places:?}");
-    assert!(places[3] >= places[2] + 9, "what was missed is left out: {places:?}");
+    reactor.run(&mut calls).unwrap();
+    assert_eq!(calls, [5, 10, 15, 70, 75], "what was missed is left out");
 }
 
 #[test]
@@ -233,33 +223,28 @@ fn a_period_of_zero_is_taken_as_a_millisecond() {
     assert!(start.elapsed() >= ms(5), "{:?}", start.elapsed());
 }
 
-/// Whether the loop, entered by `enter` after the time of a timer has passed, sleeps for its delay once more. That is
-/// seen by how long it takes, and a loaded machine may take long: so it must take long every time.
-fn sleeps_again(enter: fn(&mut Reactor<bool>, &mut bool)) -> bool {
-    let delay = ms(200);
-    (0..5).all(|_| {
-        let mut reactor = Reactor::new().unwrap();
-        let mut fired = false;
-        reactor.cx(&mut fired).after(delay, |cx| *cx.state = true);
-        reactor.turn(&mut fired, NOW).unwrap();
-        thread::sleep(delay); // another loop, which this one is embedded in, does its own work
-        let start = Instant::now();
-        while !fired {
-            enter(&mut reactor, &mut fired);
-        }
-        start.elapsed() >= delay - ms(20)
-    })
-}
-
 #[test]
 fn the_time_that_passes_between_two_turns_or_before_run_counts_for_the_timers() {
-    assert!(!sleeps_again(|reactor, fired| _ = reactor.turn(fired, None).unwrap()), "between two turns");
-    assert!(!sleeps_again(|reactor, fired| reactor.run(fired).unwrap()), "before run");
+    let enter: [fn(&mut Reactor<bool>, &mut bool); 2] = [
+        |reactor, fired| _ = reactor.turn(fired, None).unwrap(),
+        |reactor, fired| reactor.run(fired).unwrap(),
+    ];
+    for enter in enter {
+        let sim = Sim::new(0);
+        let mut reactor = sim.reactor().unwrap();
+        let mut fired = false;
+        reactor.cx(&mut fired).after(ms(200), |cx| *cx.state = true);
+        reactor.turn(&mut fired, NOW).unwrap();
+        sim.take_time(ms(200)); // another loop, which this one is embedded in, does its own work
+        enter(&mut reactor, &mut fired);
+        assert!(fired && sim.now() < ms(210), "it slept for the delay once more: {:?}", sim.now());
+    }
 }
 
 #[test]
 fn a_timer_cancelled_within_the_batch_that_is_firing_does_not_fire() {
-    let mut reactor = Reactor::new().unwrap();
+    let sim = Sim::new(0);
+    let mut reactor = sim.reactor().unwrap();
     let ids = Rc::new(RefCell::new(Vec::<TimerId>::new()));
     let mut fired = Vec::new();
     for n in 0..3 {
@@ -275,7 +260,7 @@ fn a_timer_cancelled_within_the_batch_that_is_firing_does_not_fire() {
         });
         ids.borrow_mut().push(id);
     }
-    thread::sleep(ms(3)); // so that all are due in one batch
+    sim.take_time(ms(3)); // so that all are due in one batch
     reactor.run(&mut fired).unwrap();
     assert_eq!(fired, [0, 2]);
     for id in ids.borrow().iter() {
@@ -337,18 +322,20 @@ fn a_million_cancelled_timers_leave_nothing_behind() {
 
 #[test]
 fn the_time_stands_still_during_a_callback_and_is_read_anew_for_the_next() {
-    let mut reactor = Reactor::new().unwrap();
+    let sim = Sim::new(0);
+    let mut reactor = sim.reactor().unwrap();
     let mut times = Vec::new();
     for _ in 0..2 {
-        reactor.cx(&mut times).after(ms(1), |cx: &mut Cx<'_, Vec<Instant>>| {
+        let takes = sim.clone();
+        reactor.cx(&mut times).after(ms(1), move |cx: &mut Cx<'_, Vec<Instant>>| {
             let now = cx.now();
-            thread::sleep(ms(3));
+            takes.take_time(ms(3));
             assert_eq!(cx.now(), now, "it moved during the callback");
             cx.state.push(now);
         });
     }
     reactor.run(&mut times).unwrap();
-    assert!(times[1] >= times[0] + ms(3), "the second was told the time of the first");
+    assert_eq!(times[1], times[0] + ms(3), "the second was told the time of the first");
 }
 
 // Deadlines.
@@ -406,53 +393,47 @@ fn a_deadline_is_not_armed_again_by_itself_and_the_connection_goes_on() {
 
 #[test]
 fn a_deadline_moved_on_with_every_message_passes_only_when_none_comes() {
-    let (ours, mut peer) = sized_pair(None);
     let idle = ms(60);
-    let last = Rc::new(Cell::new(Instant::now()));
-    let (touched, judged) = (Rc::clone(&last), last);
-    let machine = Machine {
-        received: Box::new(move |conn, input| {
-            touched.set(conn.cx().now());
-            conn.deadline(idle);
-            conn.write(input.take_all());
-            Ok(())
-        }),
-        timed_out: Box::new(move |conn| {
-            let passed = conn.cx().now() - judged.get();
-            assert!(passed >= idle, "{passed:?} after the last message");
-            conn.state().notes.push("timed out".into());
-            conn.close();
-            Ok(())
-        }),
-        ..opened_with(idle)
-    };
-    let mut reactor = Reactor::new().unwrap();
-    let mut seen = Seen::default();
-    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
-    let peer = thread::spawn(move || {
-        let mut bytes = [0; 1];
-        for _ in 0..15 {
-            thread::sleep(ms(10)); // together longer than the idle time, each much shorter
-            if peer.write_all(b"x").is_err() || peer.read_exact(&mut bytes).is_err() {
-                break; // a loaded machine has slept longer: it was idle then
-            }
+    let sim = Sim::new(0);
+    let clock = sim.clone();
+    let machine = move || {
+        let (clock, touched) = (clock.clone(), Rc::new(Cell::new(Duration::ZERO)));
+        let (last, judged) = (clock.clone(), Rc::clone(&touched));
+        Machine {
+            received: Box::new(move |conn, input| {
+                touched.set(last.now());
+                conn.deadline(idle);
+                conn.state().bytes.extend(input.take_all());
+                let timers = conn.cx().alive().to_string();
+                assert!(timers.contains(", 2 timers"), "its own, and that of the peer's wait: {timers}");
+                Ok(())
+            }),
+            timed_out: Box::new(move |conn| {
+                let passed = clock.now() - judged.get();
+                assert!(passed >= idle && passed < idle + ms(2), "{passed:?} after the last message");
+                conn.state().notes.push("timed out".into());
+                conn.close();
+                Ok(())
+            }),
+            ..opened_with(idle)
         }
-        peer
-    });
-    until(&mut reactor, &mut seen, |cx| {
-        let timers = cx.alive().to_string();
-        assert!(timers.contains(", 0 timers") || timers.contains(", 1 timers"), "{timers}");
-        !cx.state.notes.is_empty()
-    });
-    drop(peer.join().unwrap());
+    };
+    let mut reactor = sim.reactor().unwrap();
+    let mut seen = Seen::default();
+    reactor.cx(&mut seen).listen(AT, move |_, _| machine()).unwrap();
+    // Together longer than the idle time, each much shorter.
+    let talks = (0..15).fold(Script::new(), |script, _| script.say("x").wait(ms(10)));
+    reactor.cx(&mut seen).connect(AT, talks.wait(NEVER));
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.bytes.len(), 15);
     assert_eq!(seen.notes, ["timed out"]);
 }
 
 #[test]
 fn setting_a_deadline_again_moves_it_both_ways_and_none_disarms_it() {
-    let (ours, _peer) = sized_pair(None);
-    let mut reactor = Reactor::new().unwrap();
-    let mut seen = Seen::default();
+    let sim = Sim::new(0);
+    let (mut reactor, mut seen) = (sim.reactor().unwrap(), Seen::default());
+    reactor.cx(&mut seen).listen(AT, |_, _| Script::new()).unwrap();
     let machine = Machine {
         timed_out: Box::new(|conn| {
             conn.state().notes.push("timed out".into());
@@ -460,8 +441,8 @@ fn setting_a_deadline_again_moves_it_both_ways_and_none_disarms_it() {
         }),
         ..opened_with(NEVER)
     };
-    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
-    reactor.turn(&mut seen, NOW).unwrap();
+    let id = reactor.cx(&mut seen).connect(AT, machine).id();
+    reactor.turn(&mut seen, Some(ms(1))).unwrap();
 
     // Away, back, and away for good: nothing is left of it.
     for deadline in [Some(Duration::ZERO), Some(NEVER), Some(ms(1)), None] {
@@ -472,7 +453,7 @@ fn setting_a_deadline_again_moves_it_both_ways_and_none_disarms_it() {
     // Later: the timer that was set for the earlier time finds that it has moved on.
     reactor.cx(&mut seen).conn(id).unwrap().deadline(ms(2));
     reactor.cx(&mut seen).conn(id).unwrap().deadline(NEVER);
-    thread::sleep(ms(4));
+    sim.take_time(ms(4));
     reactor.turn(&mut seen, NOW).unwrap();
     reactor.turn(&mut seen, NOW).unwrap();
     assert_eq!(seen.notes, [""; 0]);
@@ -564,16 +545,16 @@ fn a_deadline_goes_with_its_connection() {
 
 #[test]
 fn a_connection_aborted_by_a_timer_is_not_told_of_the_deadline_that_passed_in_the_same_turn() {
-    let (ours, _peer) = sized_pair(None);
-    let mut reactor = Reactor::new().unwrap();
-    let mut seen = Seen::default();
+    let sim = Sim::new(0);
+    let (mut reactor, mut seen) = (sim.reactor().unwrap(), Seen::default());
+    reactor.cx(&mut seen).listen(AT, |_, _| Script::new()).unwrap();
     let machine = Machine { timed_out: Box::new(|_| panic!("it was aborted before")), ..Machine::default() };
-    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
-    reactor.turn(&mut seen, NOW).unwrap();
+    let id = reactor.cx(&mut seen).connect(AT, machine).id();
+    reactor.turn(&mut seen, Some(ms(1))).unwrap();
     let mut cx = reactor.cx(&mut seen);
     cx.after(ms(1), move |cx| cx.conn(id).expect("it is open").abort(io::Error::other("enough")));
     cx.conn(id).unwrap().deadline(ms(20));
-    thread::sleep(ms(30)); // so that both are due in one turn, the timer first
+    sim.take_time(ms(30)); // so that both are due in one turn, the timer first
     reactor.run(&mut seen).unwrap();
     assert_eq!(seen.ends[0].to_string(), "enough");
 }

@@ -25,6 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use enjamb::mio::{self, Interest, Token};
+use enjamb::sim::{Script, Sim};
 use enjamb::{Config, Conn, Cx, End, Input, PostError, Protocol, Reactor, Readiness, Step, Watch};
 use log::Level;
 use machine::{Machine, Seen};
@@ -685,24 +686,26 @@ fn a_listener_at_its_limit_with_nothing_but_paused_connections_is_a_standstill_t
 #[test]
 fn a_slow_callback_is_warned_about_once_with_its_connection_and_how_long_it_took() {
     log_capture::capture();
-    let (ours, peer) = sized_pair(None);
+    let server = ([10, 0, 0, 1], 80);
+    let sim = Sim::new(0);
     let slow = Duration::from_millis(300);
-    let mut reactor = Reactor::with_config(Config { slow_callback: slow, ..Config::default() }).unwrap();
+    let mut reactor = sim.reactor_with(Config { slow_callback: slow, ..Config::default() }).unwrap();
     let mut seen = Seen::default();
+    reactor.cx(&mut seen).listen(server, |_, _| Script::new()).unwrap();
     let sleeper = opened(move |_| {
-        thread::sleep(slow + Duration::from_millis(50));
+        sim.take_time(slow + Duration::from_millis(50));
         Ok(())
     });
-    let id = reactor.cx(&mut seen).adopt(ours, sleeper).unwrap().id();
-    reactor.turn(&mut seen, NOW).unwrap();
+    let id = reactor.cx(&mut seen).connect(server, sleeper).id();
+    reactor.turn(&mut seen, Some(slow)).unwrap();
     // Waiting for longer is not a slow callback.
     reactor.cx(&mut seen).after(slow + Duration::from_millis(50), |cx| cx.stop());
     reactor.run(&mut seen).unwrap();
     let warnings = log_capture::captured(Level::Warn);
     let of_it: Vec<_> = warnings.iter().filter(|line| line.contains(&format!("connection {id} "))).collect();
     assert_eq!(of_it.len(), 1, "{warnings:?}");
-    assert!(of_it[0].contains(&peer.local_addr().unwrap().to_string()), "{of_it:?}");
-    assert!(of_it[0].contains("ms") && of_it[0].contains("slow_callback"), "{of_it:?}");
+    assert!(of_it[0].contains("10.0.0.1:80") && of_it[0].contains("350.0ms"), "{of_it:?}");
+    assert!(of_it[0].contains("slow_callback"), "{of_it:?}");
 }
 
 #[test]
@@ -738,9 +741,9 @@ fn a_slow_call_timer_and_watch_are_named_for_what_they_are() {
 #[test]
 fn the_slow_callback_warning_can_be_turned_off() {
     log_capture::capture();
-    let mut reactor =
-        Reactor::with_config(Config { slow_callback: Duration::MAX, ..Config::default() }).unwrap();
-    reactor.cx(&mut ()).after(Duration::ZERO, |_| thread::sleep(Duration::from_millis(150)));
+    let sim = Sim::new(0);
+    let mut reactor = sim.reactor_with(Config { slow_callback: Duration::MAX, ..Config::default() }).unwrap();
+    reactor.cx(&mut ()).after(Duration::ZERO, move |_| sim.take_time(Duration::from_secs(1_000)));
     reactor.run(&mut ()).unwrap();
     assert_eq!(log_capture::captured(Level::Warn), [""; 0]);
 }
