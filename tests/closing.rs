@@ -13,8 +13,9 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use enjamb::sim::Sim;
 use enjamb::{Config, Conn, ConnId, Cx, End, Input, Protocol, Reactor};
 use machine::{Call, Machine, Seen, Take};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -914,21 +915,27 @@ fn the_time_of_a_shutdown_holds_whatever_a_connection_sets_for_itself_afterwards
 
 #[test]
 fn a_connection_that_has_sent_everything_waits_a_second_for_a_peer_that_stays_open_not_the_close_timeout() {
+    let server = ([10, 0, 0, 1], 80);
+    let sim = Sim::new(0);
     let config = Config { close_timeout: NEVER, ..Config::default() };
-    let mut reactor = Reactor::with_config(config).unwrap();
+    let mut reactor = sim.reactor_with(config).unwrap();
     let mut seen = Seen::default();
-    let machine = opened(|conn| {
-        conn.write(b"bye");
-        close(conn)
-    });
-    let start = Instant::now();
-    let (_, mut peer) = adopt(&mut reactor.cx(&mut seen), machine);
-    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
-    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    let machine = || {
+        opened(|conn| {
+            conn.write(b"bye");
+            close(conn)
+        })
+    };
+    let mut cx = reactor.cx(&mut seen);
+    cx.listen(server, move |_, _| machine()).unwrap();
+    cx.connect(server, Machine { ended: Box::new(|_, _| Ok(())), ..Machine::default() });
+    while seen.ends.is_empty() {
+        reactor.turn(&mut seen, None).unwrap();
+    }
+    let passed = sim.now();
+    assert!((Duration::from_secs(1)..Duration::from_millis(1_010)).contains(&passed), "{passed:?}");
     assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
-    let mut bytes = Vec::new();
-    peer.read_to_end(&mut bytes).unwrap();
-    assert_eq!(bytes, b"bye");
+    assert_eq!(seen.bytes, b"bye");
 }
 
 #[test]

@@ -6,6 +6,14 @@
 //! to cut, to refuse, to reset ([`Link`], [`Polling`]), and does it the same way whenever the seed is the same. When
 //! nothing is ready, time jumps to the next event, so that an hour of timeouts takes no time.
 //!
+//! A run comes to its end when nothing can happen any more: listeners alone end it well; connections that wait without
+//! a deadline make it an error ([`Deadlock`](io::ErrorKind::Deadlock)) that names them, and so does a loop that goes
+//! round and round without getting anywhere. What other threads post is taken in when the loop comes round, but it
+//! does not wait for them: a run that depends on them would not be repeatable.
+//!
+//! What a peer does wrong, and not the way to it, is scripted ([`Script`]): one that stops reading, that says the
+//! wrong thing or says it late, that resets.
+//!
 //! ```
 //! use enjamb::sim::{Script, Sim};
 //! use enjamb::{Conn, Cx, End, Input, Protocol};
