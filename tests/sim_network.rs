@@ -252,15 +252,33 @@ fn spurious_readiness_calls_nobody_back() {
 
 #[test]
 fn what_can_be_read_and_written_is_told_in_one_event_or_in_two() {
-    for split in [0.0, 1.0] {
+    for (split, in_one) in [(0.0, true), (1.0, false)] {
         let sim = Sim::new(0);
         sim.polling(Polling { split, ..Polling::default() });
         let seen = run_pair(&sim, says(pattern(5000)), listens());
-        assert_eq!(
-            (seen.bytes, kinds(&Seen { ends: seen.ends, ..Seen::default() })),
-            (pattern(5000), vec![None, None])
-        );
+        assert_eq!((kinds(&seen), seen.bytes), (vec![None, None], pattern(5000)));
+        assert_eq!(count(&sim, "is reported ready to read, write") > 0, in_one, "{}", sim.log());
     }
+}
+
+#[test]
+fn what_is_still_under_way_when_a_connection_is_reset_comes_too_late() {
+    let link = Link { spacing: ms(10), reset_after: Some(3002..=3002), ..Link::default() };
+    let answers = Machine {
+        received: Box::new(|conn, input| {
+            conn.state().bytes.extend(input.take_all());
+            conn.write(b"xx"); // the last bytes that it stands
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let seen = run_pair(&on(link), answers, says(pattern(3000)));
+    assert_eq!(kinds(&seen), [Some(ErrorKind::ConnectionReset); 2]);
+    assert_eq!(
+        seen.bytes,
+        [&pattern(1460)[..], b"xx"].concat(),
+        "the first of three segments, and the answer"
+    );
 }
 
 /// The order in which three connections, ready in the same batch, are called back.
@@ -427,6 +445,7 @@ fn without_a_free_descriptor_accepting_waits_and_goes_on_unprompted() {
     reactor.run(&mut seen).unwrap();
     assert_eq!(kinds(&seen).iter().filter(|kind| kind.is_none()).count(), 8);
     assert_eq!(seen.bytes.len(), 40);
+    assert!(sim.now() >= ms(10), "it did not have to wait: {:?}", sim.now());
 }
 
 #[test]

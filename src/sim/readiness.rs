@@ -55,13 +55,18 @@ impl Network {
             let Some((token, state)) = self.look_at(id).filter(|(_, state)| *state != Readiness::NONE) else {
                 continue;
             };
-            self.note(id, What::Ready(state.bits()));
-            let splits = state.is_readable() && state.is_writable() && most - ready.len() >= 2;
-            if splits && self.random.chance(self.polling.split) {
-                ready.push((token, Readiness::when(false, true, false)));
-                ready.push((token, Readiness::when(true, false, state.is_read_closed())));
+            let both = state.is_readable() && state.is_writable() && most - ready.len() >= 2;
+            let events = if both && self.random.chance(self.polling.split) {
+                vec![
+                    Readiness::when(false, true, false),
+                    Readiness::when(true, false, state.is_read_closed()),
+                ]
             } else {
-                ready.push((token, state));
+                vec![state]
+            };
+            for event in events {
+                self.note(id, What::Ready(event.bits()));
+                ready.push((token, event));
             }
         }
         self.ready.extend(woken);
