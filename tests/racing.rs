@@ -91,7 +91,7 @@ fn assert_on_time(times: &[u64], expected: &[u64]) {
 /// When connects began, in milliseconds.
 fn attempts(sim: &Sim) -> Vec<u64> {
     let log = sim.log();
-    let begun = log.lines().filter(|line| line.ends_with(" connects"));
+    let begun = log.lines().filter(|line| line.contains(" connects to "));
     let seconds = begun.map(|line| line.split_whitespace().next().unwrap().parse::<f64>().unwrap());
     seconds.map(|seconds| (seconds * 1000.0) as u64).collect()
 }
