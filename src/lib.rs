@@ -70,6 +70,8 @@ mod error;
 pub mod framing;
 mod gather;
 mod handle;
+#[cfg(feature = "http")]
+pub mod http;
 mod input;
 mod listener;
 mod protocol;

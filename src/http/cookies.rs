@@ -1,0 +1,163 @@
+//! The cookie jar (RFC 6265bis).
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::cookie::{Cookie, is_address};
+use super::{Headers, Scheme, Url};
+
+/// Most cookies that are kept for a domain.
+pub const COOKIES_PER_HOST: usize = 50;
+/// Most cookies that are kept in all.
+pub const COOKIES_IN_ALL: usize = 3_000;
+
+/// A cookie jar, as RFC 6265bis describes it: `Secure`, `HttpOnly`, `Path`, `Domain`, `Max-Age` and `Expires` are honoured,
+/// and so are the prefixes `__Secure-` and `__Host-`.
+///
+/// It has no list of public suffixes: a server below `co.uk` can set a cookie for all of `co.uk`, though none for `uk`. So
+/// do not share a jar between servers that must not know of each other. `SameSite` has no meaning here, since there
+/// are no sites that embed others.
+///
+/// ```
+/// use enjamb::http::{Cookies, Headers, Url};
+/// use std::time::SystemTime;
+///
+/// let (mut jar, now) = (Cookies::new(), SystemTime::now());
+/// let url: Url = "https://example.org/login".parse()?;
+/// let mut answer = Headers::new();
+/// answer.append("Set-Cookie", "id=31; Path=/; Secure; HttpOnly")?;
+/// jar.store(&url, &answer, now);
+/// assert_eq!(jar.header(&"https://example.org/members".parse()?, now).as_deref(), Some("id=31"));
+/// assert_eq!(jar.header(&"http://example.org/members".parse()?, now), None);
+/// # Ok::<(), enjamb::http::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Cookies {
+    /// By domain.
+    kept: BTreeMap<String, Vec<Kept>>,
+    len: usize,
+    /// Counts what is set and what is used, for the order in which they were.
+    clock: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    cookie: Cookie,
+    created: u64,
+    used: u64,
+}
+
+impl Cookies {
+    /// An empty jar.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many cookies there are, those that have ended since included.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All cookies, in the order of their domains.
+    pub fn iter(&self) -> impl Iterator<Item = &Cookie> {
+        self.kept.values().flatten().map(|kept| &kept.cookie)
+    }
+
+    /// Forgets all of them: a log-out that needs no server.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Keeps what the answer from this URL sets. What is malformed, too large, or for somebody else is passed over, as the
+    /// RFC has it.
+    pub fn store(&mut self, url: &Url, answer: &Headers, now: SystemTime) {
+        for field in answer.get_all("set-cookie") {
+            if let Some(cookie) = Cookie::parse(field, url, now) {
+                self.keep(cookie, url, now);
+            }
+        }
+    }
+
+    /// The value of the Cookie field for a request to this URL; `None` where there is nothing to send.
+    pub fn header(&mut self, url: &Url, now: SystemTime) -> Option<String> {
+        self.clock += 1;
+        let mut found = Vec::new();
+        for domain in domains(url.host()) {
+            for kept in self.kept.get_mut(domain).into_iter().flatten() {
+                if kept.cookie.is_for(url) && !kept.cookie.has_ended(now) {
+                    kept.used = self.clock;
+                    let order = (Reverse(kept.cookie.path.len()), kept.created);
+                    found.push((order, pair(&kept.cookie)));
+                }
+            }
+        }
+        // Longer paths first, and then those that were there first (section 5.8.3).
+        found.sort();
+        let pairs: Vec<String> = found.into_iter().map(|(_, pair)| pair).collect();
+        (!pairs.is_empty()).then(|| pairs.join("; "))
+    }
+
+    fn keep(&mut self, cookie: Cookie, url: &Url, now: SystemTime) {
+        let hidden = |kept: &Kept| cookie.hides(&kept.cookie);
+        if url.scheme() == Scheme::Http && self.kept.values().flatten().any(hidden) {
+            return;
+        }
+        self.clock += 1;
+        let mut created = self.clock;
+        let of_domain = self.kept.entry(cookie.domain.clone()).or_default();
+        self.len -= of_domain.len();
+        if let Some(at) = of_domain.iter().position(|old| cookie.replaces(&old.cookie)) {
+            created = of_domain.remove(at).created;
+        }
+        if !cookie.has_ended(now) {
+            if of_domain.len() >= COOKIES_PER_HOST {
+                of_domain.retain(|kept| !kept.cookie.has_ended(now));
+            }
+            if of_domain.len() >= COOKIES_PER_HOST {
+                // Those that anybody on the way may have seen go first.
+                let least =
+                    of_domain.iter().enumerate().min_by_key(|(_, kept)| (kept.cookie.secure, kept.used));
+                let at = least.map_or(0, |(at, _)| at);
+                of_domain.remove(at);
+            }
+            of_domain.push(Kept { cookie, created, used: self.clock });
+        }
+        self.len += of_domain.len();
+        self.bound(now);
+    }
+
+    /// Within the limit for all: without what has ended, and then without what has not been used for longest.
+    fn bound(&mut self, now: SystemTime) {
+        if self.len > COOKIES_IN_ALL {
+            self.retain(|kept| !kept.cookie.has_ended(now));
+        }
+        while self.len > COOKIES_IN_ALL {
+            let Some(least) = self.kept.values().flatten().map(|kept| kept.used).min() else { return };
+            self.retain(|kept| kept.used != least);
+        }
+    }
+
+    fn retain(&mut self, wanted: impl Fn(&Kept) -> bool) {
+        for of_domain in self.kept.values_mut() {
+            of_domain.retain(&wanted);
+        }
+        self.kept.retain(|_, of_domain| !of_domain.is_empty());
+        self.len = self.kept.values().map(Vec::len).sum();
+    }
+}
+
+fn pair(cookie: &Cookie) -> String {
+    if cookie.name.is_empty() { cookie.value.clone() } else { format!("{}={}", cookie.name, cookie.value) }
+}
+
+/// A host, and the domains it is below.
+fn domains(host: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(host), |domain| domain.split_once('.').map(|(_, above)| above))
+        .take(if is_address(host) { 1 } else { usize::MAX })
+}

@@ -1,0 +1,203 @@
+//! The gzip format (RFC 1952) around the deflate of flate2, a piece at a time.
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+
+use super::Rule;
+use crate::Input;
+
+/// Most bytes of a member's header: 64 KiB, the most that its extra field alone may have. Names and comments have no length,
+/// and could go on for ever.
+const HEADER_LIMIT: usize = 64 * 1024;
+
+const HEADER_CRC: u8 = 1 << 1;
+const EXTRA: u8 = 1 << 2;
+const NAME: u8 = 1 << 3;
+const COMMENT: u8 = 1 << 4;
+const RESERVED: u8 = 0b1110_0000;
+
+/// Takes gzip apart: one member after the other (RFC 1952 section 2.2).
+#[derive(Debug)]
+pub(crate) struct Gunzip {
+    state: State,
+    inflate: Decompress,
+    crc: Crc,
+    header: usize,
+    flags: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// In the ten bytes that every member begins with.
+    Fixed(usize),
+    /// In the two bytes of the extra field's length.
+    ExtraLength(usize, u16),
+    Extra(u16),
+    Name,
+    Comment,
+    HeaderCrc(usize),
+    Deflate,
+    /// In the checksum and the length at the end: the bytes so far.
+    Trailer(usize, [u8; 8]),
+    Failed,
+}
+
+impl Default for Gunzip {
+    fn default() -> Self {
+        Gunzip {
+            state: State::Fixed(0),
+            inflate: Decompress::new(false),
+            crc: Crc::new(),
+            header: 0,
+            flags: 0,
+        }
+    }
+}
+
+impl Gunzip {
+    /// As [`ContentDecoder::decode`](super::ContentDecoder::decode).
+    pub(crate) fn decode(
+        &mut self,
+        input: &mut Input<'_>,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<usize, Rule> {
+        let start = out.len();
+        let result = self.go_on(input, out, start + most);
+        if result.is_err() {
+            self.state = State::Failed;
+        }
+        result.map(|()| out.len() - start)
+    }
+
+    fn go_on(&mut self, input: &mut Input<'_>, out: &mut Vec<u8>, end: usize) -> Result<(), Rule> {
+        loop {
+            if matches!(self.state, State::Failed) {
+                return Err(Rule::Gzip);
+            }
+            if matches!(self.state, State::Deflate) {
+                if !self.inflate(input, out, end)? {
+                    return Ok(());
+                }
+            } else {
+                let Some(&byte) = input.peek().first() else { return Ok(()) };
+                input.take(1);
+                self.state = self.step(byte)?;
+            }
+        }
+    }
+
+    /// Inflates what there is room for; whether the deflated data ended.
+    fn inflate(&mut self, input: &mut Input<'_>, out: &mut Vec<u8>, end: usize) -> Result<bool, Rule> {
+        loop {
+            let from = out.len();
+            out.resize(end, 0);
+            let (total_in, total_out) = (self.inflate.total_in(), self.inflate.total_out());
+            let result = self.inflate.decompress(input.peek(), &mut out[from..], FlushDecompress::None);
+            let taken = (self.inflate.total_in() - total_in) as usize;
+            let made = (self.inflate.total_out() - total_out) as usize;
+            out.truncate(from + made);
+            input.take(taken);
+            self.crc.update(&out[from..]);
+            match result {
+                Ok(Status::StreamEnd) => {
+                    self.state = State::Trailer(0, [0; 8]);
+                    return Ok(true);
+                }
+                // It neither takes nor gives, though it could do both: it never will.
+                Ok(_) if made == 0 && taken == 0 && !input.is_empty() && out.len() < end => {
+                    return Err(Rule::Gzip);
+                }
+                Ok(_) if input.is_empty() || out.len() == end => return Ok(false),
+                Ok(_) => {}
+                Err(_) => return Err(Rule::Gzip),
+            }
+        }
+    }
+
+    /// Takes one byte outside the deflated data.
+    fn step(&mut self, byte: u8) -> Result<State, Rule> {
+        self.header += 1;
+        if self.header > HEADER_LIMIT {
+            return Err(Rule::Gzip);
+        }
+        Ok(match self.state {
+            State::Fixed(at) => {
+                let good = match at {
+                    0 => byte == 0x1f,
+                    1 => byte == 0x8b,
+                    2 => byte == 8, // deflate, the only method there is
+                    3 => byte & RESERVED == 0,
+                    _ => true,
+                };
+                if !good {
+                    return Err(Rule::Gzip);
+                }
+                match at {
+                    3 => {
+                        self.flags = byte;
+                        State::Fixed(4)
+                    }
+                    9 => self.after_fixed(),
+                    _ => State::Fixed(at + 1),
+                }
+            }
+            State::ExtraLength(0, _) => State::ExtraLength(1, u16::from(byte)),
+            State::ExtraLength(_, low) => match low | u16::from(byte) << 8 {
+                0 => self.after_extra(),
+                length => State::Extra(length),
+            },
+            State::Extra(1) => self.after_extra(),
+            State::Extra(left) => State::Extra(left - 1),
+            State::Name if byte == 0 => self.after_name(),
+            State::Comment if byte == 0 => self.after_comment(),
+            State::HeaderCrc(0) => State::HeaderCrc(1),
+            State::HeaderCrc(_) => self.begin_deflate(),
+            State::Trailer(at, mut bytes) => {
+                bytes[at] = byte;
+                if at < 7 { State::Trailer(at + 1, bytes) } else { self.end_member(bytes)? }
+            }
+            State::Name | State::Comment | State::Deflate | State::Failed => self.state,
+        })
+    }
+
+    fn after_fixed(&mut self) -> State {
+        if self.flags & EXTRA != 0 { State::ExtraLength(0, 0) } else { self.after_extra() }
+    }
+
+    fn after_extra(&mut self) -> State {
+        if self.flags & NAME != 0 { State::Name } else { self.after_name() }
+    }
+
+    fn after_name(&mut self) -> State {
+        if self.flags & COMMENT != 0 { State::Comment } else { self.after_comment() }
+    }
+
+    fn after_comment(&mut self) -> State {
+        if self.flags & HEADER_CRC != 0 { State::HeaderCrc(0) } else { self.begin_deflate() }
+    }
+
+    fn begin_deflate(&mut self) -> State {
+        self.inflate.reset(false);
+        self.crc.reset();
+        self.header = 0;
+        State::Deflate
+    }
+
+    /// CRC-32 and length, both with the lowest byte first (RFC 1952 section 2.3.1).
+    fn end_member(&mut self, bytes: [u8; 8]) -> Result<State, Rule> {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        let good = u32::from_le_bytes([a, b, c, d]) == self.crc.sum()
+            && u32::from_le_bytes([e, f, g, h]) == self.crc.amount();
+        self.header = 0;
+        if good { Ok(State::Fixed(0)) } else { Err(Rule::Gzip) }
+    }
+
+    /// The body has ended: good between two members, and before the first.
+    pub(crate) fn finish(&self) -> Result<(), Rule> {
+        match self.state {
+            State::Fixed(0) => Ok(()),
+            State::Failed => Err(Rule::Gzip),
+            _ => Err(Rule::GzipTruncated),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! An HTTP/1.1 client (feature `http`).
+//!
+//! What is here does no I/O: it turns requests into bytes and bytes into answers, and decides what is to be done next. So
+//! each part can be used, and tested, on its own.
+//!
+//! - [`Url`], [`Method`], [`Headers`] and [`Request`] are what is asked for. Whatever cannot be sent is an [`Error`] that
+//!   names the part and the byte, before anything is sent. [`BodyWriter`] frames a body that is streamed.
+//! - [`ResponseParser`] takes the bytes of an answer as they come and gives [`Event`]s; [`Collector`] makes one
+//!   [`Response`] of them. An answer that breaks a [`Rule`] is an error that names the rule and how many bytes had come,
+//!   and keeps what arrived. [`ContentDecoder`] unpacks gzip (feature `gzip`), [`ChunkDecoder`] takes off the chunked coding.
+//! - [`ResponseParser::reusable`] says whether the connection can carry another request, and why not; [`Attempt`] whether a
+//!   lost request may be sent again; [`IdleBytes`] what a server said on an idle connection.
+//! - [`Redirects`] and [`Cookies`] carry a request on to where it ends.
+//!
+//! ```
+//! use enjamb::Input;
+//! use enjamb::http::{BODY_LIMIT, Collector, Progress, Request};
+//!
+//! let request = Request::get("http://example.org/poem").query([("line", "3")]).build()?;
+//! let mut out = Vec::new();
+//! request.write_head(None, &mut out);
+//! assert!(out.starts_with(b"GET /poem?line=3 HTTP/1.1\r\nHost: example.org\r\n"));
+//!
+//! let mut collector = Collector::new(&request, BODY_LIMIT);
+//! collector.parser().request_written();
+//! let mut input = Input::new(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nrunning on\n");
+//! let Progress::Done(response) = collector.feed(&mut input)? else { panic!("it is complete") };
+//! assert_eq!(response.text(), "running on\n");
+//! assert!(collector.parser().reusable(input.len()).is_ok());
+//! # Ok::<(), enjamb::http::Error>(())
+//! ```
+//!
+//! # What it does not do
+//!
+//! HTTP/2 and 3, pipelining, caching, proxies, digest authentication, brotli and zstd, WebSocket, a list of public
+//! suffixes for cookies, names that are not ASCII.
+
+mod basic;
+mod chunked;
+mod collect;
+mod content;
+mod cookie;
+mod cookie_date;
+mod cookies;
+mod error;
+mod form;
+mod framing;
+#[cfg(feature = "gzip")]
+mod gunzip;
+mod head;
+mod headers;
+mod method;
+mod parser;
+mod redirect;
+mod reference;
+mod request;
+mod response;
+mod reuse;
+mod rule;
+mod upload;
+mod url;
+mod url_parse;
+
+pub use chunked::{Chunk, ChunkDecoder, EXTENSION_LIMIT, TRAILER_LIMIT};
+pub use collect::{BODY_LIMIT, Collector, Progress};
+pub use content::ContentDecoder;
+pub use cookie::{COOKIE_LIMIT, Cookie};
+pub use cookies::{COOKIES_IN_ALL, COOKIES_PER_HOST, Cookies};
+pub use error::{Error, HeaderByte, HeaderError, RedirectError, ResponseError, UrlError, UrlPart};
+pub use form::form_encode;
+pub use head::{FIELD_LIMIT, HEAD_LIMIT, Head, Version};
+pub use headers::Headers;
+pub use method::Method;
+pub use parser::{DRAIN_LIMIT, Event, ResponseParser};
+pub use redirect::{REDIRECT_LIMIT, Redirects};
+pub use request::{Body, Request, RequestBuilder};
+pub use response::Response;
+pub use reuse::{Attempt, IdleBytes, NotReusable, keep_alive};
+pub use rule::Rule;
+pub use upload::BodyWriter;
+pub use url::{Origin, Scheme, Url};

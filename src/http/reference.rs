@@ -1,0 +1,159 @@
+//! References to other URLs: resolved against the one they were found at (RFC 3986 section 5), and mended where servers write
+//! what is none.
+
+use super::error::UrlError;
+use super::url::Url;
+use super::url_parse::{is_escape, is_pchar};
+
+impl Url {
+    /// The URL that a reference found at this one means (RFC 3986 section 5.2): `../style.css`, `?page=2`, `//other/x`.
+    ///
+    /// ```
+    /// # let url: enjamb::http::Url = "https://example.org/a/b?q#f".parse()?;
+    /// assert_eq!(url.join("//other.example/x")?.to_string(), "https://other.example/x");
+    /// assert_eq!(url.join("?page=2")?.to_string(), "https://example.org/a/b?page=2");
+    /// # Ok::<(), enjamb::http::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The reference is malformed, or leads out of http and https. The URL in the error is the one it came to.
+    pub fn join(&self, reference: &str) -> Result<Url, UrlError> {
+        if has_scheme(reference) {
+            return reference.parse();
+        }
+        let (before_fragment, fragment) = match reference.split_once('#') {
+            Some((before, fragment)) => (before, format!("#{fragment}")),
+            None => (reference, String::new()),
+        };
+        let (path, query) = match before_fragment.find('?') {
+            Some(mark) => before_fragment.split_at(mark),
+            None => (before_fragment, ""),
+        };
+        let base = self.text[..self.target].to_owned();
+        let joined = if reference.starts_with("//") {
+            return format!("{}:{reference}", self.scheme.as_str()).parse();
+        } else if path.starts_with('/') {
+            format!("{base}{path}{query}{fragment}")
+        } else if !path.is_empty() {
+            let folder = self.path().rfind('/').map_or("/", |slash| &self.path()[..=slash]);
+            format!("{base}{folder}{path}{query}{fragment}")
+        } else if !query.is_empty() {
+            format!("{base}{}{query}{fragment}", self.path())
+        } else {
+            format!("{}{fragment}", self.text)
+        };
+        // The same server: who may come in is the same too.
+        joined.parse().map(|url: Url| Url { userinfo: self.userinfo.clone(), ..url })
+    }
+}
+
+/// Whether a reference begins with a scheme: a colon before any of `/?#`, behind a letter and letters, digits, `+-.`.
+fn has_scheme(reference: &str) -> bool {
+    reference.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    })
+}
+
+/// Percent-encodes what a URL may not contain, for references that servers write: blanks, brackets in a query, letters
+/// that are not ASCII, and a `%` that begins no escape.
+pub(super) fn escape_illegal(reference: &str) -> String {
+    let bytes = reference.as_bytes();
+    // Brackets are legal around an IPv6 address only.
+    let brackets_until = if has_scheme(reference) || reference.starts_with("//") {
+        reference.find("//").map_or(0, |slashes| {
+            let start = slashes + 2;
+            reference[start..].find(['/', '?', '#']).map_or(bytes.len(), |length| start + length)
+        })
+    } else {
+        0
+    };
+    let mut escaped = String::with_capacity(bytes.len());
+    let mut in_fragment = false;
+    for (at, &byte) in bytes.iter().enumerate() {
+        let legal = match byte {
+            b'%' => is_escape(&bytes[at..]),
+            b'[' | b']' => at < brackets_until,
+            b'#' => !std::mem::replace(&mut in_fragment, true),
+            b'/' | b'?' => true,
+            _ => is_pchar(byte),
+        };
+        if legal {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of RFC 3986 section 5.4, for http.
+    #[test]
+    fn references_are_resolved_as_rfc_3986_has_it() {
+        let base: Url = "http://a/b/c/d;p?q".parse().unwrap();
+        for (reference, resolved) in [
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g/"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("#s", "http://a/b/c/d;p?q#s"),
+            ("g#s", "http://a/b/c/g#s"),
+            ("g?y#s", "http://a/b/c/g?y#s"),
+            (";x", "http://a/b/c/;x"),
+            ("g;x", "http://a/b/c/g;x"),
+            ("", "http://a/b/c/d;p?q"),
+            (".", "http://a/b/c/"),
+            ("./", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../..", "http://a/"),
+            ("../../", "http://a/"),
+            ("../../g", "http://a/g"),
+            ("../../../g", "http://a/g"),
+            ("../../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("/../g", "http://a/g"),
+            ("g.", "http://a/b/c/g."),
+            (".g", "http://a/b/c/.g"),
+            ("g..", "http://a/b/c/g.."),
+            ("..g", "http://a/b/c/..g"),
+            ("./../g", "http://a/b/g"),
+            ("./g/.", "http://a/b/c/g/"),
+            ("g/./h", "http://a/b/c/g/h"),
+            ("g/../h", "http://a/b/c/h"),
+            ("g;x=1/./y", "http://a/b/c/g;x=1/y"),
+            ("g;x=1/../y", "http://a/b/c/y"),
+            ("g?y/./x", "http://a/b/c/g?y/./x"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("g#s/./x", "http://a/b/c/g#s/./x"),
+            ("g#s/../x", "http://a/b/c/g#s/../x"),
+            ("https://g/x", "https://g/x"),
+        ] {
+            assert_eq!(base.join(reference).unwrap().to_string(), resolved, "{reference:?}");
+        }
+        // Section 5.4.2: not the lenient reading.
+        assert!(base.join("http:g").is_err());
+        assert!(base.join("mailto:a@b").is_err());
+    }
+
+    #[test]
+    fn what_servers_write_is_escaped() {
+        for (reference, escaped) in [
+            ("/a b?x[]=\u{e9}|y", "/a%20b?x%5B%5D=%C3%A9%7Cy"),
+            ("http://[::1]:80/[x]", "http://[::1]:80/%5Bx%5D"),
+            ("/100%&%41#a#b", "/100%25&%41#a%23b"),
+            ("\\evil", "%5Cevil"),
+        ] {
+            assert_eq!(escape_illegal(reference), escaped);
+        }
+    }
+}

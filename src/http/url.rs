@@ -1,0 +1,271 @@
+//! URLs of http and https, in strict ASCII (RFC 3986).
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::{UrlError, UrlPart};
+use super::url_parse::parse;
+
+/// An absolute URL for http or https.
+///
+/// It is strict: only the characters of RFC 3986, a host in ASCII (`xn--…` for others), a dotted IPv4 address in full. What
+/// does not fit is an error that names the part and the byte; it is never guessed at. Scheme and host become lower-case,
+/// the default port is left out, and `.` and `..` in the path are resolved.
+///
+/// A user and password are kept apart, for basic authentication, and are not shown.
+///
+/// ```
+/// use enjamb::http::Url;
+///
+/// let url: Url = "HTTP://Example.org:80/a/../b?q=1#top".parse()?;
+/// assert_eq!(url.to_string(), "http://example.org/b?q=1#top");
+/// assert_eq!((url.host(), url.port(), url.target()), ("example.org", 80, "/b?q=1"));
+///
+/// assert_eq!(url.join("../c?q=2")?.to_string(), "http://example.org/c?q=2");
+///
+/// let error = "http://example.org/a b".parse::<Url>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     r#"the URL "http://example.org/a b": path at byte 20: this character must be written as % and two hexadecimal digits"#
+/// );
+/// # Ok::<(), enjamb::http::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Url {
+    /// From the scheme to the end of the query.
+    pub(super) text: String,
+    pub(super) scheme: Scheme,
+    /// Where the host ends, and the target begins.
+    pub(super) host_end: usize,
+    pub(super) target: usize,
+    pub(super) port: u16,
+    /// As written, with its percent-encoding.
+    pub(super) userinfo: Option<String>,
+    pub(super) fragment: Option<String>,
+}
+
+/// The scheme of a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// In lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    /// The port that need not be written.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+
+    /// How long `http://` is.
+    pub(super) fn prefix_len(self) -> usize {
+        self.as_str().len() + "://".len()
+    }
+}
+
+/// Where a credential or a cookie belongs: scheme, host and port (RFC 6454 section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Origin<'a> {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// The host, in lower case.
+    pub host: &'a str,
+    /// The port, also where it is the default.
+    pub port: u16,
+}
+
+impl Url {
+    /// http or https.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host: a name in lower case, an IPv4 address, or an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        &self.text[self.scheme.prefix_len()..self.host_end]
+    }
+
+    /// The port, also where it is the default.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Host and port as they go into a `Host` field: without the default port.
+    pub fn authority(&self) -> &str {
+        &self.text[self.scheme.prefix_len()..self.target]
+    }
+
+    /// Scheme, host and port.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin { scheme: self.scheme, host: self.host(), port: self.port }
+    }
+
+    /// Path and query: what is asked for on the request line.
+    pub fn target(&self) -> &str {
+        &self.text[self.target..]
+    }
+
+    /// The path; at least a slash.
+    pub fn path(&self) -> &str {
+        self.target().split_once('?').map_or(self.target(), |(path, _)| path)
+    }
+
+    /// What follows the question mark.
+    pub fn query(&self) -> Option<&str> {
+        self.target().split_once('?').map(|(_, query)| query)
+    }
+
+    /// What follows the `#`. It is not sent.
+    pub fn fragment(&self) -> Option<&str> {
+        self.fragment.as_deref()
+    }
+
+    /// User and password before an `@`, as written; the password may be missing.
+    pub(crate) fn userinfo(&self) -> Option<&str> {
+        self.userinfo.as_deref()
+    }
+
+    /// Without its user and password.
+    pub(crate) fn without_userinfo(mut self) -> Url {
+        self.userinfo = None;
+        self
+    }
+
+    /// With this in place of its fragment.
+    pub(crate) fn with_fragment(mut self, fragment: Option<&str>) -> Url {
+        self.fragment = fragment.map(str::to_owned);
+        self
+    }
+
+    /// With more of a query: text that is encoded already.
+    pub(crate) fn push_query(&mut self, encoded: &str) {
+        let mark = match self.query() {
+            None => "?",
+            Some("") => "",
+            Some(_) => "&",
+        };
+        self.text.push_str(mark);
+        self.text.push_str(encoded);
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        parse(text).map_err(|(part, at, why)| UrlError { url: redacted(text, part), part, at, why })
+    }
+}
+
+impl TryFrom<&str> for Url {
+    type Error = UrlError;
+
+    fn try_from(text: &str) -> Result<Self, UrlError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for Url {
+    type Error = UrlError;
+
+    fn try_from(text: &String) -> Result<Self, UrlError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Url {
+    type Error = UrlError;
+
+    fn try_from(text: String) -> Result<Self, UrlError> {
+        text.parse()
+    }
+}
+
+impl From<&Url> for Url {
+    fn from(url: &Url) -> Self {
+        url.clone()
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        match &self.fragment {
+            Some(fragment) => write!(f, "#{fragment}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}", self.scheme.as_str(), self.host, self.port)
+    }
+}
+
+/// For an error: without what may be a password. Where the error is in front of the path, that may be anything up to the
+/// last `@`: a slash in a password looks like the beginning of a path.
+fn redacted(text: &str, part: UrlPart) -> String {
+    let start = text.find("//").map_or(0, |slashes| slashes + 2);
+    let in_front = matches!(part, UrlPart::Scheme | UrlPart::Userinfo | UrlPart::Host | UrlPart::Port);
+    let end = if in_front { None } else { text[start..].find(['/', '?', '#']) };
+    let end = end.map_or(text.len(), |length| start + length);
+    match text[start..end].rfind('@') {
+        Some(at) => format!("{}…{}", &text[..start], &text[start + at..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let url: Url = "http://me:secret@h/x".parse().unwrap();
+        assert_eq!(format!("{url} {url:?}"), "http://h/x Url(http://h/x)");
+        for text in
+            ["http://me:secret@h h/", "http://me:sec ret@h/", "ftp://me:secret@h/", "http://me:x/secret@h"]
+        {
+            let error = text.parse::<Url>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("ret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn origins_differ_by_scheme_host_and_port() {
+        let origin = |text: &str| text.parse::<Url>().unwrap().origin().to_string();
+        assert_eq!(origin("http://h/a"), origin("HTTP://H:80/b?c#d"));
+        for other in ["https://h/", "http://h:81/", "http://g/", "https://h:80/"] {
+            assert_ne!(origin("http://h/"), origin(other));
+        }
+    }
+
+    #[test]
+    fn a_query_grows_with_the_right_mark() {
+        for (text, with) in [("http://h", "/?x"), ("http://h/?", "/?x"), ("http://h/?a=b", "/?a=b&x")] {
+            let mut url: Url = text.parse().unwrap();
+            url.push_query("x");
+            assert_eq!(url.target(), with);
+        }
+    }
+}
