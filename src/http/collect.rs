@@ -146,12 +146,13 @@ fn decode(
 ) -> Result<(), Rule> {
     loop {
         let room = limit.saturating_sub(body.len() as u64).saturating_add(1).min(PIECE) as usize;
-        let made = decoder.decode(data, body, room)?;
+        let made = decoder.decode(data, body, room);
+        // First, since what came before an error counts too.
         if body.len() as u64 > limit {
             body.truncate(limit as usize);
             return Err(Rule::BodyTooLarge);
         }
-        if made < room {
+        if made? < room {
             return Ok(());
         }
     }

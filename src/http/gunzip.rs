@@ -21,6 +21,9 @@ pub(crate) struct Gunzip {
     state: State,
     inflate: Decompress,
     crc: Crc,
+    /// What is inflated goes here first: room at the end of a vector would have to be zeroed for each piece of input, which
+    /// may be a byte long.
+    scratch: [u8; 4096],
     header: usize,
     flags: u8,
 }
@@ -47,6 +50,7 @@ impl Default for Gunzip {
             state: State::Fixed(0),
             inflate: Decompress::new(false),
             crc: Crc::new(),
+            scratch: [0; 4096],
             header: 0,
             flags: 0,
         }
@@ -89,15 +93,15 @@ impl Gunzip {
     /// Inflates what there is room for; whether the deflated data ended.
     fn inflate(&mut self, input: &mut Input<'_>, out: &mut Vec<u8>, end: usize) -> Result<bool, Rule> {
         loop {
-            let from = out.len();
-            out.resize(end, 0);
+            let room = self.scratch.len().min(end - out.len());
             let (total_in, total_out) = (self.inflate.total_in(), self.inflate.total_out());
-            let result = self.inflate.decompress(input.peek(), &mut out[from..], FlushDecompress::None);
+            let result =
+                self.inflate.decompress(input.peek(), &mut self.scratch[..room], FlushDecompress::None);
             let taken = (self.inflate.total_in() - total_in) as usize;
             let made = (self.inflate.total_out() - total_out) as usize;
-            out.truncate(from + made);
             input.take(taken);
-            self.crc.update(&out[from..]);
+            out.extend_from_slice(&self.scratch[..made]);
+            self.crc.update(&self.scratch[..made]);
             match result {
                 Ok(Status::StreamEnd) => {
                     self.state = State::Trailer(0, [0; 8]);
@@ -107,7 +111,9 @@ impl Gunzip {
                 Ok(_) if made == 0 && taken == 0 && !input.is_empty() && out.len() < end => {
                     return Err(Rule::Gzip);
                 }
-                Ok(_) if input.is_empty() || out.len() == end => return Ok(false),
+                Ok(_) if out.len() == end => return Ok(false),
+                // Where it filled the room, it may hold more back.
+                Ok(_) if input.is_empty() && made < room => return Ok(false),
                 Ok(_) => {}
                 Err(_) => return Err(Rule::Gzip),
             }

@@ -91,11 +91,11 @@ fn host_and_port(text: &str, at: usize) -> Result<(String, Option<u16>), Wrong> 
         };
         return Ok((format!("[{address}]"), port));
     }
-    let (host, port) = match text.split_once(':') {
-        Some((host, port)) => (host, self::port(port, at + host.len() + 1)?),
-        None => (text, None),
-    };
-    Ok((name(host, at)?, port))
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    // From left to right, so that the first wrong byte is the one that is named.
+    let name = name(host, at)?;
+    let port = port.map(|port| self::port(port, at + host.len() + 1)).transpose()?.flatten();
+    Ok((name, port))
 }
 
 fn port(text: &str, at: usize) -> Result<Option<u16>, Wrong> {
@@ -115,7 +115,7 @@ fn port(text: &str, at: usize) -> Result<Option<u16>, Wrong> {
 fn name(text: &str, at: usize) -> Result<String, Wrong> {
     let wrong = |at, why| Err((UrlPart::Host, at, why));
     if text.is_empty() {
-        return wrong(at, "there is none");
+        return wrong(at, "there is none; an IPv6 address goes in brackets");
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if let Some(bad) = text.bytes().position(|byte| !allowed(byte)) {
@@ -226,7 +226,7 @@ mod tests {
         wrong("http://[::g]/", UrlPart::Host, 8);
         wrong("http://[fe80::1%25eth0]/", UrlPart::Host, 8);
         wrong("http://[::1]x/", UrlPart::Host, 12);
-        wrong("http://::1/", UrlPart::Port, 8);
+        wrong("http://::1/", UrlPart::Host, 7);
         wrong("http://h:8o/", UrlPart::Port, 10);
         wrong("http://h:65536/", UrlPart::Port, 9);
         wrong("http://h:0/", UrlPart::Port, 9);
