@@ -75,6 +75,9 @@ fn no_domain_of_one_label_is_set_from_below_it() {
 fn an_address_has_no_domains() {
     goes("http://127.0.0.1/", "a=b; Domain=127.0.0.1", "http://127.0.0.1/");
     stays("http://127.0.0.1/", "a=b; Domain=0.0.1", "http://127.0.0.1/");
+    let mut jar = Cookies::new();
+    set(&mut jar, "http://127.0.0.1/", "a=b; Domain=0.0.1");
+    assert!(jar.is_empty());
     goes("http://[::1]/", "a=b", "http://[::1]/");
     stays("http://10.0.0.1/", "a=b; Domain=10.0.0.1", "http://x.10.0.0.1.example/");
 }

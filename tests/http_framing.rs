@@ -140,6 +140,17 @@ fn an_empty_body_is_complete_with_its_head() {
 }
 
 #[test]
+fn a_stream_that_ends_right_behind_a_head_without_a_body_ends_the_answer() {
+    let mut parser = enjamb::http::ResponseParser::new(&get());
+    let bytes = with("Content-Length: 0", "");
+    assert!(matches!(
+        parser.next(&mut enjamb::Input::new(bytes.as_bytes())),
+        Ok(enjamb::http::Event::Head(_))
+    ));
+    assert_eq!(parser.ended(), Ok(enjamb::http::Event::End), "nobody asked for the end yet");
+}
+
+#[test]
 fn chunks_are_put_together() {
     let body = "5\r\nhello\r\n1;ext=\"a b\"\r\n,\r\n00A \t\r\n enjambed!\r\n0;last\r\nX-Sum: 17\r\n\r\n";
     let answer = answer(with("Transfer-Encoding: chunked", body)).complete();

@@ -143,6 +143,8 @@ fn a_user_of_the_url_is_a_credential_too_and_one_in_a_location_is_left_out() {
         request.write_head(None, &mut out);
         let text = String::from_utf8(out).unwrap();
         assert!(!text.contains("Authorization") && !text.contains("you"), "{text}");
+        let again = Request::get(request.url()).build().unwrap();
+        assert!(again.headers().is_empty(), "nor does it come in by the URL");
     }
 }
 

@@ -170,8 +170,10 @@ fn a_user_of_the_url_is_sent_as_basic_authentication_and_nowhere_else() {
         let text = head(request.clone());
         assert!(text.contains("\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"), "{text}");
         assert!(text.starts_with("GET / HTTP/1.1\r\nHost: h\r\n"), "{text}");
-        let shown = format!("{:?}", request.build().unwrap());
+        let built = request.build().unwrap();
+        let shown = format!("{built:?}");
         assert!(!shown.contains("sesame") && !shown.contains("QWx"), "{shown}");
+        assert!(!head(Request::get(built.url())).contains("Authorization"), "the URL no longer has it");
     }
 }
 
