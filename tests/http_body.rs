@@ -6,6 +6,8 @@ use std::io::Write;
 
 use enjamb::Input;
 use enjamb::http::{BODY_LIMIT, Collector, Progress, Request, Response, ResponseError, Rule};
+#[cfg(feature = "gzip")]
+use enjamb::http::{ContentDecoder, Event, ResponseParser};
 
 /// What is collected from these bytes and the end of the stream: the same whole, in two pieces at every byte, and one byte
 /// at a time.
@@ -182,6 +184,25 @@ fn malformed_gzip_is_an_error() {
     let endless_name = [&[0x1f, 0x8b, 8, 0b1000, 0, 0, 0, 0, 0, 3][..], &vec![b'n'; 70_000]].concat();
     let error = collect(answer("Content-Encoding: gzip\r\n", &endless_name), BODY_LIMIT).unwrap_err();
     assert_eq!(error.rule, Rule::Gzip);
+}
+
+#[cfg(feature = "gzip")]
+#[test]
+fn what_can_be_decoded_is_not_held_back() {
+    let request = Request::get("http://h/").build().unwrap();
+    let bytes = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n";
+    let Ok(Event::Head(head)) = ResponseParser::new(&request).next(&mut Input::new(bytes)) else {
+        panic!("no head")
+    };
+    let mut decoder = ContentDecoder::of(&request, &head);
+    let body = gzip(&[b'x'; 20_000]);
+    let (deflated, trailer) = body.split_at(body.len() - 8);
+    let mut out = Vec::new();
+    assert_eq!(decoder.decode(&mut Input::new(deflated), &mut out, 15_000), Ok(15_000));
+    assert_eq!(decoder.decode(&mut Input::new(b""), &mut out, 15_000), Ok(5_000));
+    assert_eq!(decoder.finish(), Err(Rule::GzipTruncated));
+    assert_eq!(decoder.decode(&mut Input::new(trailer), &mut out, 15_000), Ok(0));
+    assert_eq!((decoder.finish(), out.len()), (Ok(()), 20_000));
 }
 
 #[cfg(feature = "gzip")]

@@ -78,4 +78,4 @@ pub use response::Response;
 pub use reuse::{Attempt, IdleBytes, NotReusable, keep_alive};
 pub use rule::Rule;
 pub use upload::BodyWriter;
-pub use url::{Origin, Scheme, Url};
+pub use url::{IntoUrl, Origin, Scheme, Url};

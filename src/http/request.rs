@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::basic::{basic, from_userinfo};
-use super::{Error, Headers, Method, Url, form_encode};
+use super::{Error, Headers, IntoUrl, Method, Url, form_encode};
 
 /// The body of a request.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -67,39 +67,45 @@ pub struct Request {
 #[must_use = "it does nothing until it is built"]
 pub struct RequestBuilder(Result<Request, Error>);
 
-macro_rules! verbs {
-    ($($name:ident, $method:ident, $doc:literal;)*) => {
-        $(
-            #[doc = $doc]
-            pub fn $name<U>(url: U) -> RequestBuilder
-            where
-                U: TryInto<Url>,
-                Error: From<U::Error>,
-            {
-                Self::to(Method::$method, url)
-            }
-        )*
-    };
-}
-
 impl Request {
-    verbs! {
-        get, Get, "Fetches.";
-        head, Head, "Fetches the head only.";
-        post, Post, "Hands in a body.";
-        put, Put, "Puts a body in this place.";
-        delete, Delete, "Deletes.";
-        patch, Patch, "Changes a part.";
-        options, Options, "Asks what can be done.";
+    /// Fetches.
+    pub fn get(url: impl IntoUrl) -> RequestBuilder {
+        Self::to(Method::Get, url)
     }
 
-    /// A request of any method, to a [`Url`] or to text that is one.
-    pub fn to<U>(method: Method, url: U) -> RequestBuilder
-    where
-        U: TryInto<Url>,
-        Error: From<U::Error>,
-    {
-        RequestBuilder(url.try_into().map_err(Error::from).map(|url: Url| Request {
+    /// Fetches the head only.
+    pub fn head(url: impl IntoUrl) -> RequestBuilder {
+        Self::to(Method::Head, url)
+    }
+
+    /// Hands in a body.
+    pub fn post(url: impl IntoUrl) -> RequestBuilder {
+        Self::to(Method::Post, url)
+    }
+
+    /// Puts a body in this place.
+    pub fn put(url: impl IntoUrl) -> RequestBuilder {
+        Self::to(Method::Put, url)
+    }
+
+    /// Deletes.
+    pub fn delete(url: impl IntoUrl) -> RequestBuilder {
+        Self::to(Method::Delete, url)
+    }
+
+    /// Changes a part.
+    pub fn patch(url: impl IntoUrl) -> RequestBuilder {
+        Self::to(Method::Patch, url)
+    }
+
+    /// Asks what can be done.
+    pub fn options(url: impl IntoUrl) -> RequestBuilder {
+        Self::to(Method::Options, url)
+    }
+
+    /// A request of any method.
+    pub fn to(method: Method, url: impl IntoUrl) -> RequestBuilder {
+        RequestBuilder(url.into_url().map(|url| Request {
             method,
             url,
             headers: Headers::new(),

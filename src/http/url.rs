@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::error::{UrlError, UrlPart};
+use super::error::{Error, UrlError, UrlPart};
 use super::url_parse::parse;
 
 /// An absolute URL for http or https.
@@ -191,6 +191,26 @@ impl TryFrom<String> for Url {
 
     fn try_from(text: String) -> Result<Self, UrlError> {
         text.parse()
+    }
+}
+
+/// What a request can go to: a [`Url`], or text that is one.
+pub trait IntoUrl {
+    /// The URL.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Url`]: the text is none.
+    fn into_url(self) -> Result<Url, Error>;
+}
+
+impl<T> IntoUrl for T
+where
+    T: TryInto<Url>,
+    Error: From<T::Error>,
+{
+    fn into_url(self) -> Result<Url, Error> {
+        Ok(self.try_into()?)
     }
 }
 
