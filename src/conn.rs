@@ -8,6 +8,7 @@ use std::time::Duration;
 #[cfg(feature = "tls")]
 use crate::core::Core;
 use crate::error::{self, while_doing};
+use crate::pool::{Pooled, Reuse};
 use crate::protocol::Protocol;
 use crate::slots::Key;
 use crate::socket::Peer;
@@ -22,11 +23,13 @@ use crate::{ConnId, Cx};
 pub struct Conn<'a, S = ()> {
     cx: Cx<'a, S>,
     key: Key,
+    /// What it is to a pool, for the machine that has it from one.
+    pub(crate) pooled: Pooled,
 }
 
 impl<'a, S> Conn<'a, S> {
     pub(crate) fn new(cx: Cx<'a, S>, key: Key) -> Self {
-        Conn { cx, key }
+        Conn { cx, key, pooled: Pooled::No }
     }
 
     /// The loop: to connect, to set timers, to reach other connections.
@@ -157,6 +160,19 @@ impl<S> Conn<'_, S> {
             self.reset_on_close(); // else the first cause stands, and may have been an orderly end
         }
         self.abort(why);
+    }
+
+    /// Ends the exchange: the connection goes back to the [pool](crate::pool) it is from, when this callback returns.
+    /// [`closed`](Protocol::closed) is called then, with `Ok`; nothing that comes later is this machine's.
+    ///
+    /// A connection that is no pool's, or that another than its own machine releases, is [closed](Self::close). So one
+    /// machine does for both.
+    pub fn release(&mut self, reuse: Reuse) {
+        match &self.pooled {
+            Pooled::No => self.close(),
+            Pooled::Released(_) if reuse != Reuse::Dirty => {}
+            _ => self.pooled = Pooled::Released(reuse),
+        }
     }
 
     /// The machine that is to take over, for one that wraps another.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::error::{self, while_doing};
 use crate::gather::Gather;
 use crate::handle::{Call, Shared};
 use crate::listener::Acceptor;
+use crate::local::Local;
 use crate::race::Attempt;
 use crate::resolve::LookUps;
 use crate::slots::{Key, Slot, Slots, WAKER};
@@ -45,6 +47,8 @@ pub(crate) struct Core<S> {
     pub(crate) shared: Arc<Shared<S>>,
     /// Calls from other threads, taken over for this turn.
     pub(crate) calls: VecDeque<Call<S>>,
+    /// Calls from what was dropped on this thread. Looked at with those from others.
+    pub(crate) local: Rc<Local<S>>,
     pub(crate) more_calls: bool,
     /// Whose machine is out on a callback. Still set when a turn begins only if that callback panicked.
     pub(crate) running: Option<Key>,
@@ -72,7 +76,7 @@ impl<S> Core<S> {
     pub(crate) fn new(driver: Driver, config: Config) -> io::Result<Self> {
         config.check()?;
         let waker = Arc::new(driver.waker()?);
-        let post_limit = config.post_limit;
+        let shared = Shared::new(Arc::clone(&waker), config.post_limit);
         Ok(Core {
             clock: Clock::new(config.slow_callback, driver.simulated_time()),
             config,
@@ -86,8 +90,9 @@ impl<S> Core<S> {
             doomed: VecDeque::new(),
             listeners: Vec::new(),
             dials: Dials::new(),
-            look_ups: LookUps::new(Arc::clone(&waker)),
-            shared: Shared::new(waker, post_limit),
+            look_ups: LookUps::new(waker),
+            local: Rc::new(Local::new(&shared)),
+            shared,
             calls: VecDeque::new(),
             more_calls: true, // a handle may post before the first turn
             running: None,

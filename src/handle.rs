@@ -83,7 +83,7 @@ impl<S> Shared<S> {
         calls.len()
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             log::error!("the loop could not be woken: {error}; it will notice with its next event or timer");
         }

@@ -39,6 +39,7 @@
 //! - [`sim`] runs the same machines on a simulated network and clock, repeatable by seed.
 //! - `tls` (feature `tls`) has a connection speak TLS under the same [`Conn`].
 //! - [`Watch`] is the layer below, for anything else that can be polled: UDP, pipes, descriptors.
+//! - [`pool`] keeps connections, shares them, and limits how many there are.
 //!
 //! # What holds by default
 //!
@@ -74,6 +75,8 @@ mod handle;
 pub mod http;
 mod input;
 mod listener;
+mod local;
+pub mod pool;
 mod protocol;
 mod race;
 mod reactor;

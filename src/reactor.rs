@@ -242,6 +242,10 @@ impl<S> Reactor<S> {
         let core = &mut self.core;
         core.more_calls = core.shared.take(core.config.call_budget, &mut core.calls);
         core.take_answers(state);
+        while let Some(call) = core.local.pop() {
+            call(&mut Cx { state, core });
+            core.returned("a value that was dropped", None);
+        }
         while let Some(call) = core.calls.pop_front() {
             call(&mut Cx { state, core });
             core.returned("a posted call", None);

@@ -83,6 +83,8 @@ use crate::{Config, Reactor};
 pub use link::{Link, Polling};
 use names::Names;
 pub(crate) use network::{Network, SocketId};
+#[cfg(test)]
+pub(crate) use random::Random;
 pub use replay::check;
 pub use script::Script;
 pub use solo::Solo;

@@ -1,0 +1,72 @@
+//! A pool's limits.
+
+use std::time::Duration;
+
+use super::error::Error;
+
+/// The limits of a [`Pool`](super::Pool). `None` is without limit, throughout.
+///
+/// ```
+/// use enjamb::pool::{Config, Pool};
+///
+/// let config = Config { limit: Some(100), limit_per_host: Some(8), ..Config::default() };
+/// let pool: Pool = Pool::new(config)?;
+///
+/// let config = Config { limit: Some(5), limit_per_host: Some(8), ..Config::default() };
+/// let error = Pool::<()>::new(config).unwrap_err();
+/// assert!(error.to_string().contains("limit_per_host (8) is above limit (5)"));
+/// # Ok::<(), enjamb::pool::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many sockets may be open in all: connecting, leased, idle or closing. Default 100.
+    pub limit: Option<usize>,
+    /// How many of them to one host. Default: as many as in all.
+    pub limit_per_host: Option<usize>,
+    /// How many may wait for a connection; who comes then is refused. With `Some(0)`, nobody waits. Default: any number.
+    pub max_waiters: Option<usize>,
+    /// How long one may wait for its turn; connecting is not part of it, that has
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout). Default: any time.
+    pub wait_timeout: Option<Duration>,
+    /// How long a connection is kept that nobody uses. Default 90 s.
+    pub idle_timeout: Option<Duration>,
+    /// How long after it was opened a connection may be handed out. Looked at when it is acquired and released: no lease
+    /// is cut short by it. Default: any time.
+    pub max_lifetime: Option<Duration>,
+    /// A lease that is held for longer is warned about, with the place where it was acquired. Default 60 s.
+    pub long_hold: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            limit: Some(100),
+            limit_per_host: None,
+            max_waiters: None,
+            wait_timeout: None,
+            idle_timeout: Some(Duration::from_secs(90)),
+            max_lifetime: None,
+            long_hold: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for (name, limit) in [("limit", self.limit), ("limit_per_host", self.limit_per_host)] {
+            if limit == Some(0) {
+                let message = format!(
+                    "Config::{name} is 0, so that nothing could ever connect: give at least 1, or None for no limit"
+                );
+                return Err(Error::Config(message));
+            }
+        }
+        match (self.limit, self.limit_per_host) {
+            (Some(limit), Some(per_host)) if per_host > limit => Err(Error::Config(format!(
+                "Config::limit_per_host ({per_host}) is above limit ({limit}), so that it could never be reached: lower \
+                 it, or give None for no limit per host"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}

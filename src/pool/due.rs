@@ -1,0 +1,61 @@
+//! What is due as time passes: who has waited too long, what was idle too long, which leases are held too long.
+
+use std::time::{Duration, Instant};
+
+use super::entry::State;
+use super::error::Held;
+use super::stats::Reason;
+use super::table::{Table, Ticket};
+
+impl Table {
+    /// When to look again. Each list is in the order of age, so only its first counts.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let config = self.config();
+        let after =
+            |since: Instant, limit: Option<Duration>| limit.and_then(|limit| since.checked_add(limit));
+        let idle = self.idle.front().and_then(|first| after(self.members[first].since, config.idle_timeout));
+        let lease = self.unwarned.and_then(|first| after(self.members[first].since, config.long_hold));
+        let waiter =
+            self.queue.front().and_then(|first| after(self.claims[first].since, config.wait_timeout));
+        idle.into_iter().chain(lease).chain(waiter).min()
+    }
+
+    /// The next that has been idle for too long; it is closing then.
+    pub(super) fn idle_too_long(&mut self, now: Instant) -> Option<usize> {
+        let first = self.idle.front().filter(|first| self.stale(*first, now) == Some(Reason::Idle))?;
+        self.close(first, Reason::Idle, now);
+        Some(first)
+    }
+
+    /// The next who has waited too long, and for how long.
+    pub(super) fn waited_too_long(&self, now: Instant) -> Option<(Ticket, Duration)> {
+        let (first, limit) = (self.queue.front()?, self.config().wait_timeout?);
+        let waited = now.saturating_duration_since(self.claims[first].since);
+        (waited >= limit).then(|| (self.ticket(first), waited))
+    }
+
+    /// The next lease that is held for too long, and for how long; each is told once.
+    pub(super) fn held_too_long(&mut self, now: Instant) -> Option<(usize, Duration)> {
+        let (first, limit) = (self.unwarned?, self.config().long_hold?);
+        let held = now.saturating_duration_since(self.members[first].since);
+        if held < limit {
+            return None;
+        }
+        self.members[first].warned = true;
+        self.unwarned = self.leases.after(&self.members, first);
+        Some((first, held))
+    }
+
+    /// Who has the connections.
+    pub(super) fn held(&self, now: Instant) -> Held {
+        let oldest = self.leases.front().map(|first| &self.members[first]);
+        Held {
+            leases: self.counts[State::Leased],
+            connecting: self.counts[State::Connecting],
+            oldest: oldest.and_then(|member| {
+                let site = self.claims[member.claim?].site;
+                Some((now.saturating_duration_since(member.since), site))
+            }),
+        }
+    }
+}

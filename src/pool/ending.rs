@@ -1,0 +1,96 @@
+//! How a pool ends: closed, drained, or left by everybody.
+
+use std::time::Duration;
+
+use super::entry::State;
+use super::error::Error;
+use super::hub::Hub;
+use super::stats::Reason;
+use super::table::Refusal;
+use crate::Cx;
+
+impl<S: 'static> Hub<S> {
+    /// Nobody gets a connection any more who has none now.
+    pub(super) fn close(&self, cx: &mut Cx<'_, S>, refusal: Refusal) {
+        let earlier = self.inner().table.refusal.replace(refusal);
+        if earlier == Some(Refusal::Closed) {
+            self.inner().table.refusal = earlier;
+        }
+        self.fail_waiters(cx, || Error::from(refusal).into());
+        for member in self.all(State::Connecting) {
+            let ticket = {
+                let inner = self.inner();
+                inner.table.members[member].claim.map(|claim| inner.table.ticket(claim))
+            };
+            if let Some(ticket) = ticket {
+                self.withdraw(cx, ticket, refusal.into());
+            }
+        }
+        self.close_idle(cx);
+        self.act(cx);
+    }
+
+    /// The same, and who has a connection has it for so long.
+    pub(super) fn drain(&self, cx: &mut Cx<'_, S>, within: Duration) {
+        self.close(cx, Refusal::Draining);
+        let by = cx.now().checked_add(within);
+        let mut inner = self.inner();
+        let sooner = match (by, inner.deadline) {
+            (Some(by), Some((_, set))) => by < set,
+            (by, _) => by.is_some(),
+        };
+        if sooner && !inner.table.members.is_empty() {
+            if let Some((timer, _)) = inner.deadline.take() {
+                cx.cancel(timer);
+            }
+            let hub = self.clone();
+            let timer = cx.after(within, move |cx| hub.abort_leases(cx));
+            inner.deadline = by.map(|by| (timer, by));
+        }
+    }
+
+    fn abort_leases(&self, cx: &mut Cx<'_, S>) {
+        self.inner().deadline = None;
+        for member in self.all(State::Leased) {
+            self.inner().table.close(member, Reason::Closed, cx.now());
+            self.doom(cx, member, Err(Error::Draining.into()));
+        }
+        self.act(cx);
+    }
+
+    /// A drain is over when the last connection is gone.
+    pub(super) fn end_of_drain(&self, cx: &mut Cx<'_, S>) {
+        let mut inner = self.inner();
+        if inner.table.refusal == Some(Refusal::Draining) && inner.table.members.is_empty() {
+            inner.table.refusal = Some(Refusal::Closed);
+        }
+        if inner.table.members.is_empty()
+            && let Some((timer, _)) = inner.deadline.take()
+        {
+            cx.cancel(timer);
+        }
+    }
+
+    /// The last handle was dropped: nobody will acquire, so nothing needs to be kept.
+    pub(super) fn abandon(&self, cx: &mut Cx<'_, S>) {
+        self.inner().table.abandoned = true;
+        self.close_idle(cx);
+        self.act(cx);
+    }
+
+    fn close_idle(&self, cx: &mut Cx<'_, S>) {
+        loop {
+            let mut inner = self.inner();
+            let Some(member) = inner.table.idle.front() else { return };
+            inner.table.close(member, Reason::Closed, cx.now());
+            drop(inner);
+            self.doom(cx, member, Ok(()));
+        }
+    }
+
+    fn all(&self, state: State) -> Vec<usize> {
+        let inner = self.inner();
+        let members = inner.table.members.iter();
+        members.filter(|(_, member)| member.state == state).map(|(member, _)| member).collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! What the pool asks of the loop: to look at a connection, to make it like new, to call a machine that gets none.
+
+use std::io;
+
+use crate::core::Core;
+use crate::pool::Reason;
+use crate::protocol::Protocol;
+use crate::slots::Key;
+use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
+
+/// How many unexpected bytes are logged.
+const SHOWN: usize = 32;
+
+impl<S> Core<S> {
+    /// Why a connection cannot be used by another, as far as the loop knows: something is left to send or to read, or
+    /// one of both sides has finished. Where it may have something to say, or if `look`, the socket is asked too.
+    pub(super) fn unfit(&mut self, key: Key, look: bool) -> Option<Reason> {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return Some(Reason::Lost) };
+        let over = Flags::CLOSING | Flags::DOOMED | Flags::FINISHING | Flags::FINISHED | Flags::BROKEN;
+        if stream.flags.any(Flags::ENDED) {
+            Some(Reason::Ended)
+        } else if stream.flags.any(over) || stream.output.is_some() {
+            Some(Reason::Dirty)
+        } else if let Some(input) = &stream.input {
+            Some(unexpected(key, input.as_slice()))
+        } else if look || stream.flags.any(Flags::READABLE | Flags::READ_CLOSED) {
+            self.hear(key)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a connection on which nothing should be said says nothing.
+    fn hear(&mut self, key: Key) -> Option<Reason> {
+        let stream = self.slots.get::<Stream<S>>(key)?;
+        let mut bytes = [0; SHOWN];
+        match stream.read(&self.driver, &mut bytes) {
+            Ok(0) => Some(Reason::Ended),
+            Ok(n) => Some(unexpected(key, &bytes[..n])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.flags.clear(Flags::READABLE);
+                None
+            }
+            Err(error) => {
+                log::debug!("connection {key} ({}) was lost while it was idle: {error}", stream.peer);
+                Some(Reason::Ended)
+            }
+        }
+    }
+
+    /// Forgets what a user has set on a connection.
+    pub(super) fn make_like_new(&mut self, key: Key) {
+        self.set_deadline(key, NO_DEADLINE);
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        stream.low_water = to_u32(self.config.low_water);
+        stream.high_water = to_u32(self.config.high_water);
+        stream.input_limit = to_u32(self.config.input_limit);
+        self.paused -= usize::from(stream.flags.take(Flags::PAUSED));
+        stream.flags.clear(Flags::FULL | Flags::REOFFER);
+    }
+
+    /// Has `opened` called again, by the loop, in its own time; nothing is read before.
+    pub(super) fn reopen(&mut self, key: Key) {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
+            stream.flags.set(Flags::FRESH);
+            self.queue_stream(key);
+        }
+    }
+
+    /// Closes a connection that nobody uses: at once, unless something is left to send.
+    pub(super) fn let_go(&mut self, key: Key) {
+        match self.slots.get::<Stream<S>>(key) {
+            Some(stream) if stream.output.is_some() => self.close(key, self.config.close_timeout),
+            _ => self.doom(key, Ok(())),
+        }
+    }
+
+    /// Whether a connection is on its way out.
+    pub(super) fn is_ending(&mut self, key: Key) -> bool {
+        let ending = Flags::CLOSING | Flags::DOOMED;
+        self.slots.get::<Stream<S>>(key).is_none_or(|stream| stream.flags.any(ending))
+    }
+
+    /// Has `closed` of a machine that gets no connection called, by the loop, in its own time.
+    pub(super) fn refuse(&mut self, machine: Box<dyn Protocol<S>>, error: io::Error) {
+        let stream = Stream::new(None, machine, &self.config);
+        let key = self.insert_stream(stream);
+        self.doom(key, Err(error));
+    }
+}
+
+/// Says what came from a server that had nothing to say.
+#[cold]
+pub(super) fn unexpected(key: Key, bytes: &[u8]) -> Reason {
+    let shown = &bytes[..bytes.len().min(SHOWN)];
+    log::warn!(
+        "connection {key} of a pool is closed: unexpected bytes came on it, behind the answer or while it was idle, \
+         beginning \"{}\"; is an answer read to its end before the connection is released?",
+        shown.escape_ascii()
+    );
+    Reason::Unexpected
+}

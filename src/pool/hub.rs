@@ -1,0 +1,328 @@
+//! What the table decides, done: the part of a pool that connects, closes, and calls machines.
+//!
+//! No borrow of the pool is held while a user's code runs: neither in a callback, nor when a machine is dropped.
+
+use std::cell::{RefCell, RefMut};
+use std::io;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use super::config::Config;
+use super::error::Error;
+use super::member::Member;
+use super::reuse::Reuse;
+use super::stats::Reason;
+use super::table::{Cancelled, Request, Returned, Table, Ticket};
+use super::turns::Step;
+use crate::local::Local;
+use crate::protocol::Protocol;
+use crate::{ConnId, Cx, TimerId, error};
+
+/// How much sooner than its server a connection is given up.
+const AHEAD_OF_SERVER: Duration = Duration::from_secs(1);
+
+type Machine<S> = Box<dyn Protocol<S>>;
+
+pub(super) struct Inner<S> {
+    pub(super) table: Table,
+    /// By claim. Out for the length of a callback.
+    machines: Vec<Option<Machine<S>>>,
+    /// Set for when something in the table is due, or for before that.
+    timer: Option<(TimerId, Instant)>,
+    /// When leases are aborted.
+    pub(super) deadline: Option<(TimerId, Instant)>,
+    pub(super) local: Option<Rc<Local<S>>>,
+}
+
+impl<S> Inner<S> {
+    pub(super) fn take_machine(&mut self, claim: usize) -> Option<Machine<S>> {
+        self.machines.get_mut(claim)?.take()
+    }
+
+    /// Returns the machine that was there.
+    pub(super) fn put_machine(&mut self, claim: usize, machine: Machine<S>) -> Option<Machine<S>> {
+        if self.machines.len() <= claim {
+            self.machines.resize_with(claim + 1, || None);
+        }
+        self.machines[claim].replace(machine)
+    }
+
+    pub(super) fn conn(&self, member: usize) -> Option<ConnId> {
+        self.table.members.get(member)?.conn
+    }
+}
+
+pub(super) struct Hub<S>(Rc<RefCell<Inner<S>>>);
+
+impl<S> Clone for Hub<S> {
+    fn clone(&self) -> Self {
+        Hub(Rc::clone(&self.0))
+    }
+}
+
+pub(super) struct WeakHub<S>(Weak<RefCell<Inner<S>>>);
+
+impl<S> WeakHub<S> {
+    pub(super) fn upgrade(&self) -> Option<Hub<S>> {
+        self.0.upgrade().map(Hub)
+    }
+}
+
+impl<S: 'static> Hub<S> {
+    pub(super) fn new(config: Config) -> Self {
+        Hub(Rc::new(RefCell::new(Inner {
+            table: Table::new(config),
+            machines: Vec::new(),
+            timer: None,
+            deadline: None,
+            local: None,
+        })))
+    }
+
+    pub(super) fn inner(&self) -> RefMut<'_, Inner<S>> {
+        self.0.borrow_mut()
+    }
+
+    pub(super) fn downgrade(&self) -> WeakHub<S> {
+        WeakHub(Rc::downgrade(&self.0))
+    }
+
+    /// Hands out an idle connection that is alive, or queues the newcomer and does what comes of that.
+    pub(super) fn acquire(&self, cx: &mut Cx<'_, S>, request: Request<'_>, machine: Machine<S>) -> Ticket {
+        let mut inner = self.inner();
+        inner.local.get_or_insert_with(|| Rc::clone(&cx.core.local));
+        if let Some(refusal) = inner.table.refusal {
+            drop(inner);
+            return self.refuse(cx, machine, refusal.into());
+        }
+        while let Some(member) = inner.table.candidate(request.key) {
+            let Some(conn) = inner.conn(member) else { break };
+            let stale = inner.table.stale(member, request.now);
+            let Some(reason) = stale.or_else(|| cx.core.unfit(conn.0, true)) else {
+                let ticket = inner.table.lend(member, request);
+                inner.put_machine(ticket.claim, machine);
+                drop(inner);
+                cx.core.make_like_new(conn.0);
+                cx.core.reopen(conn.0);
+                self.act(cx);
+                return ticket;
+            };
+            inner.table.close(member, reason, request.now);
+            cx.core.doom(conn.0, Ok(()));
+        }
+        if inner.table.is_full_for(request.key) {
+            let (waiting, held) = (inner.table.queue.len(), inner.table.held(request.now));
+            drop(inner);
+            self.act(cx);
+            return self.refuse(cx, machine, Error::QueueFull { waiting, held });
+        }
+        let ticket = inner.table.wait(request);
+        inner.put_machine(ticket.claim, machine);
+        drop(inner);
+        self.act(cx);
+        ticket
+    }
+
+    fn refuse(&self, cx: &mut Cx<'_, S>, machine: Machine<S>, error: Error) -> Ticket {
+        cx.core.refuse(machine, error.into());
+        Ticket::NOBODY
+    }
+
+    /// Does everything that has become due by what has just happened.
+    pub(super) fn act(&self, cx: &mut Cx<'_, S>) {
+        let now = cx.now();
+        if cx.core.shutdown_by.is_some() {
+            self.fail_waiters(cx, error::shutting_down);
+        }
+        loop {
+            let mut inner = self.inner();
+            match inner.table.step(now) {
+                None => break,
+                Some(Step::Evict(member)) => {
+                    if let Some(conn) = inner.conn(member) {
+                        cx.core.doom(conn.0, Ok(()));
+                    }
+                }
+                Some(Step::Connect(member)) => {
+                    let host = inner.table.members[member].host;
+                    let target = *inner.table.hosts[host].key.target();
+                    let conn = cx.connect(target, Member::new(self.clone(), member)).id();
+                    inner.table.members[member].conn = Some(conn);
+                }
+            }
+        }
+        self.set_timer(cx);
+        self.end_of_drain(cx);
+        if cfg!(any(test, debug_assertions)) {
+            self.inner().table.check();
+        }
+    }
+
+    /// There is one timer, for what is due first. One that is set for too early is left alone: it looks again when it
+    /// fires, so that a connection that goes out and comes back touches no timer.
+    fn set_timer(&self, cx: &mut Cx<'_, S>) {
+        let mut inner = self.inner();
+        let due = inner.table.next_due();
+        if let Some((timer, at)) = inner.timer {
+            if due.is_some_and(|due| at <= due) || due.is_none() && !inner.table.members.is_empty() {
+                return;
+            }
+            inner.timer = None;
+            cx.cancel(timer);
+        }
+        if let Some(due) = due {
+            let hub = self.clone();
+            let timer = cx.after(due.saturating_duration_since(cx.now()), move |cx| hub.look(cx));
+            inner.timer = Some((timer, due));
+        }
+    }
+
+    /// The timer has fired.
+    fn look(&self, cx: &mut Cx<'_, S>) {
+        let now = cx.now();
+        self.inner().timer = None;
+        loop {
+            let inner = self.inner();
+            let Some((ticket, waited)) = inner.table.waited_too_long(now) else { break };
+            let held = inner.table.held(now);
+            drop(inner);
+            self.withdraw(cx, ticket, Error::WaitTimeout { waited, held });
+        }
+        loop {
+            let Some(member) = self.inner().table.idle_too_long(now) else { break };
+            self.doom(cx, member, Ok(()));
+        }
+        loop {
+            let Some((member, held)) = self.inner().table.held_too_long(now) else { break };
+            self.warn_long_hold(member, held);
+        }
+        self.act(cx);
+    }
+
+    fn warn_long_hold(&self, member: usize, held: Duration) {
+        let inner = self.inner();
+        let entry = &inner.table.members[member];
+        let (key, claim) =
+            (&inner.table.hosts[entry.host].key, entry.claim.map(|claim| &inner.table.claims[claim]));
+        if let Some(claim) = claim {
+            log::warn!(
+                "a connection to {key}, acquired at {}, has been held for {held:.0?}; is it released on every path? \
+                 (pool::Config::long_hold sets when to warn)",
+                claim.site
+            );
+        }
+    }
+
+    pub(super) fn note_return(&self, member: usize, now: Instant) {
+        let inner = self.inner();
+        let entry = &inner.table.members[member];
+        if entry.warned
+            && let Some(claim) = entry.claim.map(|claim| &inner.table.claims[claim])
+        {
+            let held = now.saturating_duration_since(entry.since);
+            log::warn!(
+                "the connection to {}, acquired at {}, has come back after {held:.0?}",
+                inner.table.hosts[entry.host].key,
+                claim.site
+            );
+        }
+    }
+
+    pub(super) fn doom(&self, cx: &mut Cx<'_, S>, member: usize, result: io::Result<()>) {
+        if let Some(conn) = self.inner().conn(member) {
+            cx.core.doom(conn.0, result);
+        }
+    }
+
+    /// A connection comes back. Its owner's machine has been taken out before.
+    pub(super) fn give_back(&self, cx: &mut Cx<'_, S>, member: usize, reuse: Reuse, against: Option<Reason>) {
+        let now = cx.now();
+        let Some(conn) = self.inner().conn(member) else { return };
+        self.note_return(member, now);
+        let dirty = (reuse == Reuse::Dirty).then_some(Reason::Dirty);
+        let against = against.or(dirty).or_else(|| cx.core.unfit(conn.0, false));
+        let good_for = match reuse {
+            Reuse::ReusableFor(time) => Some(time.saturating_sub(AHEAD_OF_SERVER)),
+            Reuse::Reusable | Reuse::Dirty => None,
+        };
+        let mut inner = self.inner();
+        inner.table.members[member].good_until = good_for.and_then(|time| now.checked_add(time));
+        let returned = inner.table.give_back(member, against, now);
+        drop(inner);
+        match returned {
+            Returned::Close => cx.core.let_go(conn.0),
+            Returned::Handed => {
+                cx.core.make_like_new(conn.0);
+                cx.core.reopen(conn.0);
+            }
+            Returned::Idle => {
+                cx.core.make_like_new(conn.0);
+                if let Some(time) = good_for {
+                    // The pool's own timer goes by the idle timeout: this one has a shorter time.
+                    let tick = cx.core.clock.tick_after(time);
+                    cx.core.set_deadline(conn.0, tick);
+                }
+            }
+        }
+        self.act(cx);
+    }
+
+    /// Takes a claim back; what it has is told `why`, or goes to others.
+    pub(super) fn withdraw(&self, cx: &mut Cx<'_, S>, ticket: Ticket, why: Error) -> bool {
+        let mut inner = self.inner();
+        if inner.table.find(ticket).is_none_or(|claim| claim.held) {
+            return false; // it is over, or somebody has its lease
+        }
+        let Some(cancelled) = inner.table.cancel(ticket, cx.now()) else { return false };
+        if let Cancelled::Running(member) = cancelled {
+            inner.table.close(member, Reason::Cancelled, cx.now());
+            drop(inner);
+            self.doom(cx, member, Err(why.into())); // it is told when its connection is gone
+            return true;
+        }
+        let machine = inner.take_machine(ticket.claim);
+        drop(inner);
+        match cancelled {
+            Cancelled::Connecting(member) => self.doom(cx, member, Ok(())),
+            Cancelled::Undelivered(member) => self.give_back(cx, member, Reuse::Reusable, None),
+            Cancelled::Waiting | Cancelled::Running(_) => {}
+        }
+        if let Some(machine) = machine {
+            cx.core.refuse(machine, why.into());
+        }
+        self.act(cx);
+        true
+    }
+
+    /// A connection has left without a word: its place is free, and what comes of that is done in the loop's own time.
+    pub(super) fn lost(&self, member: usize) {
+        let mut inner = self.inner();
+        let claim = inner.table.gone(member, Reason::Lost, Instant::now());
+        let machine = claim.and_then(|claim| inner.take_machine(claim));
+        let local = inner.local.clone();
+        drop(inner);
+        drop(machine);
+        if let Some(local) = local {
+            let hub = self.downgrade();
+            local.post(move |cx| {
+                if let Some(hub) = hub.upgrade() {
+                    hub.act(cx);
+                }
+            });
+        }
+    }
+
+    pub(super) fn fail_waiters(&self, cx: &mut Cx<'_, S>, why: impl Fn() -> io::Error) {
+        loop {
+            let mut inner = self.inner();
+            let Some(first) = inner.table.queue.front() else { return };
+            let ticket = inner.table.ticket(first);
+            inner.table.cancel(ticket, cx.now());
+            let machine = inner.take_machine(first);
+            drop(inner);
+            if let Some(machine) = machine {
+                cx.core.refuse(machine, why());
+            }
+        }
+    }
+}

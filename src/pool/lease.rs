@@ -1,0 +1,170 @@
+//! A connection in the hand: for those who first get it and then decide what to do with it.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use super::error::Error;
+use super::hub::{Hub, WeakHub};
+use super::reuse::{Pooled, Reuse};
+use super::table::Ticket;
+use crate::local::Local;
+use crate::protocol::{End, Protocol};
+use crate::{Conn, ConnId, Cx, Input};
+
+/// A connection that is nobody else's: got from [`Pool::acquire_lease`](super::Pool::acquire_lease), and to be
+/// [released](Self::release) or [given to a machine](Self::start).
+///
+/// Until then nothing is received on it: the peer's bytes stay with the kernel. One that is dropped is closed, and that
+/// is warned about, with the place where it was acquired.
+#[must_use = "a lease that is dropped is closed, and warned about: release it, or start a machine on it"]
+pub struct Lease<S: 'static = ()> {
+    hub: Hub<S>,
+    ticket: Ticket,
+    conn: ConnId,
+    local: Rc<Local<S>>,
+    /// Neither released nor given away.
+    open: bool,
+}
+
+impl<S: 'static> Lease<S> {
+    /// The connection's id.
+    pub fn id(&self) -> ConnId {
+        self.conn
+    }
+
+    /// The connection; `None` if it has been lost.
+    pub fn conn<'a>(&self, cx: &'a mut Cx<'_, S>) -> Option<Conn<'a, S>> {
+        cx.conn(self.conn)
+    }
+
+    /// Gives the connection to a machine: its `opened` is called next, by the loop, and it
+    /// [releases](Conn::release) the connection when it is done. If the connection has been lost meanwhile, only its
+    /// `closed` is called.
+    pub fn start(mut self, cx: &mut Cx<'_, S>, protocol: impl Protocol<S> + 'static) {
+        self.open = false;
+        self.hub.start(cx, self.ticket, Box::new(protocol));
+    }
+
+    /// Gives the connection back. It is used again only if it is as it was: nothing left to send or to read, and
+    /// neither side has finished.
+    pub fn release(mut self, cx: &mut Cx<'_, S>, reuse: Reuse) {
+        self.open = false;
+        self.hub.release(cx, self.ticket, reuse);
+    }
+}
+
+impl<S: 'static> Drop for Lease<S> {
+    fn drop(&mut self) {
+        if self.open {
+            let (hub, ticket) = (self.hub.clone(), self.ticket);
+            self.local.post(move |cx| hub.leaked(cx, ticket));
+        }
+    }
+}
+
+impl<S: 'static> fmt::Debug for Lease<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("conn", &self.conn).finish_non_exhaustive()
+    }
+}
+
+type Callback<S> = Box<dyn FnOnce(&mut Cx<'_, S>, Result<Lease<S>, io::Error>)>;
+
+/// The machine of a connection in the hand: it hands it over, and then does nothing.
+pub(super) struct Handover<S: 'static> {
+    /// Weak, as the pool holds this.
+    hub: WeakHub<S>,
+    callback: Option<Callback<S>>,
+}
+
+impl<S: 'static> Handover<S> {
+    pub(super) fn new(
+        hub: &Hub<S>,
+        callback: impl FnOnce(&mut Cx<'_, S>, Result<Lease<S>, io::Error>) + 'static,
+    ) -> Self {
+        Handover { hub: hub.downgrade(), callback: Some(Box::new(callback)) }
+    }
+}
+
+impl<S: 'static> Protocol<S> for Handover<S> {
+    fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        conn.pause();
+        if let (Pooled::Held(ticket), Some(hub)) = (conn.pooled, self.hub.upgrade())
+            && let Some(callback) = self.callback.take()
+        {
+            hub.hold(ticket, true);
+            let (conn_id, local) = (conn.id(), Rc::clone(&conn.cx().core.local));
+            callback(conn.cx(), Ok(Lease { hub, ticket, conn: conn_id, local, open: true }));
+        }
+        Ok(())
+    }
+
+    /// Somebody resumed it: what comes is for the machine that the lease is given to.
+    fn received(&mut self, _: &mut Conn<'_, S>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, end: End) {
+        if let Some(callback) = self.callback {
+            let error = end.result.err().unwrap_or_else(|| Error::Closed.into());
+            callback(cx, Err(error));
+        }
+    }
+}
+
+impl<S: 'static> Hub<S> {
+    fn hold(&self, ticket: Ticket, held: bool) {
+        if let Some(claim) = self.inner().table.claims.get_mut(ticket.claim) {
+            claim.held = held;
+        }
+    }
+
+    fn member_of(&self, ticket: Ticket) -> Option<usize> {
+        self.inner().table.find(ticket)?.member
+    }
+
+    fn start(&self, cx: &mut Cx<'_, S>, ticket: Ticket, machine: Box<dyn Protocol<S>>) {
+        let Some(member) = self.member_of(ticket) else {
+            let lost = crate::error::new(
+                io::ErrorKind::NotConnected,
+                "the connection of this lease was lost while nobody used it",
+            );
+            return cx.core.refuse(machine, lost);
+        };
+        self.hold(ticket, false);
+        let mut inner = self.inner();
+        inner.table.members[member].delivered = false;
+        let (before, conn) = (inner.put_machine(ticket.claim, machine), inner.conn(member));
+        drop(inner);
+        drop(before);
+        if let Some(conn) = conn {
+            if let Some(mut conn) = cx.conn(conn) {
+                conn.resume();
+            }
+            cx.core.reopen(conn.0);
+        }
+    }
+
+    fn release(&self, cx: &mut Cx<'_, S>, ticket: Ticket, reuse: Reuse) {
+        let Some(member) = self.member_of(ticket) else { return };
+        let machine = self.inner().take_machine(ticket.claim);
+        drop(machine);
+        self.give_back(cx, member, reuse, None);
+    }
+
+    fn leaked(&self, cx: &mut Cx<'_, S>, ticket: Ticket) {
+        let Some(member) = self.member_of(ticket) else { return };
+        let mut inner = self.inner();
+        let (host, site) = (inner.table.members[member].host, inner.table.claims[ticket.claim].site);
+        log::warn!(
+            "a lease of a connection to {}, acquired at {site}, was dropped: release it on every path; the connection is \
+             closed",
+            inner.table.hosts[host].key
+        );
+        inner.table.close(member, super::stats::Reason::Leaked, cx.now());
+        drop(inner);
+        self.doom(cx, member, Ok(()));
+        self.act(cx);
+    }
+}

@@ -1,0 +1,167 @@
+//! The machine of a pooled connection for all of its life. It passes the callbacks on to the machine whose connection it
+//! is just now, and sees to it that nothing is said while it is nobody's.
+
+use std::io;
+
+use super::entry::State;
+use super::error::{Error, Phase};
+use super::hooks::unexpected;
+use super::hub::Hub;
+use super::reuse::{Pooled, Reuse};
+use super::stats::Reason;
+use super::table::Ticket;
+use crate::protocol::{End, Protocol};
+use crate::{Conn, Cx, Input, error};
+
+pub(super) struct Member<S: 'static> {
+    hub: Hub<S>,
+    index: usize,
+    /// It has left the pool.
+    gone: bool,
+}
+
+impl<S: 'static> Member<S> {
+    pub(super) fn new(hub: Hub<S>, index: usize) -> Self {
+        Member { hub, index, gone: false }
+    }
+
+    /// Whose connection this is, and its machine.
+    fn owner(&self) -> Option<(Ticket, Box<dyn Protocol<S>>)> {
+        let mut inner = self.hub.inner();
+        let claim = inner.table.members[self.index].claim?;
+        let machine = inner.take_machine(claim)?;
+        Some((inner.table.ticket(claim), machine))
+    }
+
+    /// Calls the owner's machine. Returns `false` if there is none.
+    fn call(
+        &self,
+        conn: &mut Conn<'_, S>,
+        input: Option<&mut Input<'_>>,
+        callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>, &mut Input<'_>) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let Some((ticket, mut machine)) = self.owner() else { return Ok(false) };
+        let mut nothing = Input::new(&[]);
+        let input = input.unwrap_or(&mut nothing);
+        conn.pooled = Pooled::Held(ticket);
+        let result = callback(&mut *machine, conn, input);
+        let pooled = std::mem::replace(&mut conn.pooled, Pooled::No);
+        let machine = conn.take_switched().unwrap_or(machine);
+        if self.hub.inner().table.find(ticket).is_none() {
+            return result.map(|()| true); // its lease was released meanwhile
+        }
+        if let Pooled::Released(reuse) = pooled
+            && result.is_ok()
+        {
+            self.release(conn, machine, reuse, input);
+            return Ok(true);
+        }
+        let id = conn.id();
+        let mut inner = self.hub.inner();
+        if result.is_err() || conn.cx().core.is_ending(id.0) {
+            inner.table.close(self.index, Reason::Lost, conn.cx().now());
+        }
+        // A lease may have been given to another machine meanwhile: this one has had its last call then.
+        let given = inner.take_machine(ticket.claim);
+        let before = inner.put_machine(ticket.claim, given.unwrap_or(machine));
+        drop(inner);
+        drop(before);
+        result.map(|()| true)
+    }
+
+    fn release(
+        &self,
+        conn: &mut Conn<'_, S>,
+        machine: Box<dyn Protocol<S>>,
+        reuse: Reuse,
+        input: &mut Input<'_>,
+    ) {
+        let end = End { result: Ok(()), unsent: conn.unsent(), unread: input.len() };
+        let left = (!input.is_empty()).then(|| unexpected(conn.id().0, input.take_all()));
+        self.hub.give_back(conn.cx(), self.index, reuse, left);
+        machine.closed(conn.cx(), end);
+    }
+
+    /// Ends a connection that is nobody's.
+    fn end(&self, conn: &mut Conn<'_, S>, reason: Reason) {
+        self.hub.inner().table.close(self.index, reason, conn.cx().now());
+        let id = conn.id();
+        conn.cx().core.doom(id.0, Ok(()));
+    }
+}
+
+impl<S: 'static> Protocol<S> for Member<S> {
+    /// Called when the connection stands, and again whenever it has got another owner.
+    fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        let mut inner = self.hub.inner();
+        inner.table.connected(self.index, conn.cx().now());
+        inner.table.members[self.index].delivered = true;
+        drop(inner);
+        self.call(conn, None, |machine, conn, _| machine.opened(conn))?;
+        self.hub.act(conn.cx());
+        Ok(())
+    }
+
+    fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
+        if !self.call(conn, Some(&mut *input), |machine, conn, input| machine.received(conn, input))? {
+            let reason = unexpected(conn.id().0, input.take_all());
+            self.end(conn, reason);
+        }
+        Ok(())
+    }
+
+    fn drained(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        self.call(conn, None, |machine, conn, _| machine.drained(conn)).map(|_| ())
+    }
+
+    fn ended(&mut self, conn: &mut Conn<'_, S>, rest: &mut Input<'_>) -> io::Result<()> {
+        if !self.call(conn, Some(rest), |machine, conn, rest| machine.ended(conn, rest))? {
+            self.end(conn, Reason::Ended);
+        }
+        Ok(())
+    }
+
+    fn timed_out(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        if !self.call(conn, None, |machine, conn, _| machine.timed_out(conn))? {
+            self.end(conn, Reason::Idle);
+        }
+        Ok(())
+    }
+
+    fn closed(mut self: Box<Self>, cx: &mut Cx<'_, S>, mut end: End) {
+        self.gone = true;
+        self.hub.note_return(self.index, cx.now());
+        let mut inner = self.hub.inner();
+        let entry = &inner.table.members[self.index];
+        let (state, delivered) = (entry.state, entry.delivered);
+        let key = inner.table.hosts[entry.host].key.clone();
+        let reason = match state {
+            State::Connecting => Reason::Unconnected,
+            State::Idle => Reason::Ended,
+            State::Leased | State::Closing => Reason::Lost,
+        };
+        let machine =
+            inner.table.gone(self.index, reason, cx.now()).and_then(|claim| inner.take_machine(claim));
+        drop(inner);
+        self.hub.act(cx);
+        let Some(machine) = machine else { return };
+        end.result = match end.result {
+            Err(source) if state == State::Connecting => {
+                let tried = vec![*key.target()];
+                Err(Error::Connect { key, phase: Phase::Connect, tried, source }.into())
+            }
+            Ok(()) if !delivered => Err(error::shutting_down()), // nothing else closes what nobody has used
+            result => result,
+        };
+        machine.closed(cx, end);
+    }
+}
+
+/// A callback that panicked drops the machine, and `switch` from elsewhere does: then the place is given back here.
+impl<S: 'static> Drop for Member<S> {
+    fn drop(&mut self) {
+        if !self.gone {
+            self.hub.lost(self.index);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Connections kept, shared and limited.
+//!
+//! A pooled exchange is an ordinary [`Protocol`] whose connection goes back instead of closing: it is
+//! [acquired](Pool::acquire) for a [`Key`], `opened` is called when it has its connection, whether that is new or was
+//! used before, and [`Conn::release`](crate::Conn::release) ends it. `closed` is called exactly once, as ever: when it
+//! gave the connection back, when the connection was lost, or when it never got one.
+//!
+//! ```
+//! use enjamb::pool::{Config, Pool, Reuse};
+//! use enjamb::sim::{Script, Sim};
+//! use enjamb::{Conn, Cx, End, Input, Protocol};
+//! use std::io;
+//!
+//! /// Asks one question, and keeps the answer.
+//! struct Ask(&'static str);
+//!
+//! impl Protocol<Vec<String>> for Ask {
+//!     fn opened(&mut self, conn: &mut Conn<'_, Vec<String>>) -> io::Result<()> {
+//!         conn.write(self.0.as_bytes());
+//!         Ok(())
+//!     }
+//!     fn received(&mut self, conn: &mut Conn<'_, Vec<String>>, input: &mut Input<'_>) -> io::Result<()> {
+//!         if let Some(answer) = input.take_line() {
+//!             conn.state().push(String::from_utf8_lossy(answer).into());
+//!             conn.release(Reuse::Reusable);
+//!         }
+//!         Ok(())
+//!     }
+//!     fn closed(self: Box<Self>, _cx: &mut Cx<'_, Vec<String>>, end: End) {
+//!         if let Err(error) = end.result {
+//!             log::error!("{error}"); // no connection, or a lost one
+//!         }
+//!     }
+//! }
+//!
+//! let sim = Sim::new(1); // or a real reactor
+//! let mut reactor = sim.reactor()?;
+//! let mut answers = Vec::new();
+//! let mut cx = reactor.cx(&mut answers);
+//! let server = ([10, 0, 0, 1], 7);
+//! cx.listen(server, |_, _| Script::new().expect("one\n").say("1\n").expect("two\n").say("2\n"))?;
+//!
+//! let pool = Pool::new(Config { limit: Some(1), ..Config::default() })?;
+//! pool.acquire(&mut cx, &server.into(), Ask("one\n"));
+//! pool.acquire(&mut cx, &server.into(), Ask("two\n")); // waits for the first, and uses its connection
+//! reactor.run(&mut answers)?;
+//! assert_eq!(answers, ["1", "2"]);
+//! assert_eq!(pool.snapshot().stats.opened, 1);
+//! # Ok::<(), io::Error>(())
+//! ```
+//!
+//! # What holds
+//!
+//! - A connection that is connecting, leased, idle or closing has its place in the [limits](Config) until its descriptor
+//!   is closed, and every way out gives the place back: a refused connect, a cancelled one, a reset, a panic.
+//! - Nothing calls back within the call: what happens is told by the loop, later.
+//! - Who comes first is served first, at each host. Hosts take turns; one at its own limit holds up no other. A
+//!   connection goes from one user straight to the next of its host, but a host that wants a place is passed over like
+//!   that 8 times at most.
+//! - A connection is used again only if nothing is left to send or to read and neither side has finished. Of an idle one
+//!   the socket is asked, at the moment it is handed out: that is the one system call that reuse takes.
+//! - One that is idle is watched: it is closed when its server closes it, or says something that nobody asked for.
+//! - A ticket is enough to [cancel](Pool::cancel) a request, in any state, and costs no other anything.
+//!
+//! What went wrong is a [pool error](Error::of) within the [`End`]'s. How things are is told by
+//! [`snapshot`](Pool::snapshot).
+
+mod config;
+mod due;
+mod ending;
+mod entry;
+mod error;
+mod hooks;
+mod hub;
+mod invariants;
+mod key;
+mod lease;
+mod list;
+mod member;
+#[cfg(test)]
+mod model;
+mod reuse;
+mod snapshot;
+mod stats;
+mod table;
+mod turns;
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::{Cx, Protocol};
+
+pub use config::Config;
+pub use error::{Error, Held, Phase};
+pub use key::Key;
+pub use lease::Lease;
+pub(crate) use reuse::Pooled;
+pub use reuse::Reuse;
+pub use snapshot::{Snapshot, Usage};
+pub use stats::{Reason, Stats};
+pub use table::Ticket;
+
+#[cfg(doc)]
+use crate::End;
+use hub::Hub;
+use lease::Handover;
+use table::{Refusal, Request};
+
+/// A handle on a pool. Clones are the same pool. When the last is dropped, idle connections are closed, and those in use
+/// when they come back.
+///
+/// A pool belongs to the reactor with which it is used first: use it with that one only.
+pub struct Pool<S: 'static = ()>(Rc<LastHandle<S>>);
+
+struct LastHandle<S: 'static>(Hub<S>);
+
+impl<S: 'static> Pool<S> {
+    /// A pool with these limits.
+    ///
+    /// # Errors
+    /// [`Error::Config`], with the values: a limit of zero, one per host that is above that in all.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        Ok(Pool(Rc::new(LastHandle(Hub::new(config)))))
+    }
+
+    fn hub(&self) -> &Hub<S> {
+        &self.0.0
+    }
+
+    /// Gets `protocol` a connection: one that is idle, or a new one, or the next that becomes free. Whatever comes of
+    /// it, the loop tells the protocol, and nobody within this call.
+    ///
+    /// The protocol is boxed; one that comes round again and again can be [given as it is](Self::acquire_boxed).
+    #[track_caller]
+    pub fn acquire(&self, cx: &mut Cx<'_, S>, key: &Key, protocol: impl Protocol<S> + 'static) -> Ticket {
+        self.acquire_boxed(cx, key, Box::new(protocol))
+    }
+
+    /// The same for a protocol that is boxed already, as it is in `closed`: getting it an idle connection allocates
+    /// nothing.
+    #[track_caller]
+    pub fn acquire_boxed(&self, cx: &mut Cx<'_, S>, key: &Key, protocol: Box<dyn Protocol<S>>) -> Ticket {
+        let request = Request { key, now: cx.now(), site: Location::caller() };
+        self.hub().acquire(cx, request, protocol)
+    }
+
+    /// Gets a connection into the hand, for who decides only then what to do with it. `then` is called once, with the
+    /// lease or with why there is none, which [`Error::of`] tells apart.
+    ///
+    /// ```
+    /// # use enjamb::pool::{Config, Key, Pool, Reuse};
+    /// # use enjamb::sim::{Script, Sim};
+    /// # let mut reactor = Sim::new(1).reactor()?;
+    /// # let mut state = ();
+    /// # let mut cx = reactor.cx(&mut state);
+    /// # let key = Key::from(([10, 0, 0, 1], 7));
+    /// # cx.listen(([10, 0, 0, 1], 7), |_, _| Script::new())?;
+    /// let pool = Pool::new(Config::default())?;
+    /// pool.acquire_lease(&mut cx, &key, |cx, lease| match lease {
+    ///     Ok(lease) => lease.release(cx, Reuse::Reusable), // or start a protocol, or keep it for later
+    ///     Err(error) => log::error!("{error}"),
+    /// });
+    /// # reactor.run(&mut state)?;
+    /// # assert_eq!(pool.snapshot().stats.opened, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn acquire_lease(
+        &self,
+        cx: &mut Cx<'_, S>,
+        key: &Key,
+        then: impl FnOnce(&mut Cx<'_, S>, io::Result<Lease<S>>) + 'static,
+    ) -> Ticket {
+        self.acquire_boxed(cx, key, Box::new(Handover::new(self.hub(), then)))
+    }
+
+    /// Takes a request back: the protocol is told [`Error::Cancelled`]. If it waits, it leaves the queue; a connection
+    /// that was being made for it goes to the next of its host, or is given up; one that it has not been called with yet
+    /// goes back; one that it is using is aborted.
+    ///
+    /// `false` if there is nothing to take back: it is over, or its [`Lease`] is in somebody's hand.
+    pub fn cancel(&self, cx: &mut Cx<'_, S>, ticket: Ticket) -> bool {
+        self.hub().withdraw(cx, ticket, Error::Cancelled)
+    }
+
+    /// Ends in good order: who waits, and whoever comes from now on, is told [`Error::Draining`]; idle connections are
+    /// closed; those in use may be used for as long as `within`, and are aborted then. Asked again, the sooner end counts.
+    /// When the last connection is gone, the pool is closed.
+    pub fn drain(&self, cx: &mut Cx<'_, S>, within: Duration) {
+        self.hub().drain(cx, within);
+    }
+
+    /// Closes the pool: who waits, and whoever comes from now on, is told [`Error::Closed`], and idle connections are
+    /// closed. Those in use are closed when they come back.
+    pub fn close(&self, cx: &mut Cx<'_, S>) {
+        self.hub().close(cx, Refusal::Closed);
+    }
+
+    /// How things are now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.hub().inner().table)
+    }
+}
+
+impl<S: 'static> Clone for Pool<S> {
+    fn clone(&self) -> Self {
+        Pool(Rc::clone(&self.0))
+    }
+}
+
+impl<S: 'static> Drop for LastHandle<S> {
+    fn drop(&mut self) {
+        let local = self.0.inner().local.clone();
+        if let Some(local) = local {
+            let hub = self.0.downgrade(); // if nothing keeps the pool any more, there is nothing to close
+            local.post(move |cx| {
+                if let Some(hub) = hub.upgrade() {
+                    hub.abandon(cx);
+                }
+            });
+        }
+    }
+}
+
+impl<S: 'static> fmt::Debug for Pool<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,287 @@
+//! The table against a model that is as simple as it is slow: it counts everything anew whenever it is asked.
+
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use super::config::Config;
+use super::entry::State;
+use super::key::Key;
+use super::stats::Reason;
+use super::table::{Cancelled, Request, Returned, Table, Ticket};
+use super::turns::{MOST_BYPASSED, Step};
+use crate::sim::Random;
+
+const HOSTS: u64 = 12;
+
+struct Model {
+    config: Config,
+    /// By member: host, state, owner.
+    members: BTreeMap<usize, (u64, State, Option<Ticket>)>,
+    /// The least recently used first.
+    idle: Vec<usize>,
+    /// The oldest first.
+    waiting: Vec<(u64, Ticket)>,
+    /// The hosts whose turn it is, and how many had been handed on before.
+    turns: Vec<(u64, u64)>,
+    handed: u64,
+}
+
+impl Model {
+    fn used(&self, host: u64) -> usize {
+        self.members.values().filter(|(of, ..)| *of == host).count()
+    }
+
+    fn demand(&self, host: u64) -> usize {
+        let room = self.config.limit_per_host.map_or(usize::MAX, |limit| limit - self.used(host));
+        room.min(self.waiting.iter().filter(|(of, _)| *of == host).count())
+    }
+
+    fn closing(&self) -> usize {
+        self.members.values().filter(|(_, state, _)| *state == State::Closing).count()
+    }
+
+    fn wanted(&self) -> usize {
+        (0..HOSTS).map(|host| self.demand(host)).sum()
+    }
+
+    /// Who has come to want a place comes last; who wants none leaves.
+    fn line_up(&mut self) {
+        let wants: Vec<bool> = (0..HOSTS).map(|host| self.demand(host) > 0).collect();
+        self.turns.retain(|(host, _)| wants[*host as usize]);
+        for host in 0..HOSTS {
+            if wants[host as usize] && !self.turns.iter().any(|(of, _)| *of == host) {
+                self.turns.push((host, self.handed));
+            }
+        }
+    }
+
+    fn candidate(&self, host: u64) -> Option<usize> {
+        let waited_for = self.waiting.iter().any(|(of, _)| *of == host);
+        self.idle.iter().rev().find(|member| self.members[*member].0 == host).copied().filter(|_| !waited_for)
+    }
+
+    fn room(&self) -> bool {
+        self.config.limit.is_none_or(|limit| self.members.len() < limit)
+    }
+
+    fn is_full_for(&self, host: u64) -> bool {
+        let at_host = self.config.limit_per_host.is_some_and(|limit| self.used(host) >= limit);
+        let waited_for = self.waiting.iter().any(|(of, _)| *of == host);
+        let nothing_to_free = self.idle.is_empty() && self.closing() <= self.wanted();
+        let waits = waited_for || at_host || !self.room() && nothing_to_free;
+        waits && self.config.max_waiters.is_some_and(|most| self.waiting.len() >= most)
+    }
+
+    fn first(&mut self, host: u64) -> Option<Ticket> {
+        let at = self.waiting.iter().position(|(of, _)| *of == host)?;
+        if let Some(turn) = self.turns.iter().position(|(of, _)| *of == host) {
+            self.turns.remove(turn);
+            self.turns.push((host, self.handed));
+        }
+        Some(self.waiting.remove(at).1)
+    }
+
+    fn step(&mut self) -> Option<(Option<u64>, Option<usize>)> {
+        let host = self.turns.first()?.0;
+        if self.room() {
+            return Some((Some(host), None));
+        }
+        let evict = self.wanted() > self.closing() && !self.idle.is_empty();
+        evict.then(|| (None, Some(self.idle[0])))
+    }
+
+    fn give_back(&mut self, member: usize, reusable: bool) -> Returned {
+        let host = self.members[&member].0;
+        self.members.insert(member, (host, State::Closing, None));
+        if !reusable {
+            return Returned::Close;
+        }
+        if self.waiting.iter().any(|(of, _)| *of == host) {
+            if let Some(at) = self.turns.iter().position(|(of, _)| *of != host) {
+                let others_wait = self.wanted() > self.closing() - 1;
+                if self.handed - self.turns[at].1 >= MOST_BYPASSED && others_wait {
+                    let (other, _) = self.turns.remove(at);
+                    self.turns.insert(0, (other, self.handed));
+                    return Returned::Close;
+                }
+                self.handed += 1;
+            }
+            let next = self.first(host);
+            self.members.insert(member, (host, State::Leased, next));
+            return Returned::Handed;
+        }
+        self.members.insert(member, (host, State::Idle, None));
+        self.idle.push(member);
+        Returned::Idle
+    }
+}
+
+struct Both {
+    table: Table,
+    model: Model,
+    random: Random,
+    now: Instant,
+}
+
+impl Both {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut maybe = |most: u64| Some(random.within(1..=most) as usize).filter(|n| *n as u64 != most);
+        let limit = maybe(12);
+        let per_host = maybe(6).map(|per_host| per_host.min(limit.unwrap_or(per_host)));
+        let max_waiters = maybe(40);
+        let config = Config { limit, limit_per_host: per_host, max_waiters, ..Config::default() };
+        config.check().unwrap();
+        let model = Model {
+            config: config.clone(),
+            members: BTreeMap::new(),
+            idle: Vec::new(),
+            waiting: Vec::new(),
+            turns: Vec::new(),
+            handed: 0,
+        };
+        Both { table: Table::new(config), model, random, now: Instant::now() }
+    }
+
+    fn any_of(&mut self, state: State) -> Option<usize> {
+        let all: Vec<usize> =
+            self.model.members.iter().filter(|(_, of)| of.1 == state).map(|(member, _)| *member).collect();
+        let nth = self.random.within(0..=(all.len() as u64).saturating_sub(1)) as usize;
+        all.get(nth).copied()
+    }
+
+    #[track_caller]
+    fn acquire(&mut self, host: u64) {
+        let key = Key::new(([10, 0, 0, 1], host as u16 + 1));
+        let request = Request { key: &key, now: self.now, site: Location::caller() };
+        let candidate = self.table.candidate(&key);
+        assert_eq!(candidate, self.model.candidate(host));
+        if let Some(member) = candidate {
+            let ticket = self.table.lend(member, request);
+            self.model.idle.retain(|of| *of != member);
+            self.model.members.insert(member, (host, State::Leased, Some(ticket)));
+            return;
+        }
+        let full = self.table.is_full_for(&key);
+        assert_eq!(full, self.model.is_full_for(host));
+        if !full {
+            let ticket = self.table.wait(request);
+            self.model.waiting.push((host, ticket));
+        }
+    }
+
+    fn give_back(&mut self, member: usize) {
+        let reusable = self.random.within(0..=3) > 0;
+        let returned = self.table.give_back(member, (!reusable).then_some(Reason::Dirty), self.now);
+        assert_eq!(returned, self.model.give_back(member, reusable));
+    }
+
+    fn gone(&mut self, member: usize) {
+        let (_, _, owner) = self.model.members.remove(&member).unwrap();
+        let claim = self.table.gone(member, Reason::Lost, self.now);
+        assert_eq!(claim, owner.map(|owner| owner.claim));
+        self.model.idle.retain(|of| *of != member);
+    }
+
+    fn cancel(&mut self) {
+        let owners = self.model.members.values().filter_map(|(_, _, owner)| *owner);
+        let all: Vec<Ticket> = self.model.waiting.iter().map(|(_, ticket)| *ticket).chain(owners).collect();
+        let nth = self.random.within(0..=(all.len() as u64).saturating_sub(1)) as usize;
+        let Some(ticket) = all.get(nth).copied() else { return };
+        let had = self.model.members.iter().find(|(_, of)| of.2 == Some(ticket)).map(|(m, of)| (*m, *of));
+        let delivered = had.is_some_and(|(member, _)| self.table.members[member].delivered);
+        let cancelled = self.table.cancel(ticket, self.now).unwrap();
+        match had {
+            None => {
+                assert_eq!(cancelled, Cancelled::Waiting);
+                self.model.waiting.retain(|(_, of)| *of != ticket);
+            }
+            Some((member, (host, State::Connecting, _))) => {
+                let next = self.model.first(host);
+                let state = if next.is_some() { State::Connecting } else { State::Closing };
+                self.model.members.insert(member, (host, state, next));
+                let expected =
+                    if next.is_some() { Cancelled::Waiting } else { Cancelled::Connecting(member) };
+                assert_eq!(cancelled, expected);
+            }
+            Some((member, (_, State::Leased, _))) if !delivered => {
+                assert_eq!(cancelled, Cancelled::Undelivered(member));
+                self.give_back(member);
+            }
+            Some((member, _)) => assert_eq!(cancelled, Cancelled::Running(member)),
+        }
+        let still_runs = matches!(cancelled, Cancelled::Running(_));
+        assert_eq!(self.table.find(ticket).is_some(), still_runs, "a ticket is taken back once");
+    }
+
+    fn operate(&mut self) {
+        match self.random.within(0..=12) {
+            0..=3 => {
+                let host = self.random.within(0..=HOSTS - 1).min(self.random.within(0..=HOSTS - 1));
+                self.acquire(host);
+            }
+            4 | 5 => {
+                if let Some(member) = self.any_of(State::Connecting) {
+                    self.table.connected(member, self.now);
+                    self.model.members.get_mut(&member).unwrap().1 = State::Leased;
+                }
+            }
+            6..=8 => {
+                if let Some(member) = self.any_of(State::Leased) {
+                    let delivered = std::mem::replace(&mut self.table.members[member].delivered, true);
+                    if delivered {
+                        self.give_back(member);
+                    }
+                }
+            }
+            9 | 10 => {
+                if let Some(member) = self.any_of(State::Closing) {
+                    self.gone(member);
+                }
+            }
+            11 => {
+                let state = State::ALL[self.random.within(0..=3) as usize];
+                if let Some(member) = self.any_of(state) {
+                    self.gone(member); // a refusal, a reset, the server's end
+                }
+            }
+            _ => self.cancel(),
+        }
+        self.model.line_up();
+        while let Some(step) = self.table.step(self.now) {
+            let (connect, evict) = self.model.step().expect("the model has nothing to do");
+            match step {
+                Step::Connect(member) => {
+                    let host = connect.expect("the model evicts");
+                    let owner = self.model.first(host);
+                    let claim = self.table.members[member].claim;
+                    assert_eq!(claim, owner.map(|owner| owner.claim));
+                    self.model.members.insert(member, (host, State::Connecting, owner));
+                }
+                Step::Evict(member) => {
+                    assert_eq!(Some(member), evict);
+                    self.model.idle.remove(0);
+                    self.model.members.get_mut(&member).unwrap().1 = State::Closing;
+                }
+            }
+            self.model.line_up();
+        }
+        assert_eq!(self.model.step(), None, "the table has forgotten something");
+        self.table.check();
+        self.now += Duration::from_micros(1);
+    }
+}
+
+#[test]
+fn a_million_operations_do_what_a_simple_model_does() {
+    // In a debug build a part of it, which takes as long.
+    let seeds = if cfg!(debug_assertions) { 30 } else { 1000 };
+    for seed in 0..seeds {
+        let mut both = Both::new(seed);
+        for operation in 0..1000 {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| both.operate()));
+            assert!(outcome.is_ok(), "seed {seed}, operation {operation}");
+        }
+    }
+}

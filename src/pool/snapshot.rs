@@ -1,0 +1,120 @@
+//! A pool's state, to look at and to print.
+
+use std::fmt;
+
+use super::entry::{Counts, State};
+use super::key::Key;
+use super::stats::{Reason, Stats};
+use super::table::Table;
+
+/// How many connections a pool, or one of its hosts, has in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Being made.
+    pub connecting: usize,
+    /// In use.
+    pub leased: usize,
+    /// Ready for use.
+    pub idle: usize,
+    /// Not to be used again; each has its place until its descriptor is closed.
+    pub closing: usize,
+    /// Who waits for one.
+    pub waiting: usize,
+    /// How many could be in use besides: what is in use is taken from the limits, and the smaller rest counts. Idle
+    /// connections are not in use. `None` is without limit.
+    pub available: Option<usize>,
+}
+
+impl Usage {
+    fn new(counts: Counts, waiting: usize, available: Option<usize>) -> Self {
+        Usage {
+            connecting: counts[State::Connecting],
+            leased: counts[State::Leased],
+            idle: counts[State::Idle],
+            closing: counts[State::Closing],
+            waiting,
+            available,
+        }
+    }
+
+    /// How many sockets that is.
+    pub fn open(&self) -> usize {
+        self.connecting + self.leased + self.idle + self.closing
+    }
+}
+
+/// A pool's state at one moment: from [`Pool::snapshot`](super::Pool::snapshot). Printed, it is a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The limit in all: [`Config::limit`](super::Config::limit).
+    pub limit: Option<usize>,
+    /// The limit per host: [`Config::limit_per_host`](super::Config::limit_per_host).
+    pub limit_per_host: Option<usize>,
+    /// Every host that has a connection or somebody who waits, in the order of their names.
+    pub hosts: Vec<(Key, Usage)>,
+    /// The same in all.
+    pub total: Usage,
+    /// What the pool has done so far.
+    pub stats: Stats,
+}
+
+impl Snapshot {
+    pub(super) fn of(table: &Table) -> Self {
+        let (limit, per_host) = (table.config().limit, table.config().limit_per_host);
+        let left = |limit: Option<usize>, counts: &Counts| {
+            limit.map(|limit| limit - (counts.all() - counts[State::Idle]))
+        };
+        let in_all = left(limit, &table.counts);
+        let mut hosts: Vec<(Key, Usage)> = table
+            .hosts
+            .iter()
+            .map(|(_, host)| {
+                let at_host = left(per_host, &host.counts);
+                let available = at_host.into_iter().chain(in_all).min();
+                (host.key.clone(), Usage::new(host.counts, host.waiting.len(), available))
+            })
+            .collect();
+        hosts.sort_by_cached_key(|(key, _)| key.to_string());
+        let total = Usage::new(table.counts, table.queue.len(), in_all);
+        Snapshot { limit, limit_per_host: per_host, hosts, total, stats: table.stats }
+    }
+
+    /// What one host has; what a host without an entry has is nothing, and then everything is available.
+    pub fn host(&self, key: &Key) -> Usage {
+        let found = self.hosts.iter().find(|(of, _)| of.target() == key.target());
+        found.map_or_else(
+            || {
+                let available = self.limit_per_host.into_iter().chain(self.total.available).min();
+                Usage::new(Counts::default(), 0, available)
+            },
+            |(_, usage)| *usage,
+        )
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width =
+            self.hosts.iter().map(|(key, _)| key.to_string().len()).max().unwrap_or(0).max("in all".len());
+        writeln!(f, "{:width$}  connecting  leased  idle  closing  waiting  available", "host")?;
+        let rows = self.hosts.iter().map(|(key, usage)| (key.to_string(), usage));
+        for (name, usage) in rows.chain([("in all".to_string(), &self.total)]) {
+            let Usage { connecting, leased, idle, closing, waiting, available } = usage;
+            let available = available.map_or("no limit".to_string(), |available| available.to_string());
+            writeln!(
+                f,
+                "{name:width$}  {connecting:>10}  {leased:>6}  {idle:>4}  {closing:>7}  {waiting:>7}  {available:>9}"
+            )?;
+        }
+        write!(f, "opened {}, used again {}", self.stats.opened, self.stats.reused)?;
+        for reason in Reason::ALL {
+            match self.stats.closed(reason) {
+                0 => {}
+                n => write!(f, ", {reason} {n}")?,
+            }
+        }
+        Ok(())
+    }
+}

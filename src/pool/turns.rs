@@ -1,0 +1,93 @@
+//! Whose turn it is when there are fewer places than are wanted.
+//!
+//! Hosts take turns, those that could connect if there were a place: who has waited longest since it was last served
+//! comes first. So one that is flooded delays each of the others by its turn, and one at its own limit delays nobody.
+
+use std::time::Instant;
+
+use super::entry::{Member, State};
+use super::list::Links;
+use super::stats::Reason;
+use super::table::Table;
+
+/// How often a waiter that is held back by the total limit only may see a connection pass from one user of another host
+/// to the next. Handing on saves a connect; doing nothing else would let a busy host keep all the places for ever.
+pub(super) const MOST_BYPASSED: u64 = 8;
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Connect this new member.
+    Connect(usize),
+    /// Close this one, which was idle.
+    Evict(usize),
+}
+
+impl Table {
+    /// What is to be done next: to be asked after every change, until there is nothing.
+    pub(super) fn step(&mut self, now: Instant) -> Option<Step> {
+        let host = self.turns.front()?;
+        if self.room(None).0 > 0 {
+            let member = self.members.insert(Member {
+                host,
+                state: State::Connecting,
+                claim: None,
+                delivered: false,
+                born: now,
+                since: now,
+                warned: false,
+                conn: None,
+                good_until: None,
+                by_age: Links::NONE,
+                of_host: Links::NONE,
+            });
+            self.stats.opened += 1;
+            self.counts[State::Connecting] += 1;
+            self.hosts[host].counts[State::Connecting] += 1;
+            self.give_to_first(host, member);
+            return Some(Step::Connect(member));
+        }
+        // One for each who wants a place, and no more.
+        if self.demand > self.counts[State::Closing]
+            && let Some(member) = self.idle.front()
+        {
+            self.close(member, Reason::Evicted, now);
+            return Some(Step::Evict(member));
+        }
+        None
+    }
+
+    /// Gives a connection to the first who waits at its host.
+    pub(super) fn give_to_first(&mut self, host: usize, member: usize) -> bool {
+        let Some(claim) = self.hosts[host].waiting.front() else { return false };
+        self.unqueue(claim);
+        self.own(member, claim);
+        // Whoever is first now has not been bypassed yet, and its host has had its turn.
+        if self.hosts[host].demand > 0 {
+            self.turns.remove(&mut self.hosts, host);
+            self.turns.push_back(&mut self.hosts, host);
+            self.hosts[host].bypassed_from = self.handed;
+        }
+        self.refresh(host);
+        true
+    }
+
+    /// Whether a connection that could be handed on within its host has to make place for another host.
+    pub(super) fn yields(&mut self, host: usize) -> bool {
+        if self.hosts[host].waiting.is_empty() {
+            return false;
+        }
+        let first = self.turns.front();
+        let other = if first == Some(host) { self.turns.after(&self.hosts, host) } else { first };
+        let Some(other) = other else { return false };
+        let bypassed = self.handed - self.hosts[other].bypassed_from;
+        if bypassed >= MOST_BYPASSED && self.demand > self.counts[State::Closing] {
+            self.turns.remove(&mut self.hosts, other);
+            self.turns.push_front(&mut self.hosts, other); // the place is for it
+            self.hosts[other].bypassed_from = self.handed;
+            return true;
+        }
+        self.handed += 1;
+        false
+    }
+}
