@@ -52,7 +52,7 @@ impl<S: 'static> Hub<S> {
     fn abort_leases(&self, cx: &mut Cx<'_, S>) {
         self.inner().deadline = None;
         for member in self.all(State::Leased) {
-            self.inner().table.close(member, Reason::Closed, cx.now());
+            self.close_one(member, Reason::Closed, cx.now());
             self.doom(cx, member, Err(Error::Draining.into()));
         }
         self.act(cx);

@@ -213,6 +213,13 @@ impl<S: 'static> Hub<S> {
         }
     }
 
+    /// A connection is to be closed, and is nobody's lease any more.
+    pub(super) fn close_one(&self, member: usize, reason: Reason, now: Instant) {
+        self.note_return(member, now);
+        self.inner().table.close(member, reason, now);
+    }
+
+    /// A lease that was warned about is over.
     pub(super) fn note_return(&self, member: usize, now: Instant) {
         let inner = self.inner();
         let entry = &inner.table.members[member];
@@ -275,8 +282,8 @@ impl<S: 'static> Hub<S> {
         }
         let Some(cancelled) = inner.table.cancel(ticket, cx.now()) else { return false };
         if let Cancelled::Running(member) = cancelled {
-            inner.table.close(member, Reason::Cancelled, cx.now());
             drop(inner);
+            self.close_one(member, Reason::Cancelled, cx.now());
             self.doom(cx, member, Err(why.into())); // it is told when its connection is gone
             return true;
         }

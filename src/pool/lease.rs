@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::error::Error;
 use super::hub::{Hub, WeakHub};
 use super::reuse::{Pooled, Reuse};
+use super::stats::Reason;
 use super::table::Ticket;
 use crate::local::Local;
 use crate::protocol::{End, Protocol};
@@ -155,15 +156,15 @@ impl<S: 'static> Hub<S> {
 
     fn leaked(&self, cx: &mut Cx<'_, S>, ticket: Ticket) {
         let Some(member) = self.member_of(ticket) else { return };
-        let mut inner = self.inner();
+        let inner = self.inner();
         let (host, site) = (inner.table.members[member].host, inner.table.claims[ticket.claim].site);
         log::warn!(
             "a lease of a connection to {}, acquired at {site}, was dropped: release it on every path; the connection is \
              closed",
             inner.table.hosts[host].key
         );
-        inner.table.close(member, super::stats::Reason::Leaked, cx.now());
         drop(inner);
+        self.close_one(member, Reason::Leaked, cx.now());
         self.doom(cx, member, Ok(()));
         self.act(cx);
     }

@@ -57,10 +57,10 @@ impl<S: 'static> Member<S> {
             return Ok(true);
         }
         let id = conn.id();
-        let mut inner = self.hub.inner();
         if result.is_err() || conn.cx().core.is_ending(id.0) {
-            inner.table.close(self.index, Reason::Lost, conn.cx().now());
+            self.hub.close_one(self.index, Reason::Lost, conn.cx().now());
         }
+        let mut inner = self.hub.inner();
         // A lease may have been given to another machine meanwhile: this one has had its last call then.
         let given = inner.take_machine(ticket.claim);
         let before = inner.put_machine(ticket.claim, given.unwrap_or(machine));
@@ -84,7 +84,7 @@ impl<S: 'static> Member<S> {
 
     /// Ends a connection that is nobody's.
     fn end(&self, conn: &mut Conn<'_, S>, reason: Reason) {
-        self.hub.inner().table.close(self.index, reason, conn.cx().now());
+        self.hub.close_one(self.index, reason, conn.cx().now());
         let id = conn.id();
         conn.cx().core.doom(id.0, Ok(()));
     }
