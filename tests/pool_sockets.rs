@@ -1,0 +1,154 @@
+//! The connection pool on real sockets: what it asks the kernel, and how many descriptors it has.
+#![cfg(target_os = "linux")]
+
+#[path = "common/child.rs"]
+mod child;
+#[path = "common/pooled.rs"]
+mod pooled;
+#[path = "common/until.rs"]
+mod until;
+
+use enjamb::mio::unix::SourceFd;
+use enjamb::mio::{Events, Interest, Poll, Token};
+use enjamb::pool::{Config, Key, Pool, Reason};
+use enjamb::{Cx, Reactor};
+use pooled::{Ask, Server, World};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+use until::until;
+
+const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+fn limit(limit: usize) -> Config {
+    Config { limit: Some(limit), ..Config::default() }
+}
+
+/// A reactor, a pool of it, and a server outside of it that does as the test says.
+struct Outside {
+    reactor: Reactor<World>,
+    world: World,
+    pool: Pool<World>,
+    listener: TcpListener,
+}
+
+impl Outside {
+    fn new() -> Self {
+        Outside {
+            reactor: Reactor::new().unwrap(),
+            world: World::default(),
+            pool: Pool::new(limit(1)).unwrap(),
+            listener: TcpListener::bind(LOCALHOST).unwrap(),
+        }
+    }
+
+    fn cx(&mut self) -> Cx<'_, World> {
+        self.reactor.cx(&mut self.world)
+    }
+
+    fn ask(&mut self, name: &'static str) {
+        let key = Key::new(self.listener.local_addr().unwrap());
+        let pool = self.pool.clone();
+        pool.acquire(&mut self.cx(), &key, Ask::new(name, "ok"));
+    }
+
+    /// Takes part in a whole exchange as the server, over a new connection.
+    fn serve(&mut self, name: &'static str) -> TcpStream {
+        let opened = format!("{name} opened");
+        until(&mut self.reactor, &mut self.world, |cx| cx.state.has(&opened));
+        let mut stream = self.listener.accept().unwrap().0;
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        assert_eq!(line, format!("ok {name}\n"));
+        stream.write_all(b"ok\n").unwrap();
+        let ok = format!("{name} ok");
+        until(&mut self.reactor, &mut self.world, |cx| cx.state.has(&ok));
+        stream
+    }
+
+    /// Waits until the kernel has something for the loop, and leaves it there.
+    fn wait_for_the_kernel(&self) {
+        let mut poll = Poll::new().unwrap();
+        let fd = self.reactor.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE).unwrap();
+        let mut events = Events::with_capacity(1);
+        poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+        assert!(!events.is_empty(), "nothing comes");
+    }
+}
+
+#[test]
+fn an_idle_connection_that_the_server_has_closed_is_not_handed_out() {
+    let mut outside = Outside::new();
+    outside.ask("a");
+    drop(outside.serve("a"));
+    outside.wait_for_the_kernel(); // the end is there, and the loop has not heard of it
+    outside.ask("b");
+    let stats = outside.pool.snapshot().stats;
+    assert_eq!((stats.closed(Reason::Ended), stats.reused), (1, 0), "the socket was asked");
+    outside.serve("b");
+}
+
+#[test]
+fn an_idle_connection_on_which_something_was_said_is_not_handed_out() {
+    let mut outside = Outside::new();
+    outside.ask("a");
+    let mut first = outside.serve("a");
+    first.write_all(b"what nobody asked for").unwrap();
+    outside.wait_for_the_kernel();
+    outside.ask("b");
+    let stats = outside.pool.snapshot().stats;
+    assert_eq!((stats.closed(Reason::Unexpected), stats.reused), (1, 0), "the socket was asked");
+    outside.serve("b");
+}
+
+#[test]
+fn an_end_while_idle_closes_the_descriptor_at_once() {
+    let mut outside = Outside::new();
+    outside.ask("a");
+    drop(outside.serve("a"));
+    let pool = outside.pool.clone();
+    until(&mut outside.reactor, &mut outside.world, |_| pool.snapshot().total.open() == 0);
+    assert_eq!(outside.pool.snapshot().stats.closed(Reason::Ended), 1);
+}
+
+/// A server in the loop itself.
+fn serve(cx: &mut Cx<'_, World>) -> SocketAddr {
+    cx.listen(LOCALHOST, |_, _| Server).unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn ten_thousand_queries_at_a_limit_of_ten_open_exactly_ten_sockets() {
+    let (mut reactor, mut world) = (Reactor::new().unwrap(), World::default());
+    let mut cx = reactor.cx(&mut world);
+    let key = Key::new(serve(&mut cx));
+    let pool = Pool::new(limit(10)).unwrap();
+    for _ in 0..10_000 {
+        pool.acquire(&mut cx, &key, Ask::new("q", "ok"));
+    }
+    until(&mut reactor, &mut world, |cx| cx.state.results().len() == 10_000);
+    assert!(world.results().iter().all(|result| *result == "q ok"));
+    assert_eq!((pool.snapshot().stats.opened, world.accepted), (10, 10));
+}
+
+#[test]
+fn a_pool_that_was_drained_has_no_descriptor_left() {
+    if !child::in_child("a_pool_that_was_drained_has_no_descriptor_left", &[]) {
+        return;
+    }
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let (mut reactor, mut world) = (Reactor::new().unwrap(), World::default());
+    let mut cx = reactor.cx(&mut world);
+    let key = Key::new(serve(&mut cx));
+    let before = open();
+    let pool = Pool::new(limit(10)).unwrap();
+    for _ in 0..100 {
+        pool.acquire(&mut cx, &key, Ask::new("q", "ok"));
+    }
+    until(&mut reactor, &mut world, |cx| cx.state.results().len() == 100);
+    assert!(open() >= before + 10, "ten connections, both ends of which are in this process");
+    pool.drain(&mut reactor.cx(&mut world), Duration::from_secs(60));
+    until(&mut reactor, &mut world, |_| pool.snapshot().total.open() == 0);
+    until(&mut reactor, &mut world, |_| open() == before);
+}
