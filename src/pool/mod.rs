@@ -65,6 +65,8 @@
 //! What went wrong is a [pool error](Error::of) within the [`End`]'s. How things are is told by
 //! [`snapshot`](Pool::snapshot).
 
+#[cfg(test)]
+mod chaos;
 mod config;
 mod due;
 mod ending;
