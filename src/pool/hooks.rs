@@ -56,7 +56,7 @@ impl<S> Core<S> {
         stream.high_water = to_u32(self.config.high_water);
         stream.input_limit = to_u32(self.config.input_limit);
         self.paused -= usize::from(stream.flags.take(Flags::PAUSED));
-        stream.flags.clear(Flags::FULL | Flags::REOFFER);
+        stream.flags.clear(Flags::FULL | Flags::HELD | Flags::READS_FULL | Flags::REOFFER);
     }
 
     /// Has `opened` called again, by the loop, in its own time; nothing is read before.
