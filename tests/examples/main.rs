@@ -12,6 +12,7 @@ mod echo_streams;
 mod embed;
 mod faults;
 mod multicore;
+mod pool;
 mod programs;
 mod proxy;
 mod servers;

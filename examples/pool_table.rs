@@ -1,0 +1,168 @@
+//! When a connection goes back to its pool: when its answer is complete, not when somebody has read it.
+//!
+//! What it teaches: two requests to a server with small answers and three to one with large answers, none of which
+//! anybody reads; after each, how many more connections the pool would allow to that server. The limits are 25 in all
+//! and 5 per host.
+//!
+//!     cargo run --example pool_table
+//!
+//! You should see 4, 4, 4, 3, 2, and why: the same numbers that aiohttp's `TCPConnector(limit=25, limit_per_host=5)`
+//! gives for the same requests.
+
+#[path = "common/interrupt.rs"]
+mod interrupt;
+#[path = "common/messages.rs"]
+mod messages;
+#[path = "common/output.rs"]
+mod output;
+
+use enjamb::pool::{Config, Key, Pool, Reuse};
+use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::io;
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const SMALL: usize = 200;
+const LARGE: usize = 4 << 20;
+/// How much of an answer is kept for a reader that does not come: more stays with the server.
+const KEPT: usize = 64 << 10;
+
+const WHY: &str = "
+The second request found the first one's connection free: the small answer had come whole, so its
+connection had gone back to the pool although nobody had read the answer. So 1 of 5 is in use again, not 2.
+A large answer that nobody reads does not come to its end: it keeps its connection, and each takes one more.
+";
+
+struct Run {
+    pool: Pool<Run>,
+    requests: VecDeque<Request>,
+    table: String,
+    failed: Option<io::Error>,
+}
+
+struct Request {
+    what: &'static str,
+    server: Key,
+}
+
+fn main() -> ExitCode {
+    messages::show_from("error");
+    interrupt::ends_the_program();
+    match run() {
+        Ok(table) => output::exit_status(output::print(&(table + WHY)), ExitCode::SUCCESS),
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<String> {
+    let config = Config { limit: Some(25), limit_per_host: Some(5), ..Config::default() };
+    let mut run = Run {
+        pool: Pool::new(config)?,
+        requests: VecDeque::new(),
+        table: format!("{:18}  {:>9}  {:>14}\n", "answer", "available", "sockets opened"),
+        failed: None,
+    };
+    let mut reactor = Reactor::new()?;
+    let mut cx = reactor.cx(&mut run);
+    for (what, length, requests) in [("small, unread", SMALL, 2), ("large, unread", LARGE, 3)] {
+        let mut listener = cx.listen((Ipv4Addr::LOCALHOST, 0), move |_, _| Server { length })?;
+        let server = Key::new(listener.local_addr()?);
+        cx.state.requests.extend((0..requests).map(|_| Request { what, server: server.clone() }));
+    }
+    go_on(&mut cx);
+    reactor.run(&mut run)?;
+    run.failed.map_or(Ok(run.table), Err)
+}
+
+/// Makes the next request, or ends when there is none.
+fn go_on(cx: &mut Cx<'_, Run>) {
+    match cx.state.requests.pop_front() {
+        Some(request) => {
+            let (pool, server) = (cx.state.pool.clone(), request.server.clone());
+            pool.acquire(cx, &server, Fetch { request, length: None, kept: 0 });
+        }
+        None => cx.stop(),
+    }
+}
+
+/// A request, and its answer as far as it is kept: a line with its length, and so many bytes.
+struct Fetch {
+    request: Request,
+    length: Option<usize>,
+    kept: usize,
+}
+
+impl Protocol<Run> for Fetch {
+    fn opened(&mut self, conn: &mut Conn<'_, Run>) -> io::Result<()> {
+        conn.write(b"please\n");
+        Ok(())
+    }
+
+    fn received(&mut self, conn: &mut Conn<'_, Run>, input: &mut Input<'_>) -> io::Result<()> {
+        let length = match self.length {
+            Some(length) => length,
+            None => {
+                let Some(line) = input.take_line() else { return Ok(()) };
+                let length = str::from_utf8(line).ok().and_then(|line| line.parse().ok());
+                let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no length"))?;
+                note(conn.state(), &self.request); // the answer has begun: here a caller would be told
+                *self.length.insert(length)
+            }
+        };
+        self.kept += input.take(length - self.kept).len();
+        if self.kept == length {
+            conn.release(Reuse::Reusable);
+        } else if self.kept >= KEPT {
+            conn.pause();
+            go_on(conn.cx());
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, _: &mut Conn<'_, Run>, _: &mut Input<'_>) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended in the middle of its answer"))
+    }
+
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Run>, end: End) {
+        match end.result {
+            Ok(()) => go_on(cx),
+            Err(error) => {
+                cx.state.failed = Some(error);
+                cx.stop();
+            }
+        }
+    }
+}
+
+fn note(run: &mut Run, request: &Request) {
+    let snapshot = run.pool.snapshot();
+    let available = snapshot.host(&request.server).available.unwrap_or(0);
+    // Writing to a string cannot fail.
+    writeln!(run.table, "{:18}  {available:>9}  {:>14}", request.what, snapshot.stats.opened).ok();
+}
+
+/// Gives the same answer to each request.
+struct Server {
+    length: usize,
+}
+
+impl Protocol<Run> for Server {
+    fn opened(&mut self, conn: &mut Conn<'_, Run>) -> io::Result<()> {
+        conn.deadline(Duration::from_secs(60));
+        Ok(())
+    }
+
+    fn received(&mut self, conn: &mut Conn<'_, Run>, input: &mut Input<'_>) -> io::Result<()> {
+        while input.take_line().is_some() {
+            conn.write(format!("{}\n", self.length).as_bytes());
+            conn.write(&vec![b'.'; self.length]);
+        }
+        Ok(())
+    }
+}
