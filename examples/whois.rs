@@ -9,8 +9,6 @@
 //!
 //! You should see the record as the server has it.
 
-#[path = "common/address.rs"]
-mod address;
 #[path = "common/duration.rs"]
 mod duration;
 #[path = "common/interrupt.rs"]
@@ -22,9 +20,9 @@ mod output;
 
 use clap::Parser;
 use enjamb::pool::{Config, Key, Pool, Reuse};
-use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
+use enjamb::{Conn, Cx, End, Input, Protocol, Reactor, Target};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,7 +34,7 @@ struct Args {
     query: String,
     /// Whom to ask, as HOST[:PORT]; the port is 43 if none is given
     #[arg(long, value_name = "HOST", value_parser = server, required_unless_present = "fake")]
-    server: Option<SocketAddr>,
+    server: Option<Target>,
     /// Ask a bundled server on this machine
     #[arg(long, conflicts_with = "server")]
     fake: bool,
@@ -79,14 +77,14 @@ fn main() -> ExitCode {
 fn ask(args: &Args, answer: &mut Answer) -> io::Result<()> {
     let mut reactor = Reactor::new()?;
     let mut cx = reactor.cx(answer);
-    let server = match args.server {
-        Some(server) => server,
-        None => cx.listen((Ipv4Addr::LOCALHOST, 0), |_, _| Fake)?.local_addr()?,
+    let server = match &args.server {
+        Some(server) => server.clone(),
+        None => cx.listen((Ipv4Addr::LOCALHOST, 0), |_, _| Fake)?.local_addr()?.into(),
     };
     let pool = Pool::new(Config::default())?;
-    let key = Key::new(server).one_shot();
+    let key = Key::new(&server).one_shot();
     let question = latin1(&args.query).map(|query| [&query[..], b"\r\n"].concat());
-    pool.acquire(&mut cx, &key, Whois { question: question.unwrap_or_default(), server });
+    pool.acquire(&mut cx, &key, Whois { question: question.unwrap_or_default(), server: server.clone() });
     cx.after(args.timeout, move |cx| {
         let message =
             format!("{server} did not come to the end of its answer in time: try a longer --timeout");
@@ -99,7 +97,7 @@ fn ask(args: &Args, answer: &mut Answer) -> io::Result<()> {
 /// One question. The answer ends where the connection does.
 struct Whois {
     question: Vec<u8>,
-    server: SocketAddr,
+    server: Target,
 }
 
 impl Protocol<Answer> for Whois {
@@ -170,11 +168,11 @@ fn query(text: &str) -> Result<String, String> {
     }
 }
 
-fn server(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, PORT));
-    }
-    let has_port = text.contains(':');
-    let text = if has_port { text.to_string() } else { format!("{text}:{PORT}") };
-    address::with_port(1..=65535)(&text)
+fn server(text: &str) -> Result<Target, String> {
+    let target = match text.parse::<IpAddr>() {
+        Ok(ip) => Ok(Target::from((ip, PORT))),
+        Err(_) if text.contains(':') => text.parse(),
+        Err(_) => format!("{text}:{PORT}").parse(),
+    };
+    target.map_err(|error: io::Error| error.to_string())
 }

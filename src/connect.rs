@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use crate::core::Core;
 use crate::error::{self, while_doing};
@@ -27,6 +28,18 @@ pub(crate) enum Dial {
     /// There was no room in the backlog of a Unix listener.
     #[cfg(unix)]
     Knocking(Knock),
+}
+
+impl Dial {
+    /// The addresses that were tried; `None` if they are not known yet.
+    fn tried(&self) -> Option<Vec<SocketAddr>> {
+        match self {
+            Dial::Resolving(_) => None,
+            Dial::Racing(race) => Some(race.tried()),
+            #[cfg(unix)]
+            Dial::Knocking(_) => Some(Vec::new()),
+        }
+    }
 }
 
 pub(crate) type Dials = HashMap<Key, Dial>;
@@ -113,7 +126,9 @@ impl<S> Core<S> {
     pub(crate) fn connect_timed_out(&mut self, key: Key) -> io::Error {
         match self.dials.get(&key) {
             None => io::ErrorKind::TimedOut.into(),
-            Some(dial) => error::new(io::ErrorKind::TimedOut, format!("timed out, {dial}")),
+            Some(dial) => {
+                error::unreached(io::ErrorKind::TimedOut, dial.tried(), format!("timed out, {dial}"))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use crate::socket::Peer;
 
@@ -67,6 +68,38 @@ fn hint(doing: &str, peer: &Peer, kind: io::ErrorKind) -> Option<&'static str> {
 /// Wraps the kernel's error; the kind stays, the error number is found through `source()`.
 pub(crate) fn while_doing(doing: &'static str, peer: &Peer, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Failure { doing, peer: peer.clone(), source })
+}
+
+/// Why a connection to a name did not come about: in words, and how far it came.
+#[derive(Debug)]
+struct Unreached {
+    /// `None` if the name was still being looked up.
+    tried: Option<Vec<SocketAddr>>,
+    message: String,
+}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Unreached {}
+
+pub(crate) fn unreached(kind: io::ErrorKind, tried: Option<Vec<SocketAddr>>, message: String) -> io::Error {
+    io::Error::new(kind, Unreached { tried, message })
+}
+
+/// How far a connect to a name had come that failed: the addresses that were tried, or `None` if it was still being
+/// looked up.
+pub(crate) fn how_far(error: &io::Error) -> Option<Vec<SocketAddr>> {
+    let of = |error: &io::Error| error.get_ref()?.downcast_ref::<Failure>().map(|failure| failure.doing);
+    let connecting = error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>());
+    let Some(Failure { source, .. }) = connecting else { return Some(Vec::new()) };
+    match source.get_ref().and_then(|inner| inner.downcast_ref::<Unreached>()) {
+        Some(unreached) => unreached.tried.clone(),
+        None => (of(source) != Some(RESOLVING)).then(Vec::new),
+    }
 }
 
 /// An error of the loop's own.

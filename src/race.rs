@@ -79,7 +79,12 @@ impl Race {
         let answer =
             |kind: &io::ErrorKind| !matches!(kind, AddrNotAvailable | HostUnreachable | NetworkUnreachable);
         let kind = kinds.clone().find(answer).or(kinds.next()).unwrap_or(io::ErrorKind::Other);
-        error::new(kind, self.to_string())
+        error::unreached(kind, Some(self.tried()), self.to_string())
+    }
+
+    pub(crate) fn tried(&self) -> Vec<SocketAddr> {
+        let failed = self.failed.iter().map(|(addr, _)| *addr);
+        failed.chain(self.trying.iter().map(|(_, addr)| *addr)).collect()
     }
 }
 

@@ -103,6 +103,14 @@ fn named(host: &str, port: u16) -> Result<Kind, &'static str> {
 }
 
 impl Target {
+    /// The address, if it is one.
+    pub(crate) fn addr(&self) -> Option<SocketAddr> {
+        match self.0 {
+            Kind::Addr(addr) => Some(addr),
+            _ => None,
+        }
+    }
+
     pub(crate) fn peer(&self) -> Peer {
         match &self.0 {
             Kind::Addr(addr) => Peer::from(*addr),

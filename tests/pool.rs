@@ -453,6 +453,60 @@ fn a_failed_connect_fails_one_ticket_with_address_and_phase_and_wakes_the_next()
     assert_eq!(bench.closed(Reason::Unconnected), 1);
 }
 
+#[test]
+fn a_connection_by_name_is_pooled_under_its_name() {
+    let mut bench = Bench::new(limit(1));
+    bench.sim.name("one", ms(5), [[10, 0, 0, 1]]);
+    for name in ["a", "b"] {
+        bench.acquire(&Key::new("one:7"), Ask::new(name, "ok"));
+    }
+    bench.settle();
+    assert_eq!((bench.world.results(), bench.opened()), (vec!["a ok", "b ok"], 1));
+    assert_eq!(bench.pool.snapshot().hosts[0].0.to_string(), "one:7");
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_told_with_the_phase_and_what_was_tried() {
+    let mut bench = Bench::new(limit(1));
+    bench.sim.name("nobody", ms(5), [[10, 0, 0, 98], [10, 0, 0, 99]]);
+    bench.acquire(&Key::new("unknown:7"), Ask::new("a", "ok"));
+    bench.acquire(&Key::new("nobody:7"), Ask::new("b", "ok"));
+    bench.ask(1, "next", "ok");
+    bench.settle();
+    assert_eq!(bench.world.results(), ["a failed", "b failed", "next ok"]);
+    let far = |error: &io::Error| match Error::of(error) {
+        Some(Error::Connect { phase, tried, .. }) => {
+            (*phase, tried.iter().map(ToString::to_string).collect())
+        }
+        _ => panic!("{error}"),
+    };
+    let nobody = vec!["10.0.0.98:7".to_string(), "10.0.0.99:7".to_string()];
+    assert_eq!(far(&bench.world.errors[0]), (Phase::Resolve, Vec::new()));
+    assert_eq!(far(&bench.world.errors[1]), (Phase::Connect, nobody));
+}
+
+#[test]
+fn a_look_up_that_takes_too_long_is_told_as_such() {
+    let mut bench = Bench::new(limit(1));
+    bench.sim.name("slow", ms(60_000), [[10, 0, 0, 1]]);
+    bench.acquire(&Key::new("slow:7"), Ask::new("a", "ok"));
+    bench.pass(ms(11_000));
+    let error = bench.world.last_error();
+    assert!(matches!(error, Error::Connect { phase: Phase::Resolve, .. }), "{error:?}");
+}
+
+#[test]
+fn cancelling_while_a_name_is_looked_up_gives_the_place_back() {
+    let mut bench = Bench::new(limit(1));
+    bench.sim.name("slow", ms(5000), [[10, 0, 0, 1]]);
+    let ticket = bench.acquire(&Key::new("slow:7"), Ask::new("a", "ok"));
+    bench.settle();
+    assert!(bench.cancel(ticket));
+    bench.ask(2, "b", "ok");
+    bench.settle();
+    assert_eq!(bench.world.results(), ["a failed", "b ok"]);
+}
+
 // Waiters.
 
 #[test]
@@ -633,6 +687,10 @@ fn what_one_user_has_set_on_a_connection_the_next_does_not_find() {
     bench.ask(1, "b", "slow");
     bench.pass(ms(1200));
     assert_eq!((bench.world.results(), bench.opened()), (vec!["b ok"], 1));
+    bench.acquire(&key(1), Sets);
+    bench.ask(1, "c", "half"); // what it leaves of its input is as much as the limit that was set
+    bench.settle();
+    assert_eq!((bench.world.results(), bench.usage()), (vec!["b ok"], (1, 0, 0)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod until;
 
 use enjamb::mio::unix::SourceFd;
 use enjamb::mio::{Events, Interest, Poll, Token};
-use enjamb::pool::{Config, Key, Pool, Reason};
+use enjamb::pool::{Config, Error, Key, Phase, Pool, Reason};
 use enjamb::{Cx, Reactor};
 use pooled::{Ask, Server, World};
 use std::io::{BufRead, BufReader, Write};
@@ -151,4 +151,39 @@ fn a_pool_that_was_drained_has_no_descriptor_left() {
     pool.drain(&mut reactor.cx(&mut world), Duration::from_secs(60));
     until(&mut reactor, &mut world, |_| pool.snapshot().total.open() == 0);
     until(&mut reactor, &mut world, |_| open() == before);
+}
+
+#[test]
+fn a_unix_socket_is_pooled_by_its_path() {
+    let path = std::env::temp_dir().join(format!("enjamb-pool-{}.sock", std::process::id()));
+    let (mut reactor, mut world) = (Reactor::new().unwrap(), World::default());
+    let mut cx = reactor.cx(&mut world);
+    cx.listen_unix(&path, |_| Server).unwrap();
+    let pool = Pool::new(limit(2)).unwrap();
+    let key = Key::new(path.as_path());
+    for _ in 0..100 {
+        pool.acquire(&mut cx, &key, Ask::new("q", "ok"));
+    }
+    until(&mut reactor, &mut world, |cx| cx.state.results().len() == 100);
+    assert_eq!((pool.snapshot().stats.opened, world.accepted), (2, 2));
+    // One whose server has closed it is not handed out here either.
+    pool.acquire(&mut reactor.cx(&mut world), &key, Ask::new("last", "last"));
+    until(&mut reactor, &mut world, |cx| cx.state.has("last ok"));
+    until(&mut reactor, &mut world, |_| pool.snapshot().stats.closed(Reason::Ended) == 1);
+    std::fs::remove_file(&path).ok();
+}
+
+#[test]
+fn a_path_at_which_nobody_listens_is_told_with_the_path() {
+    let (mut reactor, mut world) = (Reactor::new().unwrap(), World::default());
+    let pool = Pool::new(limit(2)).unwrap();
+    let key = Key::new(std::path::Path::new("/nowhere/pool.sock"));
+    pool.acquire(&mut reactor.cx(&mut world), &key, Ask::new("a", "ok"));
+    until(&mut reactor, &mut world, |cx| cx.state.has("a failed"));
+    let error = world.last_error();
+    assert!(
+        matches!(error, Error::Connect { phase: Phase::Connect, tried, .. } if tried.is_empty()),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("/nowhere/pool.sock"), "{error}");
 }

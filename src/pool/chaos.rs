@@ -49,6 +49,10 @@ fn address(host: u64) -> ([u8; 4], u16) {
     ([10, 0, 0, host as u8 + 1], 7)
 }
 
+fn name(host: u64) -> String {
+    format!("host-{host}")
+}
+
 /// Whatever is done to a pool.
 fn operate(cx: &mut Cx<'_, World>) {
     cx.state.operations += 1;
@@ -57,7 +61,8 @@ fn operate(cx: &mut Cx<'_, World>) {
         0..60 => {
             let hosts = cx.state.hosts;
             let host = cx.state.random(hosts).min(cx.state.random(hosts)); // some are asked more than others
-            let key = Key::new(address(host));
+            let by_name = cx.state.random(4) == 0;
+            let key = if by_name { Key::new((name(host), 7)) } else { Key::new(address(host)) };
             let key = if cx.state.random(10) == 0 { key.one_shot() } else { key };
             let ticket = if cx.state.random(5) == 0 {
                 let me = cx.state.machine().me;
@@ -275,6 +280,9 @@ fn run(sim: &Sim, operations: u64) -> u64 {
     let mut reactor: Reactor<World> = sim.reactor().unwrap();
     for host in 0..hosts {
         sim.link(address(host), link(&world));
+        if world.random(10) > 0 {
+            sim.name(&name(host), world.millis(50), [address(host).0]);
+        }
         if world.random(10) > 0 {
             reactor.cx(&mut world).listen(address(host), |_, _| Server).unwrap();
         }

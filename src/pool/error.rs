@@ -38,7 +38,7 @@ pub enum Error {
         key: Key,
         /// At what it failed.
         phase: Phase,
-        /// The addresses that were tried.
+        /// The addresses that were tried. None of a Unix socket, which has only a path.
         tried: Vec<SocketAddr>,
         /// Why.
         source: io::Error,
@@ -53,7 +53,9 @@ pub enum Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Connecting to the address.
+    /// Looking up the name.
+    Resolve,
+    /// Connecting to the address, or to one after the other of those that the name has.
     Connect,
 }
 
@@ -141,6 +143,7 @@ impl std::error::Error for Error {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Phase::Resolve => "resolve",
             Phase::Connect => "connect",
         })
     }

@@ -145,7 +145,7 @@ impl<S: 'static> Hub<S> {
                 }
                 Some(Step::Connect(member)) => {
                     let host = inner.table.members[member].host;
-                    let target = *inner.table.hosts[host].key.target();
+                    let target = inner.table.hosts[host].key.target().clone();
                     let conn = cx.connect(target, Member::new(self.clone(), member)).id();
                     inner.table.members[member].conn = Some(conn);
                 }

@@ -1,25 +1,30 @@
 //! To whom a connection goes.
 
 use std::fmt;
-use std::net::SocketAddr;
 
-/// To whom a connection goes: all that ask for the same target share its connections and its limit.
+use crate::Target;
+
+/// To whom a connection goes: all that ask for the same [target](Target) share its connections and its limit. A name and
+/// an address are two targets, also if one stands for the other; which address a name has is asked for every connection.
 ///
 /// ```
 /// use enjamb::pool::Key;
 ///
 /// let key = Key::new(([127, 0, 0, 1], 43)).one_shot();
 /// assert_eq!(key.to_string(), "127.0.0.1:43");
+/// let key = Key::new("whois.iana.org:43");
+/// # #[cfg(unix)]
+/// let key = Key::new(std::path::Path::new("/run/whois.sock"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    target: SocketAddr,
+    target: Target,
     one_shot: bool,
 }
 
 impl Key {
     /// To this target.
-    pub fn new(target: impl Into<SocketAddr>) -> Self {
+    pub fn new(target: impl Into<Target>) -> Self {
         Key { target: target.into(), one_shot: false }
     }
 
@@ -34,12 +39,12 @@ impl Key {
         self.one_shot
     }
 
-    pub(super) fn target(&self) -> &SocketAddr {
+    pub(super) fn target(&self) -> &Target {
         &self.target
     }
 }
 
-impl<T: Into<SocketAddr>> From<T> for Key {
+impl<T: Into<Target>> From<T> for Key {
     fn from(target: T) -> Self {
         Key::new(target)
     }

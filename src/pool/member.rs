@@ -147,8 +147,12 @@ impl<S: 'static> Protocol<S> for Member<S> {
         let Some(machine) = machine else { return };
         end.result = match end.result {
             Err(source) if state == State::Connecting => {
-                let tried = vec![*key.target()];
-                Err(Error::Connect { key, phase: Phase::Connect, tried, source }.into())
+                let (phase, tried) = match (error::how_far(&source), key.target().addr()) {
+                    (_, Some(addr)) => (Phase::Connect, vec![addr]),
+                    (Some(tried), None) => (Phase::Connect, tried),
+                    (None, None) => (Phase::Resolve, Vec::new()),
+                };
+                Err(Error::Connect { key, phase, tried, source }.into())
             }
             Ok(()) if !delivered => Err(error::shutting_down()), // nothing else closes what nobody has used
             result => result,

@@ -5,7 +5,6 @@
 //! a time, by [`Table::step`].
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::panic::Location;
 use std::time::Instant;
 
@@ -16,6 +15,7 @@ use super::entry::{ByAge, Claim, Counts, Host, Member, State, Turns};
 use super::key::Key;
 use super::list::{Links, List};
 use super::stats::{Reason, Stats};
+use crate::Target;
 
 /// Names a request for a connection, for [`Pool::cancel`](super::Pool::cancel).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,7 +72,7 @@ pub(super) struct Table {
     pub(super) refusal: Option<Refusal>,
     /// Nobody will ask any more: what comes back is not kept.
     pub(super) abandoned: bool,
-    pub(super) by_target: HashMap<SocketAddr, usize>,
+    pub(super) by_target: HashMap<Target, usize>,
     pub(super) hosts: Slab<Host>,
     pub(super) members: Slab<Member>,
     pub(super) claims: Slab<Claim>,
@@ -181,7 +181,7 @@ impl Table {
             Some(host) => *host,
             None => {
                 let host = self.hosts.insert(Host::new(request.key.clone()));
-                self.by_target.insert(*request.key.target(), host);
+                self.by_target.insert(request.key.target().clone(), host);
                 host
             }
         };

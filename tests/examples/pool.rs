@@ -95,6 +95,18 @@ fn whois_says_what_failed() {
 }
 
 #[test]
+fn whois_wants_a_server_that_can_be_one() {
+    for (server, part) in [("::1:x", "port"), ("localhost:x", "port"), ("two words", "character")] {
+        let ended = run("whois", &["x", "--server", server]);
+        assert_eq!(ended.status, Some(2), "{ended:#?}");
+        ended.message(part);
+    }
+    let ended = run("whois", &["x", "--server", "no-host.invalid"]);
+    assert_eq!(ended.status, Some(1), "{ended:#?}");
+    ended.message("no-host.invalid:43");
+}
+
+#[test]
 fn whois_does_not_wait_longer_than_it_may() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = silent.local_addr().expect("its address").to_string();
