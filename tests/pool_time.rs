@@ -107,7 +107,7 @@ fn a_pool_that_nobody_has_a_handle_on_lets_the_loop_end() {
     let mut bench = Bench::new(Config { idle_timeout: None, ..limit(2) });
     bench.ask(1, "idle", "ok");
     bench.settle();
-    bench.ask(1, "busy", "slow");
+    bench.ask(2, "busy", "slow");
     bench.pool = Pool::new(Config::default()).unwrap();
     bench.reactor.run(&mut bench.world).unwrap(); // a simulation says so if somebody waits for ever
     assert_eq!(bench.world.results(), ["idle ok", "busy ok"]);
