@@ -164,6 +164,18 @@ fn a_lease_can_be_used_within_its_callback() {
 }
 
 #[test]
+fn a_lease_released_with_output_unsent_sends_it_and_is_closed() {
+    let mut bench = Bench::new(limit(1));
+    bench.pool.clone().acquire_lease(&mut bench.cx(), &key(1), |cx, lease| {
+        let lease = lease.unwrap();
+        lease.conn(cx).unwrap().write(b"hang quit\n");
+        lease.release(cx, Reuse::Reusable);
+    });
+    bench.settle();
+    assert_eq!((&bench.world.asked[..], bench.closed(Reason::Dirty)), (&["hang quit".to_string()][..], 1));
+}
+
+#[test]
 fn a_request_for_a_lease_that_fails_is_told_once() {
     let mut bench = Bench::new(limit(1));
     let told = Rc::new(RefCell::new(Vec::new()));

@@ -15,6 +15,7 @@ impl<S> Core<S> {
     /// Why a connection cannot be used by another, as far as the loop knows: something is left to send or to read, or
     /// one of both sides has finished. Where it may have something to say, or if `look`, the socket is asked too.
     pub(super) fn unfit(&mut self, key: Key, look: bool) -> Option<Reason> {
+        self.ungather();
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return Some(Reason::Lost) };
         let over = Flags::CLOSING | Flags::DOOMED | Flags::FINISHING | Flags::FINISHED | Flags::BROKEN;
         if stream.flags.any(Flags::ENDED) {

@@ -1,0 +1,142 @@
+//! The pool's own work, without any of the protocols that would use it:
+//!
+//! - `idle LIVE TIMES`: an idle connection is acquired, and released as soon as it comes, while there are `LIVE` hosts
+//!   with an idle connection each;
+//! - `waiters LIVE TIMES`: a connection is released, and goes to the next of `LIVE` who wait at its host, and whoever
+//!   released it waits again;
+//! - `hosts LIVE TIMES`: somebody begins to wait and gives it up, while at each of `LIVE` hosts somebody waits.
+
+use enjamb::pool::{Config, Key, Pool, Reuse};
+use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
+use std::io;
+use std::net::Ipv4Addr;
+
+/// How many are under way at a time, where the connections are idle; and the limit, where somebody waits.
+const AT_A_TIME: usize = 100;
+
+struct State {
+    pool: Pool<State>,
+    keys: Vec<Key>,
+    next: usize,
+    left: usize,
+    opened: usize,
+}
+
+impl State {
+    fn next_key(&mut self) -> Key {
+        self.next = (self.next + 1) % self.keys.len();
+        self.keys[self.next].clone()
+    }
+}
+
+/// Takes a connection only to give it back, and comes round as long as something is left to do.
+struct Round {
+    gives_up: bool,
+}
+
+impl Protocol<State> for Round {
+    fn opened(&mut self, conn: &mut Conn<'_, State>) -> io::Result<()> {
+        conn.release(Reuse::Reusable);
+        Ok(())
+    }
+    fn received(&mut self, _: &mut Conn<'_, State>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, State>, _: End) {
+        if cx.state.left == 0 {
+            return cx.stop();
+        }
+        cx.state.left -= 1;
+        let gives_up = self.gives_up;
+        let (pool, key) = (cx.state.pool.clone(), cx.state.next_key());
+        let ticket = pool.acquire_boxed(cx, &key, self);
+        if gives_up {
+            pool.cancel(cx, ticket);
+        }
+    }
+}
+
+/// Has a connection opened, and gives it back or keeps it.
+struct Opens {
+    keeps: bool,
+}
+
+impl Protocol<State> for Opens {
+    fn opened(&mut self, conn: &mut Conn<'_, State>) -> io::Result<()> {
+        conn.state().opened += 1;
+        if !self.keeps {
+            conn.release(Reuse::Reusable);
+        }
+        Ok(())
+    }
+    fn received(&mut self, _: &mut Conn<'_, State>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Deaf;
+
+impl Protocol<State> for Deaf {
+    fn received(&mut self, _: &mut Conn<'_, State>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn main() -> io::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [work, live, times] = &words[..] else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let number = |word: &String| word.parse::<usize>().map_err(io::Error::other);
+    let (live, times) = (number(live)?, number(times)?);
+    let mut reactor = Reactor::new()?;
+    let limit = if work == "idle" { None } else { Some(AT_A_TIME) };
+    let pool = Pool::new(Config { limit, ..Config::default() })?;
+    let mut state = State { pool, keys: Vec::new(), next: 0, left: 0, opened: 0 };
+    let port = reactor.cx(&mut state).listen((Ipv4Addr::UNSPECIFIED, 0), |_, _| Deaf)?.local_addr()?.port();
+    // Every address from 127.0.0.1 up is one of this machine's, and another host to the pool.
+    let address = |nth: usize| Ipv4Addr::from(0x7f00_0001 + nth as u32);
+    let hosts = if work == "waiters" { 1 } else { live };
+    state.keys = (0..hosts).map(|nth| Key::new((address(nth), port))).collect();
+
+    let connections = if work == "idle" { live } else { AT_A_TIME };
+    let keeps = work == "hosts";
+    for from in (0..connections).step_by(AT_A_TIME) {
+        let to = connections.min(from + AT_A_TIME);
+        for _ in from..to {
+            let (pool, key) = (state.pool.clone(), state.next_key());
+            pool.acquire(&mut reactor.cx(&mut state), &key, Opens { keeps });
+        }
+        while state.opened < to {
+            reactor.turn(&mut state, None)?;
+        }
+    }
+    let waiting = match work.as_str() {
+        "idle" => 0,
+        _ => live,
+    };
+    for _ in 0..waiting {
+        let (pool, key) = (state.pool.clone(), state.next_key());
+        let round = Round { gives_up: false };
+        if keeps {
+            pool.acquire(&mut reactor.cx(&mut state), &key, Opens { keeps });
+        } else {
+            pool.acquire(&mut reactor.cx(&mut state), &key, round);
+        }
+    }
+    state.left = times;
+    match work.as_str() {
+        "idle" => {
+            for _ in 0..AT_A_TIME.min(live) {
+                let (pool, key) = (state.pool.clone(), state.next_key());
+                pool.acquire(&mut reactor.cx(&mut state), &key, Round { gives_up: false });
+            }
+        }
+        "hosts" => {
+            let (pool, key) = (state.pool.clone(), state.next_key());
+            let mut cx = reactor.cx(&mut state);
+            let ticket = pool.acquire(&mut cx, &key, Round { gives_up: true });
+            pool.cancel(&mut cx, ticket);
+        }
+        _ => {}
+    }
+    reactor.run(&mut state)
+}
