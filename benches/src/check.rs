@@ -5,6 +5,7 @@ use std::io;
 use crate::count::{self, Tool};
 use crate::memory;
 use crate::peers::Peer;
+use crate::pool;
 use crate::timers;
 use crate::work::Work;
 
@@ -21,6 +22,15 @@ const BYTES_PER_IDLE_CONNECTION: f64 = 128.0;
 /// The high-water mark and 64 KiB.
 const BYTES_FOR_A_STALLED_CLIENT: f64 = 128.0 * 1024.0;
 const CPU_MS_PER_SECOND_WHILE_STALLED: f64 = 1.0;
+/// The pool's work, among so many hosts or waiters: that it costs the same is the point.
+const POOL: [(&str, usize, f64); 6] = [
+    ("idle", 10, 3000.0),
+    ("idle", 5_000, 3050.0),
+    ("waiters", 1_000, 3650.0),
+    ("waiters", 100_000, 3650.0),
+    ("hosts", 10, 3500.0),
+    ("hosts", 100_000, 3500.0),
+];
 /// Nothing else belongs on the path of a message: no epoll_ctl, no timerfd, no eventfd.
 const MESSAGE_CALLS: [&str; 3] = ["epoll_wait", "recvfrom", "sendto"];
 
@@ -39,6 +49,7 @@ pub fn run() -> Result<bool, String> {
     if available(Tool::Dhat, "heap allocations") {
         check.each("allocations", &ALLOCATIONS, count::allocations).map_err(failed)?;
     }
+    check.pool()?;
     check.memory().map_err(failed)?;
     Ok(check.passed)
 }
@@ -94,6 +105,30 @@ impl Check {
             rearm,
             INSTRUCTIONS_TO_MOVE_A_DEADLINE,
         );
+        Ok(())
+    }
+
+    fn pool(&mut self) -> Result<(), String> {
+        let program = pool::program()?;
+        let failed = |error: io::Error| format!("counting the pool's work failed: {error}");
+        if Tool::Strace.check().is_ok() {
+            let calls = pool::calls(&program, "idle", 100).map_err(failed)?;
+            let what =
+                format!("system calls, an idle connection acquired and released ({})", calls.by_kind());
+            self.compare(&what, calls.total(), 1.02);
+        }
+        if Tool::Callgrind.check().is_ok() {
+            for (work, live, budget) in POOL {
+                let counted = pool::instructions(&program, work, live).map_err(failed)?;
+                self.compare(&format!("instructions, pool: {work}, {live}"), counted, budget);
+            }
+        }
+        if Tool::Dhat.check().is_ok() {
+            for work in ["idle", "waiters"] {
+                let counted = pool::allocations(&program, work, 1_000).map_err(failed)?;
+                self.compare(&format!("allocations, pool: {work}"), counted, 0.001);
+            }
+        }
         Ok(())
     }
 

@@ -87,11 +87,12 @@ pub fn collected(report: &str) -> Option<u64> {
 
 /// Heap allocations per operation.
 pub fn allocations(command: &[String], work: Work) -> io::Result<f64> {
-    difference(Tool::Dhat, command, work, |report| {
-        // ==1== Total:     6,832 bytes in 12 blocks
-        let total = report.lines().find(|line| line.contains(" Total:"))?;
-        number_after(total, " in ")
-    })
+    difference(Tool::Dhat, command, work, blocks)
+}
+
+/// The number of allocations in what dhat says at the end: `==1== Total:     6,832 bytes in 12 blocks`.
+pub fn blocks(report: &str) -> Option<u64> {
+    number_after(report.lines().find(|line| line.contains(" Total:"))?, " in ")
 }
 
 fn difference(
@@ -131,7 +132,7 @@ fn number_after(report: &str, what: &str) -> Option<u64> {
 }
 
 /// The lines of `strace -c`: share, seconds, microseconds a call, calls, errors where there are any, name.
-fn strace_counts(report: &str) -> BTreeMap<String, u64> {
+pub fn strace_counts(report: &str) -> BTreeMap<String, u64> {
     let line = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let name = fields.last().filter(|name| fields.len() >= 5 && **name != "total")?;

@@ -10,6 +10,7 @@ mod fan_in;
 mod load;
 mod memory;
 mod peers;
+mod pool;
 mod report;
 mod server;
 mod timed;

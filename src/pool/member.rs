@@ -93,12 +93,10 @@ impl<S: 'static> Member<S> {
 impl<S: 'static> Protocol<S> for Member<S> {
     /// Called when the connection stands, and again whenever it has got another owner.
     fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
-        let mut inner = self.hub.inner();
-        inner.table.connected(self.index, conn.cx().now());
-        inner.table.members[self.index].delivered = true;
-        drop(inner);
+        if self.hub.inner().table.deliver(self.index, conn.cx().now()) {
+            self.hub.act(conn.cx()); // a lease begins, which has a time of its own
+        }
         self.call(conn, None, |machine, conn, _| machine.opened(conn))?;
-        self.hub.act(conn.cx());
         Ok(())
     }
 

@@ -223,7 +223,7 @@ impl Both {
             }
             4 | 5 => {
                 if let Some(member) = self.any_of(State::Connecting) {
-                    self.table.connected(member, self.now);
+                    assert!(self.table.deliver(member, self.now));
                     self.model.members.get_mut(&member).unwrap().1 = State::Leased;
                 }
             }

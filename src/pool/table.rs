@@ -237,12 +237,16 @@ impl Table {
         self.queue.remove(&mut self.claims, claim);
     }
 
-    /// A connect has come through: the connection is its owner's.
-    pub(super) fn connected(&mut self, member: usize, now: Instant) {
-        if self.members[member].state == State::Connecting {
-            self.members[member].born = now;
+    /// A connection stands, and its owner is about to be called. Returns whether it is a new one.
+    pub(super) fn deliver(&mut self, member: usize, now: Instant) -> bool {
+        let entry = &mut self.members[member];
+        entry.delivered = true;
+        let is_new = entry.state == State::Connecting;
+        if is_new {
+            entry.born = now;
             self.set(member, State::Leased, now);
         }
+        is_new
     }
 
     /// A connection comes back from its owner, reusable unless there is a reason against it.
