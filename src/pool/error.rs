@@ -55,7 +55,8 @@ pub enum Error {
 pub enum Phase {
     /// Looking up the name.
     Resolve,
-    /// Connecting to the address, or to one after the other of those that the name has.
+    /// Connecting to the address, or to one after the other of those that the name has; with TLS, up to the end of the
+    /// handshake.
     Connect,
 }
 

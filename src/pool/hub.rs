@@ -145,8 +145,16 @@ impl<S: 'static> Hub<S> {
                 }
                 Some(Step::Connect(member)) => {
                     let host = inner.table.members[member].host;
-                    let target = inner.table.hosts[host].key.target().clone();
-                    let conn = cx.connect(target, Member::new(self.clone(), member)).id();
+                    let to = inner.table.hosts[host].key.destination();
+                    #[cfg_attr(not(feature = "tls"), expect(unused_mut))]
+                    let mut conn = cx.connect(&to.target, Member::new(self.clone(), member));
+                    #[cfg(feature = "tls")]
+                    if let Some(tls) = &to.tls
+                        && let Err(error) = conn.secure(&tls.client, &tls.name)
+                    {
+                        conn.abort(error);
+                    }
+                    let conn = conn.id();
                     inner.table.members[member].conn = Some(conn);
                 }
             }

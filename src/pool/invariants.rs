@@ -79,11 +79,11 @@ impl Table {
 
     /// I4: a host with nothing has no entry.
     fn check_hosts(&self) {
-        assert_eq!(self.hosts.len(), self.by_target.len(), "I4: every host is found");
+        assert_eq!(self.hosts.len(), self.by_destination.len(), "I4: every host is found");
         let mut wanting = 0;
         for (index, host) in &self.hosts {
             assert!(host.counts.all() + host.waiting.len() > 0, "I4: {} has nothing", host.key);
-            assert_eq!(self.by_target.get(host.key.target()), Some(&index), "I4: by its name");
+            assert_eq!(self.by_destination.get(host.key.destination()), Some(&index), "I4: by its name");
             wanting += usize::from(host.demand > 0);
         }
         assert_eq!(self.turns.len(), wanting, "I2: who wants a place has its turn");

@@ -145,7 +145,7 @@ impl<S: 'static> Protocol<S> for Member<S> {
         let Some(machine) = machine else { return };
         end.result = match end.result {
             Err(source) if state == State::Connecting => {
-                let (phase, tried) = match (error::how_far(&source), key.target().addr()) {
+                let (phase, tried) = match (error::how_far(&source), key.destination().target.addr()) {
                     (_, Some(addr)) => (Phase::Connect, vec![addr]),
                     (Some(tried), None) => (Phase::Connect, tried),
                     (None, None) => (Phase::Resolve, Vec::new()),

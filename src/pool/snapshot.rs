@@ -83,7 +83,7 @@ impl Snapshot {
 
     /// What one host has; what a host without an entry has is nothing, and then everything is available.
     pub fn host(&self, key: &Key) -> Usage {
-        let found = self.hosts.iter().find(|(of, _)| of.target() == key.target());
+        let found = self.hosts.iter().find(|(of, _)| of.destination() == key.destination());
         found.map_or_else(
             || {
                 let available = self.limit_per_host.into_iter().chain(self.total.available).min();

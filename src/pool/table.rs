@@ -12,10 +12,9 @@ use slab::Slab;
 
 use super::config::Config;
 use super::entry::{ByAge, Claim, Counts, Host, Member, State, Turns};
-use super::key::Key;
+use super::key::{Destination, Key};
 use super::list::{Links, List};
 use super::stats::{Reason, Stats};
-use crate::Target;
 
 /// Names a request for a connection, for [`Pool::cancel`](super::Pool::cancel).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,7 +71,7 @@ pub(super) struct Table {
     pub(super) refusal: Option<Refusal>,
     /// Nobody will ask any more: what comes back is not kept.
     pub(super) abandoned: bool,
-    pub(super) by_target: HashMap<Target, usize>,
+    pub(super) by_destination: HashMap<Destination, usize>,
     pub(super) hosts: Slab<Host>,
     pub(super) members: Slab<Member>,
     pub(super) claims: Slab<Claim>,
@@ -101,7 +100,7 @@ impl Table {
             config,
             refusal: None,
             abandoned: false,
-            by_target: HashMap::new(),
+            by_destination: HashMap::new(),
             hosts: Slab::new(),
             members: Slab::new(),
             claims: Slab::new(),
@@ -134,7 +133,7 @@ impl Table {
 
     /// The most recently used of a host's idle connections. Where others wait there is none.
     pub(super) fn candidate(&self, key: &Key) -> Option<usize> {
-        self.hosts[*self.by_target.get(key.target())?].idle.front()
+        self.hosts[*self.by_destination.get(key.destination())?].idle.front()
     }
 
     /// Why a connection is not to be handed out although it works.
@@ -165,7 +164,7 @@ impl Table {
 
     /// Whether a newcomer has nowhere to wait.
     pub(super) fn is_full_for(&self, key: &Key) -> bool {
-        let host = self.by_target.get(key.target()).copied();
+        let host = self.by_destination.get(key.destination()).copied();
         let (room, at_host) = self.room(host);
         // A place that is being freed beyond what others have been promised, or can be, is as good as a free one.
         let can_be_freed = !self.idle.is_empty() || self.counts[State::Closing] > self.demand;
@@ -177,11 +176,11 @@ impl Table {
 
     /// Takes a newcomer in as the last of its host. What comes of it is told by [`step`](Self::step).
     pub(super) fn wait(&mut self, request: Request<'_>) -> Ticket {
-        let host = match self.by_target.get(request.key.target()) {
+        let host = match self.by_destination.get(request.key.destination()) {
             Some(host) => *host,
             None => {
                 let host = self.hosts.insert(Host::new(request.key.clone()));
-                self.by_target.insert(request.key.target().clone(), host);
+                self.by_destination.insert(request.key.destination().clone(), host);
                 host
             }
         };
@@ -372,7 +371,7 @@ impl Table {
         }
         let entry = &self.hosts[host];
         if entry.waiting.is_empty() && entry.counts.all() == 0 {
-            self.by_target.remove(entry.key.target());
+            self.by_destination.remove(entry.key.destination());
             self.hosts.remove(host);
         }
     }

@@ -53,6 +53,11 @@ impl Client {
         Self::from(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
     }
 
+    /// Whether one is a clone of the other.
+    pub(crate) fn is_same(&self, other: &Client) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Trusts the certificates in `pem`, and no others: a private authority's, or a server's own.
     ///
     /// # Errors

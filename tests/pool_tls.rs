@@ -1,0 +1,59 @@
+//! The connection pool with TLS under its connections.
+#![cfg(feature = "tls")]
+
+#[path = "common/pooled.rs"]
+mod pooled;
+
+use enjamb::pool::{Config, Error, Key};
+use enjamb::tls;
+use pooled::{Ask, Bench, Server, ms};
+use std::net::SocketAddr;
+
+const AUTHORITY: &str = include_str!("certs/ca.pem");
+const CERTIFICATE: &str = include_str!("certs/localhost.pem");
+const KEY: &str = include_str!("certs/localhost.key");
+
+fn here() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 443))
+}
+
+fn bench() -> Bench {
+    let mut bench = Bench::new(Config { limit: Some(4), ..Config::default() });
+    let server = tls::Server::new(CERTIFICATE, KEY).unwrap();
+    bench.cx().listen(here(), |_, _| Server).unwrap().secure(&server);
+    bench
+}
+
+#[test]
+fn a_connection_through_tls_is_used_again() {
+    let mut bench = bench();
+    let client = tls::Client::with_roots(AUTHORITY).unwrap();
+    for name in ["a", "b", "c"] {
+        // What the server says after the handshake (RFC 8446, section 4.6.1) is nothing that the pool minds.
+        bench.acquire(&Key::new(here()).secure(&client, "localhost"), Ask::new(name, "ok"));
+        bench.settle();
+    }
+    assert_eq!((bench.world.results(), bench.opened()), (vec!["a ok", "b ok", "c ok"], 1));
+}
+
+#[test]
+fn who_trusts_others_does_not_get_the_same_connection() {
+    let mut bench = bench();
+    let (careful, careless) = (tls::Client::with_roots(AUTHORITY).unwrap(), tls::Client::insecure());
+    for (client, name) in [(&careless, "a"), (&careful, "b"), (&careless.clone(), "c")] {
+        bench.acquire(&Key::new(here()).secure(client, "localhost"), Ask::new(name, "ok"));
+        bench.settle();
+    }
+    assert_eq!((bench.world.results(), bench.opened()), (vec!["a ok", "b ok", "c ok"], 2));
+}
+
+#[test]
+fn a_server_that_is_not_trusted_fails_its_ticket_and_gives_the_place_back() {
+    let mut bench = bench();
+    for (client, name) in [(tls::Client::new(), "localhost"), (tls::Client::insecure(), "not a name")] {
+        bench.acquire(&Key::new(here()).secure(&client, name), Ask::new("a", "ok"));
+        bench.pass(ms(2000));
+        assert!(matches!(bench.world.last_error(), Error::Connect { .. }), "{:?}", bench.world.errors);
+    }
+    assert_eq!((bench.world.results(), bench.pool.snapshot().total.open()), (vec!["a failed"; 2], 0));
+}
