@@ -4,9 +4,10 @@
 #[path = "common/pooled.rs"]
 mod pooled;
 
-use enjamb::pool::{Config, Error, Key};
-use enjamb::tls;
-use pooled::{Ask, Bench, Server, ms};
+use enjamb::pool::{Config, Error, Key, Reason, Reuse};
+use enjamb::{Conn, Input, Protocol, tls};
+use pooled::{Ask, Bench, Server, World, ms};
+use std::io;
 use std::net::SocketAddr;
 
 const AUTHORITY: &str = include_str!("certs/ca.pem");
@@ -56,4 +57,26 @@ fn a_server_that_is_not_trusted_fails_its_ticket_and_gives_the_place_back() {
         assert!(matches!(bench.world.last_error(), Error::Connect { .. }), "{:?}", bench.world.errors);
     }
     assert_eq!((bench.world.results(), bench.pool.snapshot().total.open()), (vec!["a failed"; 2], 0));
+}
+
+#[test]
+fn a_connection_that_began_in_plain_and_was_secured_is_not_used_again() {
+    struct Secures(tls::Client);
+    impl Protocol<World> for Secures {
+        fn opened(&mut self, conn: &mut Conn<'_, World>) -> io::Result<()> {
+            conn.secure(&self.0, "localhost")?;
+            conn.write(b"ok\n");
+            Ok(())
+        }
+        fn received(&mut self, conn: &mut Conn<'_, World>, input: &mut Input<'_>) -> io::Result<()> {
+            assert_eq!(input.take_line(), Some(&b"ok"[..]));
+            conn.release(Reuse::Reusable);
+            Ok(())
+        }
+    }
+    let mut bench = bench();
+    let client = tls::Client::with_roots(AUTHORITY).unwrap();
+    bench.acquire(&Key::new(here()), Secures(client));
+    bench.settle();
+    assert_eq!((bench.usage(), bench.closed(Reason::Dirty)), ((0, 0, 0), 1));
 }

@@ -60,6 +60,12 @@ impl<S> Core<S> {
         stream.flags.clear(Flags::FULL | Flags::HELD | Flags::READS_FULL | Flags::REOFFER);
     }
 
+    #[cfg(feature = "tls")]
+    pub(super) fn is_secure(&mut self, key: Key) -> bool {
+        let socket = self.slots.get::<Stream<S>>(key).and_then(|stream| stream.socket.as_ref());
+        socket.is_some_and(|socket| socket.is_secure())
+    }
+
     /// Has `opened` called again, by the loop, in its own time; nothing is read before.
     pub(super) fn reopen(&mut self, key: Key) {
         if let Some(stream) = self.slots.get::<Stream<S>>(key) {

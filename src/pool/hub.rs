@@ -256,6 +256,8 @@ impl<S: 'static> Hub<S> {
         self.note_return(member, now);
         let dirty = (reuse == Reuse::Dirty).then_some(Reason::Dirty);
         let against = against.or(dirty).or_else(|| cx.core.unfit(conn.0, false));
+        #[cfg(feature = "tls")]
+        let against = against.or_else(|| self.was_secured(cx, member, conn).then_some(Reason::Dirty));
         let good_for = match reuse {
             Reuse::ReusableFor(time) => Some(time.saturating_sub(AHEAD_OF_SERVER)),
             Reuse::Reusable | Reuse::Dirty => None,
@@ -280,6 +282,14 @@ impl<S: 'static> Hub<S> {
             }
         }
         self.act(cx);
+    }
+
+    /// Whether a connection speaks TLS that began in plain, and so is not what its key says any more.
+    #[cfg(feature = "tls")]
+    fn was_secured(&self, cx: &mut Cx<'_, S>, member: usize, conn: ConnId) -> bool {
+        let inner = self.inner();
+        let host = inner.table.members[member].host;
+        inner.table.hosts[host].key.destination().tls.is_none() && cx.core.is_secure(conn.0)
     }
 
     /// Takes a claim back; what it has is told `why`, or goes to others.
