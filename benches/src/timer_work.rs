@@ -1,6 +1,8 @@
 //! What is asked of every program that has timers.
 //!
-//!     timers-PEER insert|cancel|fire|hold LIVE TIMES
+//! ```text
+//! timers-PEER insert|cancel|fire|hold LIVE TIMES
+//! ```
 //!
 //! does one thing as often as told, while a number of others are live. `insert`, `cancel` and `fire` print the
 //! nanoseconds of CPU time that each took, and the seconds until all was done; `hold` prints the bytes that LIVE take.

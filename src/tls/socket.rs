@@ -143,8 +143,10 @@ impl TlsSocket {
                 result => return result,
             }
             let came = self.fill(driver)?;
-            if !self.ended {
-                self.flush(driver)?; // an answer to what came: a key update
+            // What came may want an answer: a key update. But as long as a write waits for its turn, that is for the write
+            // to send: the event that it waits for comes only to who was refused.
+            if !self.ended && self.owed == 0 {
+                self.flush(driver)?;
             }
             if came.is_none() {
                 return Err(io::ErrorKind::WouldBlock.into());
