@@ -324,12 +324,15 @@ impl<S> Core<S> {
     }
 
     /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left
-    /// to send, or a listener that has no place for more of them; and there is no timer and no handle.
+    /// to send, or a listener that has no place for more of them; and there is no timer, no handle, no call that one has
+    /// posted, and no look-up.
     pub(crate) fn is_stuck(&mut self) -> bool {
         self.paused > 0
             && self.paused + self.listeners.len() == self.slots.len()
             && self.timers.is_empty()
             && self.shared.handles() == 0
+            && self.shared.is_empty()
+            && self.look_ups.is_empty()
             && self.slots.iter().all(|(_, slot)| match slot {
                 Slot::Stream(stream) => stream.output.is_none() && !stream.flags.any(Flags::CONNECTING),
                 Slot::Listener(acceptor) => acceptor.is_full(),

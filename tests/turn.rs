@@ -639,8 +639,17 @@ fn that_nothing_can_ever_happen_again_is_said_in_one_warning() {
 
 #[test]
 fn while_something_can_still_happen_there_is_no_warning() {
-    let reasons: [Arrange; 4] = [
+    let reasons: [Arrange; 5] = [
         |reactor, _| Some(reactor.handle()),
+        |reactor, seen| {
+            reactor.set_resolver(|_, _| {
+                loop {
+                    std::thread::park(); // the helper goes with the test
+                }
+            });
+            reactor.cx(seen).resolve("some.example", 80, |_, _| ());
+            None
+        },
         |reactor, seen| {
             reactor.cx(seen).after(NEVER, |_| ());
             None
