@@ -65,7 +65,8 @@ struct Proxy {
 /// A client and its connection to the other address.
 struct Pair {
     peer: SocketAddr,
-    client: Option<ConnId>,
+    /// The client and the other side, once it is connected to.
+    sides: Option<[ConnId; 2]>,
     /// How many of the two are open.
     open: usize,
     passed: Passed,
@@ -130,7 +131,7 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
 
 fn listen(cx: &mut Cx<'_, Proxy>, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
     let mut listener = cx.listen(address, |cx, peer| {
-        let pair = Pair { peer, client: None, open: 1, passed: Passed::default() };
+        let pair = Pair { peer, sides: None, open: 1, passed: Passed::default() };
         Side::new(cx.state.pairs.insert(pair), None)
     })?;
     Ok((listener.id(), listener.local_addr()?))
@@ -148,10 +149,11 @@ fn end(cx: &mut Cx<'_, Proxy>, listener: ListenerId, drain_timeout: Duration) {
     }
     cx.after(drain_timeout, |cx| {
         cx.state.cut = cx.state.pairs.len();
-        let clients: Vec<ConnId> = cx.state.pairs.iter().filter_map(|(_, pair)| pair.client).collect();
-        for client in clients {
-            if let Some(mut client) = cx.conn(client) {
-                client.reset(cut_off());
+        // Both, as one may be gone: had it said its last in good order, it would not have the other reset.
+        let sides = cx.state.pairs.iter().filter_map(|(_, pair)| pair.sides);
+        for side in sides.flatten().collect::<Vec<ConnId>>() {
+            if let Some(mut side) = cx.conn(side) {
+                side.reset(cut_off());
             }
         }
     });
@@ -232,9 +234,10 @@ impl Protocol<Proxy> for Side {
             let id = conn.id();
             conn.pause(); // what it sends before there is another side stays with the kernel
             let cx = conn.cx();
-            self.other = Some(cx.connect(cx.state.to, Side::new(self.pair, Some(id))).id());
+            let other = cx.connect(cx.state.to, Side::new(self.pair, Some(id))).id();
+            self.other = Some(other);
             let pair = &mut cx.state.pairs[self.pair];
-            pair.client = Some(id);
+            pair.sides = Some([id, other]);
             pair.open += 1;
         }
         Ok(())

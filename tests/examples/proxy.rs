@@ -305,6 +305,33 @@ fn who_has_not_ended_in_time_is_cut_off() {
 }
 
 #[test]
+fn a_side_that_does_not_take_what_it_is_owed_is_cut_off_though_the_other_has_left() {
+    // How much the kernel takes for a server that does not read differs; what the proxy holds besides is more than a step.
+    const STEP: usize = MIB / 20;
+    let proxy = Proxy::start(&["--drain-timeout", "100ms"]);
+    SockRef::from(&proxy.upstream)
+        .set_recv_buffer_size(4096)
+        .expect("a small buffer, and those it accepts inherit it");
+    let sent = pattern(STEP);
+    let mut pairs = Vec::new();
+    loop {
+        let (mut client, upstream) = proxy.connect();
+        upstream.shutdown(Shutdown::Write).expect("half a close");
+        assert_eq!(client.read(&mut [0]).expect("an end"), 0);
+        let steps = pairs.len() + 1;
+        let held_back = (0..steps).any(|_| fill(&mut client, &sent) < STEP);
+        client.shutdown(Shutdown::Write).expect("the other half");
+        pairs.push((client, upstream));
+        if held_back {
+            break; // one of those before it was read to its end and could not be sent to its end
+        }
+    }
+    let ended = proxy.end();
+    assert_eq!(ended.status, Some(1), "{ended:#?}");
+    ended.message("cut off");
+}
+
+#[test]
 fn a_reader_of_its_results_that_leaves_ends_it_quietly() {
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let to = upstream.local_addr().expect("its address").to_string();
