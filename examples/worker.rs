@@ -3,7 +3,7 @@
 //! What it teaches: a callback must return soon, or everybody waits. So what takes long goes to a worker thread, and the
 //! worker hands its result back through a `Handle`: a closure that the loop runs. The question carries the id of the
 //! connection that asked, which finds nobody if that has left meanwhile, never a newcomer. The queue to the worker has an
-//! end, and who comes when it is full is told so.
+//! end, and who comes when it is full is told so. And a client that has said its last is not gone: it is still owed answers.
 //!
 //!     cargo run --release --example worker -- --listen 10011
 //!
@@ -22,7 +22,8 @@ mod output;
 mod signals;
 
 use clap::Parser;
-use enjamb::{Conn, ConnId, Handle, Input, Protocol, Reactor};
+use enjamb::{Conn, ConnId, Cx, End, Handle, Input, Protocol, Reactor};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -51,6 +52,16 @@ struct Question {
     up_to: u32,
 }
 
+/// Who is owed answers, for the connections and the worker's answers to share.
+type Debts = HashMap<ConnId, Debt>;
+
+#[derive(Default)]
+struct Debt {
+    answers: usize,
+    /// Its client has said its last, and is closed with the last answer.
+    ended: bool,
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     messages::show_from("warn");
@@ -69,32 +80,41 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
     let handle = reactor.handle();
     let worker = thread::Builder::new().name("worker".into()).spawn(move || work(&questions, &handle));
     worker.map_err(|error| format!("cannot start a thread: {error}"))?;
-    let mut state = ();
-    let mut cx = reactor.cx(&mut state);
+    let mut debts = Debts::new();
+    let mut cx = reactor.cx(&mut debts);
     let address = cx
-        .listen(args.listen, move |_cx, _peer| Asker { to_worker: to_worker.clone() })
+        .listen(args.listen, move |_cx, _peer| Asker { id: None, to_worker: to_worker.clone() })
         .and_then(|mut listener| listener.local_addr())
         .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
     signals::first_calls(&mut cx, |cx| cx.shutdown(DRAIN))
         .map_err(|error| format!("cannot catch signals: {error}"))?;
     let printed = output::print(&format!("listening on {address}\n"));
     if printed.is_ok() {
-        reactor.run(&mut state).map_err(|error| format!("the event loop failed: {error}"))?;
+        reactor.run(&mut debts).map_err(|error| format!("the event loop failed: {error}"))?;
     }
     Ok(output::exit_status(printed, ExitCode::SUCCESS))
 }
 
 /// The worker: it knows of the loop only how to post to it.
-fn work(questions: &Receiver<Question>, loop_handle: &Handle) {
+fn work(questions: &Receiver<Question>, loop_handle: &Handle<Debts>) {
     for Question { asker, up_to } in questions {
         let answer = format!("{up_to}: {}\n", primes(up_to));
-        let posted = loop_handle.post(move |cx| {
-            if let Some(mut conn) = cx.conn(asker) {
-                conn.write(answer.as_bytes());
-            }
-        });
+        let posted = loop_handle.post(move |cx| pay(cx, asker, &answer));
         if let Err(error) = posted {
             log::debug!("an answer is lost: {error}");
+        }
+    }
+}
+
+/// Runs on the loop.
+fn pay(cx: &mut Cx<'_, Debts>, asker: ConnId, answer: &str) {
+    let Some(debt) = cx.state.get_mut(&asker) else { return };
+    debt.answers -= 1;
+    let is_last = debt.answers == 0 && debt.ended;
+    if let Some(mut conn) = cx.conn(asker) {
+        conn.write(answer.as_bytes());
+        if is_last {
+            conn.close();
         }
     }
 }
@@ -106,30 +126,55 @@ fn primes(up_to: u32) -> usize {
 }
 
 struct Asker {
+    id: Option<ConnId>,
     to_worker: SyncSender<Question>,
 }
 
-impl Protocol for Asker {
-    fn opened(&mut self, conn: &mut Conn<'_>) -> io::Result<()> {
+impl Asker {
+    fn hear(&self, conn: &mut Conn<'_, Debts>, line: &[u8]) {
+        let number = str::from_utf8(line).ok().and_then(|text| text.parse().ok());
+        let number = number.filter(|number| (1..=LARGEST).contains(number));
+        let asker = conn.id();
+        match (line, number) {
+            (b"ping", _) => _ = conn.write(b"pong\n"),
+            // Never wait for a place in the queue: that would hold up the loop.
+            (_, Some(up_to)) => match self.to_worker.try_send(Question { asker, up_to }) {
+                Ok(()) => conn.state().entry(asker).or_default().answers += 1,
+                Err(_) => _ = conn.write(b"busy: try again later\n"),
+            },
+            _ => _ = conn.write(format!("expected `ping` or a number from 1 to {LARGEST}\n").as_bytes()),
+        }
+    }
+}
+
+impl Protocol<Debts> for Asker {
+    fn opened(&mut self, conn: &mut Conn<'_, Debts>) -> io::Result<()> {
+        self.id = Some(conn.id());
         conn.input_limit(LONGEST);
         Ok(())
     }
 
-    fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> io::Result<()> {
+    fn received(&mut self, conn: &mut Conn<'_, Debts>, input: &mut Input<'_>) -> io::Result<()> {
         while let Some(line) = input.take_line() {
-            let number = str::from_utf8(line).ok().and_then(|text| text.parse().ok());
-            let number = number.filter(|number| (1..=LARGEST).contains(number));
-            match (line, number) {
-                (b"ping", _) => _ = conn.write(b"pong\n"),
-                // Never wait for a place in the queue: that would hold up the loop.
-                (_, Some(up_to)) => {
-                    if self.to_worker.try_send(Question { asker: conn.id(), up_to }).is_err() {
-                        conn.write(b"busy: try again later\n");
-                    }
-                }
-                _ => _ = conn.write(format!("expected `ping` or a number from 1 to {LARGEST}\n").as_bytes()),
-            }
+            self.hear(conn, line);
         }
         Ok(())
+    }
+
+    fn ended(&mut self, conn: &mut Conn<'_, Debts>, rest: &mut Input<'_>) -> io::Result<()> {
+        if !rest.is_empty() {
+            self.hear(conn, rest.take_all()); // the last line, which has no newline
+        }
+        let id = conn.id();
+        match conn.state().get_mut(&id) {
+            Some(debt) if debt.answers > 0 => debt.ended = true,
+            _ => conn.close(),
+        }
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Debts>, end: End) {
+        log::debug!("{end}");
+        self.id.map(|id| cx.state.remove(&id));
     }
 }

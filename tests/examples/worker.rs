@@ -3,7 +3,8 @@
 use crate::programs::Program;
 use crate::servers::{connect, expect};
 use nix::sys::signal::Signal;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 
 #[test]
 fn an_answer_comes_to_who_asked() {
@@ -16,6 +17,17 @@ fn an_answer_comes_to_who_asked() {
     expect(&mut other, b"1000: 168\n");
     other.write_all(b"0\nall\n10000001\n").expect("it is taken");
     expect(&mut other, "expected `ping` or a number from 1 to 10000000\n".repeat(3).as_bytes());
+}
+
+#[test]
+fn a_client_that_has_said_its_last_still_gets_its_answers_and_then_the_end() {
+    let mut program = Program::start("worker", &["--listen", "0"]);
+    let mut client = connect(program.address());
+    client.write_all(b"1000\n10\n100").expect("it is taken");
+    client.shutdown(Shutdown::Write).expect("half a close");
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).expect("answers and an end");
+    assert_eq!(answers, "1000: 168\n10: 4\n100: 25\n");
 }
 
 #[test]
@@ -51,7 +63,7 @@ fn a_line_without_end_is_an_error_to_its_own_connection_only() {
     let (mut endless, mut other) = (connect(address), connect(address));
     endless.write_all(&[b'1'; 1000]).expect("it is taken");
     let mut rest = Vec::new();
-    std::io::Read::read_to_end(&mut endless, &mut rest).ok(); // an end or a reset
+    endless.read_to_end(&mut rest).ok(); // an end or a reset
     assert!(rest.is_empty());
     other.write_all(b"ping\n").expect("it is taken");
     expect(&mut other, b"pong\n");
