@@ -196,9 +196,16 @@ impl Protocol<Intercom> for Client {
 
     fn received(&mut self, conn: &mut Conn<'_, Intercom>, input: &mut Input<'_>) -> io::Result<()> {
         while let Some(line) = input.take_line() {
-            let line = format!("{}: {}\n", conn.id(), String::from_utf8_lossy(line).escape_debug());
-            conn.state().print(&line);
+            show(conn, line);
         }
+        Ok(())
+    }
+
+    fn ended(&mut self, conn: &mut Conn<'_, Intercom>, rest: &mut Input<'_>) -> io::Result<()> {
+        if !rest.is_empty() {
+            show(conn, rest.take_all()); // the last line, which has no newline
+        }
+        conn.close();
         Ok(())
     }
 
@@ -206,4 +213,9 @@ impl Protocol<Intercom> for Client {
         log::debug!("{end}");
         self.id.map(|id| cx.state.clients.remove(&id));
     }
+}
+
+fn show(conn: &mut Conn<'_, Intercom>, line: &[u8]) {
+    let line = format!("{}: {}\n", conn.id(), String::from_utf8_lossy(line).escape_debug());
+    conn.state().print(&line);
 }

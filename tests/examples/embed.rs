@@ -37,7 +37,9 @@ fn a_client_that_leaves_is_told_no_more_and_the_others_are() {
         client.write_all(b"here\n").expect("it is taken");
         embed.out.wait_for(": here");
     }
+    leaves.write_all(b"good-bye").expect("it is taken");
     drop(leaves);
+    embed.out.wait_for(": good-bye"); // though it has no newline
     for _ in 0..20 {
         keyboard.write_all(b"still here?\n").expect("it is read");
         expect(&mut stays, b"still here?\n");
