@@ -4,7 +4,8 @@
 //! nothing: each has a listener of its own on the same port (SO_REUSEPORT, socket(7)), made with the options it needs and
 //! taken over by `listen_on`. Linux deals new connections out by a hash of their addresses, so with many clients each
 //! reactor gets its share, and a connection stays where it is. What the reactors do have to tell each other goes through
-//! a `Handle`: here, one more in the main thread counts for all.
+//! a `Handle`: here, one more in the main thread counts for all. (A second `multicore` of the same user finds no busy port
+//! either: it takes its share.)
 //!
 //!     cargo run --release --example multicore -- --listen 10012
 //!     cargo run --release --example multicore -- --listen 10012 --reactors 2 --serve 100
