@@ -7,9 +7,9 @@
 //! other gets all of it.
 //!
 //!     cargo run --release --example echo -- --listen 10007             (in another terminal)
-//!     cargo run --release --example proxy -- --listen 10009 --to 10007
+//!     cargo run --release --example proxy -- --listen 10013 --to 10007
 //!
-//! You should see `listening on 127.0.0.1:10009`. Talk to it with `nc 127.0.0.1 10009`; each connection that ends leaves a
+//! You should see `listening on 127.0.0.1:10013`. Talk to it with `nc 127.0.0.1 10013`; each connection that ends leaves a
 //! line such as `127.0.0.1:50112: 6 bytes there, 6 bytes back`. Ctrl-C or SIGTERM ends it when the connections have, with
 //! status 0, or 1 if some were cut off; a second one ends it at once.
 
@@ -38,7 +38,7 @@ use std::time::Duration;
 #[derive(Parser)]
 struct Args {
     /// Where to listen, as [HOST:]PORT; port 0 takes any free one
-    #[arg(long, value_name = "ADDR", default_value = "10009", value_parser = address::with_port(0..=65535))]
+    #[arg(long, value_name = "ADDR", default_value = "10013", value_parser = address::with_port(0..=65535))]
     listen: SocketAddr,
     /// Where to connect to for each client, as [HOST:]PORT
     #[arg(long, value_name = "ADDR", value_parser = address::with_port(1..=65535))]
