@@ -11,19 +11,28 @@ use crate::error::{self, while_doing};
 use crate::input::Input;
 use crate::protocol::Protocol;
 use crate::slots::{Key, Slot};
+use crate::socket::Socket;
 use crate::stream::{Flags, NO_DEADLINE, Stream};
 use crate::{Conn, Cx, Readiness};
 
 impl<S> Core<S> {
     /// Takes in what the kernel says of a source. Nearly always that is a message for an open connection, which is
-    /// delivered at once; everything else is noted, and queued.
+    /// delivered at once; everything else is noted, and queued. `is_usual` tells the kind of socket that nearly all are
+    /// where the event comes from: known to the compiler, so that nothing is chosen here.
     #[inline(always)] // in the loop over the events, which is where the time goes
-    pub(crate) fn take_event(&mut self, state: &mut S, token: Token, ready: Readiness, scratch: &mut [u8]) {
+    pub(crate) fn take_event(
+        &mut self,
+        state: &mut S,
+        token: Token,
+        ready: Readiness,
+        scratch: &mut [u8],
+        is_usual: impl FnOnce(&Socket) -> bool,
+    ) {
         let Some((key, stream)) = self.slots.by_token::<Stream<S>>(token) else {
             return self.mark_other_ready(token, ready);
         };
         stream.flags.set(ready.bits());
-        if !stream.only_reads() {
+        if !stream.only_reads(is_usual) {
             return self.queue_stream(key);
         }
         match stream.read(&self.driver, scratch) {

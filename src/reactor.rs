@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::driver::{Batch, Driver};
 use crate::handle::Handle;
 use crate::sim::Sim;
+use crate::socket::Socket;
 use crate::timers::TimerKey;
 use crate::{Config, Cx};
 
@@ -211,7 +212,7 @@ impl<S> Reactor<S> {
 
     fn take_events(&mut self, state: &mut S) {
         for (token, ready) in self.batch.iter() {
-            self.core.take_event(state, token, ready, &mut self.scratch);
+            self.core.take_event(state, token, ready, &mut self.scratch, |socket| socket.tcp().is_some());
         }
         if !self.batch.simulated().is_empty() {
             self.take_simulated_events(state); // apart, or each of the others would pay for the choice
@@ -221,7 +222,7 @@ impl<S> Reactor<S> {
     #[cold]
     fn take_simulated_events(&mut self, state: &mut S) {
         for &(token, ready) in self.batch.simulated() {
-            self.core.take_event(state, token, ready, &mut self.scratch);
+            self.core.take_event(state, token, ready, &mut self.scratch, Socket::is_simulated);
         }
     }
 

@@ -167,6 +167,10 @@ impl Socket {
         }
     }
 
+    pub(crate) fn is_simulated(&self) -> bool {
+        matches!(self.0, Kind::Sim(_))
+    }
+
     #[inline]
     pub(crate) fn read(&self, driver: &Driver, buffer: &mut [u8]) -> io::Result<usize> {
         each!(&self.0, stream => (&*stream).read(buffer), id => driver.network().read(*id, buffer), tls => tls.borrow_mut().read(driver, buffer))

@@ -185,11 +185,11 @@ impl<S> Stream<S> {
         self.flags.exactly(Flags::READABLE, Flags::READABLE | against)
     }
 
-    /// Whether receiving from a TCP peer is all there is to do, and what is answered can be gathered: by far the most
+    /// Whether receiving on a usual socket is all there is to do, and what is answered can be gathered: by far the most
     /// frequent case.
     #[inline]
-    pub(crate) fn only_reads(&self) -> bool {
-        self.tcp().is_some()
+    pub(crate) fn only_reads(&self, is_usual: impl FnOnce(&Socket) -> bool) -> bool {
+        self.socket.as_ref().is_some_and(is_usual)
             && self.flags.exactly(Flags::READABLE | Flags::WRITABLE, !Flags::OF_NO_ACCOUNT)
             && self.input.is_none()
             && self.may_gather()
