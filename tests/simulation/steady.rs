@@ -94,7 +94,9 @@ impl Steady {
 impl Protocol<Crowd> for Steady {
     fn opened(&mut self, conn: &mut Conn<'_, Crowd>) -> io::Result<()> {
         conn.state().seen[self.me].id = Some(conn.id());
-        let (low, high) = (conn.state().sim.random(0..=2_000) as usize, 5_000);
+        // What is written is gathered only where the high-water mark leaves room for that.
+        let sim = conn.state().sim.clone();
+        let (low, high) = (sim.random(0..=2_000) as usize, 5_000 << sim.random(0..=2));
         conn.water_marks(low, high);
         let me = self.me;
         if conn.state().sim.random(0..=1) == 0 {
