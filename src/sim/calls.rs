@@ -102,7 +102,7 @@ impl Network {
             return Ok(n);
         }
         // The end stays the end, whatever comes behind it.
-        if endpoint.incoming.has_ended() {
+        if endpoint.incoming.is_at_end() {
             return Ok(0);
         }
         if let Some(kind) = endpoint.error.take() {

@@ -176,10 +176,11 @@ impl Network {
     }
 
     fn answer(&mut self, client: SocketId, other: Option<(SocketId, SocketId)>) {
+        let crashed = other.is_some_and(|(_, end)| self.ends.get(&end).is_some_and(|end| end.peer.is_none()));
         match (self.ends.get_mut(&client), other) {
             (Some(endpoint), Some((listener, end))) => {
                 endpoint.connecting = false;
-                endpoint.peer = Some(end);
+                endpoint.peer = Some(end).filter(|_| !crashed);
                 let wire = Rc::clone(&endpoint.wire);
                 self.note(client, What::Connected(end));
                 self.wake(client);
@@ -239,6 +240,24 @@ impl Network {
             endpoint.incoming.cut();
             self.note(id, what);
             self.wake(id);
+        }
+    }
+
+    /// A host forgets its connections, and tells nobody but its own programs.
+    pub(crate) fn crash(&mut self, server: SocketAddr) {
+        let theirs = self.ends.iter().filter(|(_, end)| end.local == server && end.wire.server == server);
+        let theirs: Vec<SocketId> = theirs.map(|(id, _)| *id).collect();
+        for id in theirs {
+            let Some(endpoint) = self.ends.get_mut(&id) else { continue };
+            let (peer, under_way) = (endpoint.peer.take(), endpoint.incoming.next());
+            let wire = Rc::clone(&endpoint.wire);
+            self.fail(id, io::ErrorKind::ConnectionReset, What::Crash);
+            let Some(peer) = peer else { continue };
+            self.ends.entry(peer).and_modify(|peer| peer.peer = None);
+            if let Some(at) = under_way.filter(|_| !wire.is_silent()) {
+                let reset_back = at.max(self.now).saturating_add(self.latency(&wire.link));
+                self.schedule(reset_back, Event::Reset(peer));
+            }
         }
     }
 

@@ -47,6 +47,10 @@ pub struct Link {
     /// peer without power. The connection is half-open then (RFC 9293, section 3.5.1). Who sends is told after a
     /// quarter of an hour ([`TimedOut`](std::io::ErrorKind::TimedOut): tcp(7), `tcp_retries2`), who only waits, never.
     pub stall_after: Option<RangeInclusive<u64>>,
+    /// Each side reads so many bytes and then no more, nor the end behind them, without a word: an application that hangs.
+    /// Its kernel goes on to take what fits into its buffer, and then keeps its window closed (RFC 9293, section
+    /// 3.8.6.1). Who sends is never told: only a deadline helps.
+    pub stops_reading_after: Option<RangeInclusive<u64>>,
     /// The FIN comes with the last bytes, if they are still under way, instead of after them: so it is told in the same
     /// event.
     pub fin_with_data: f64,
@@ -68,6 +72,7 @@ impl Default for Link {
             aborted: 0.0,
             reset_after: None,
             stall_after: None,
+            stops_reading_after: None,
             fin_with_data: 0.0,
         }
     }
@@ -101,6 +106,7 @@ impl Link {
             aborted: some(random),
             reset_after: bytes(random),
             stall_after: bytes(random),
+            stops_reading_after: bytes(random),
             ..Link::rough(random)
         }
     }

@@ -168,6 +168,13 @@ impl Sim {
         self.network().polling = polling;
     }
 
+    /// Has the host of this server crash and come up at once, listening as before, without its connections. Their machines
+    /// are told of a reset, as they are still there; their peers are told nothing, and have half-open connections: what
+    /// they send is answered with a reset, and who only waits, waits for ever (RFC 9293, section 3.5.1).
+    pub fn crash(&self, server: impl Into<SocketAddr>) {
+        self.network().crash(server.into());
+    }
+
     /// Lets at most this many sockets be open: beyond, accepting and connecting fail for want of a descriptor (EMFILE).
     pub fn descriptors(&self, most: usize) {
         self.network().descriptors = most;

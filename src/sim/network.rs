@@ -189,10 +189,11 @@ impl Network {
 
     pub(crate) fn insert(&mut self, local: SocketAddr, remote: SocketAddr, wire: Rc<Wire>) -> SocketId {
         let id = self.next_id();
+        let appetite = wire.link.stops_reading_after.clone().map(|bytes| self.random.within(bytes));
         let endpoint = Endpoint {
             local,
             remote,
-            incoming: Pipe::new(wire.link.buffer.max(1)),
+            incoming: Pipe::new(wire.link.buffer.max(1), appetite.unwrap_or(u64::MAX)),
             wire,
             peer: None,
             token: None,
@@ -289,6 +290,9 @@ impl Network {
         {
             let at = peer_end.incoming.send_end(with_data, at, wire.link.spacing);
             self.deliver(peer, at, &wire.link);
+        } else if self.ends.get(&id).is_some_and(|endpoint| !endpoint.incoming.will_end()) {
+            let reset_back = at.saturating_add(self.latency(&wire.link));
+            self.schedule(reset_back, Event::Reset(id)); // a peer that has crashed does not know it
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Pipe {
     flying: VecDeque<Segment>,
     in_flight: usize,
     capacity: usize,
+    /// How many bytes more will be read, before the reader hangs.
+    appetite: u64,
     /// When the line is free for another segment.
     free_at: Duration,
     ended: bool,
@@ -30,12 +32,13 @@ pub(crate) struct Arrival {
 }
 
 impl Pipe {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, appetite: u64) -> Self {
         Pipe {
             arrived: VecDeque::new(),
             flying: VecDeque::new(),
             in_flight: 0,
             capacity,
+            appetite,
             free_at: Duration::ZERO,
             ended: false,
         }
@@ -95,13 +98,25 @@ impl Pipe {
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let most = usize::try_from(self.appetite).unwrap_or(usize::MAX);
+        let n = buffer.len().min(self.arrived.len()).min(most);
         let (first, second) = self.arrived.as_slices();
-        let from_first = buffer.len().min(first.len());
+        let from_first = n.min(first.len());
         buffer[..from_first].copy_from_slice(&first[..from_first]);
-        let n = buffer.len().min(self.arrived.len());
         buffer[from_first..n].copy_from_slice(&second[..n - from_first]);
         self.arrived.drain(..n);
+        self.appetite -= n as u64;
         n
+    }
+
+    /// Whether a read would give bytes.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.appetite > 0 && self.has_bytes()
+    }
+
+    /// Whether a read would tell the end, once nothing is left before it.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.appetite > 0 && self.ended
     }
 
     pub(crate) fn has_bytes(&self) -> bool {
@@ -114,5 +129,10 @@ impl Pipe {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether the end has come, or is under way.
+    pub(crate) fn will_end(&self) -> bool {
+        self.ended || self.flying.back().is_some_and(|segment| segment.fin)
     }
 }

@@ -20,6 +20,7 @@ pub(crate) enum What {
     Arrive(usize),
     End,
     Reset,
+    Crash,
     Ready(u32),
     Spurious,
     Read(usize),
@@ -41,6 +42,7 @@ impl fmt::Display for What {
             What::Arrive(n) => write!(f, "has {n} bytes arrive"),
             What::End => f.write_str("has the peer's end arrive"),
             What::Reset => f.write_str("is reset"),
+            What::Crash => f.write_str("is lost: its host crashes"),
             What::Ready(bits) => {
                 let names = [(1, "read"), (2, "write"), (4, "read to the end")];
                 let ready: Vec<_> =

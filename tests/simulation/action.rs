@@ -37,6 +37,8 @@ pub enum Verb {
     Switch,
     Limits,
     TakeTime,
+    Partition,
+    Crash,
     Stop,
     Shutdown,
     Panic,
@@ -44,7 +46,7 @@ pub enum Verb {
 
 impl Verb {
     /// With their weights: what ends a run early is rare.
-    pub const ALL: [(u32, Verb); 28] = [
+    pub const ALL: [(u32, Verb); 30] = [
         (8, Verb::Nothing),
         (40, Verb::Write),
         (8, Verb::WriteALot),
@@ -70,6 +72,8 @@ impl Verb {
         (4, Verb::Switch),
         (4, Verb::Limits),
         (2, Verb::TakeTime),
+        (1, Verb::Partition),
+        (1, Verb::Crash),
         (2, Verb::Stop),
         (0, Verb::Shutdown),
         (1, Verb::Panic),

@@ -168,6 +168,12 @@ fn act_in(cx: &mut Cx<'_, World>, verb: Verb, whom: u16, much: u32) -> io::Resul
             posted.expect("the reactor is there");
         }
         Verb::TakeTime => cx.state.sim.clone().take_time(delay / 100),
+        Verb::Partition if cx.state.spend() => {
+            let (sim, at) = (cx.state.sim.clone(), server(1000 + whom % 8));
+            sim.partition(at);
+            cx.after(delay, move |_| sim.heal(at));
+        }
+        Verb::Crash => cx.state.sim.crash(server(1000 + whom % 8)),
         Verb::Stop => {
             cx.state.stopped = true;
             cx.stop();
