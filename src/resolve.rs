@@ -2,7 +2,7 @@
 //! at times, so it is done by helper threads. There are few of them, and none when there is nothing to look up; what
 //! is asked beyond waits its turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ pub(crate) type Resolver = dyn Fn(&str, u16) -> Answer + Send + Sync;
 type Call<S> = Box<dyn FnOnce(&mut Cx<'_, S>, Answer)>;
 
 /// Names one question. Never used again, so that an answer which nobody wants any more finds nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
 pub(crate) enum Asker<S> {
@@ -36,7 +36,8 @@ pub(crate) enum Asker<S> {
 
 /// The loop's side: who has asked.
 pub(crate) struct LookUps<S> {
-    asked: HashMap<Ticket, Asked<S>>,
+    /// In the order in which they were asked, which is the one in which they are told.
+    asked: BTreeMap<Ticket, Asked<S>>,
     last: u64,
     resolver: Arc<Resolver>,
     desk: Arc<Mutex<Desk>>,
@@ -109,7 +110,7 @@ impl<S> LookUps<S> {
         let desk =
             Desk { questions: VecDeque::new(), answers: VecDeque::new(), helpers: 0, waker: Some(waker) };
         LookUps {
-            asked: HashMap::new(),
+            asked: BTreeMap::new(),
             last: 0,
             resolver: Arc::new(ask_the_system),
             desk: Arc::new(Mutex::new(desk)),

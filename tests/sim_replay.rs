@@ -42,6 +42,51 @@ fn the_same_seed_gives_the_same_log_byte_for_byte_and_another_seed_another() {
     }
 }
 
+/// What a run with names, and with many connections under way, tells of itself.
+fn told(seed: u64) -> String {
+    let sim = Sim::new(seed).hostile();
+    let mut reactor = sim.reactor().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    cx.listen(server(), |_, _| listens()).unwrap();
+    for n in 0..10 {
+        let (name, ms) = (format!("n{n}.example"), Duration::from_millis(10 * n));
+        sim.name(&name, ms, [[10, 0, 0, 2], [10, 0, 0, 1], [10, 0, 0, 3]]);
+        cx.connect((name.as_str(), 80), says(vec![1; 100]));
+        cx.resolve(&name, 80, |_, _| ());
+    }
+    cx.after(Duration::from_millis(15), |cx| {
+        let alive = cx.alive().to_string();
+        cx.state.notes.push(alive);
+    });
+    cx.after(Duration::from_secs(5000), |cx| cx.shutdown(Duration::ZERO));
+    reactor.run(&mut seen).unwrap();
+    format!("{:?} {}\n{}", sim.fingerprint(), sim.log(), seen.notes.join("\n"))
+}
+
+/// Prints what it is told, when it is asked to.
+#[test]
+fn tells_in_a_child() {
+    if std::env::var_os("ENJAMB_TEST_TELLS").is_some() {
+        (0..5).for_each(|seed| println!("{}", told(seed)));
+    }
+}
+
+#[test]
+fn another_process_tells_the_same_byte_for_byte() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["tells_in_a_child", "--exact", "--nocapture"])
+        .env("ENJAMB_TEST_TELLS", "1")
+        .output()
+        .unwrap();
+    let theirs = String::from_utf8(output.stdout).unwrap();
+    for seed in 0..5 {
+        let ours = told(seed);
+        assert!(ours.contains("looking up n") && ours.lines().count() > 100, "{ours}");
+        assert!(theirs.contains(&ours), "seed {seed} tells this here: {ours}\nand this elsewhere: {theirs}");
+    }
+}
+
 #[test]
 fn a_calm_network_is_the_same_whatever_the_seed() {
     let log = |seed| {
