@@ -671,6 +671,32 @@ fn closing_with_input_unread_destroys_what_is_still_on_its_way_to_the_peer() {
 }
 
 #[test]
+fn finishing_towards_a_peer_that_has_closed_destroys_nothing_that_is_under_way() {
+    let says_and_goes = Machine {
+        opened: Box::new(|conn| {
+            conn.write(&pattern(3000));
+            let id = conn.id();
+            conn.cx().after(ms(2), move |cx| cx.conn(id).unwrap().abort(ErrorKind::Other.into()));
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let finishes = Machine {
+        received: Box::new(|conn, input| {
+            conn.state().bytes.extend(input.take_all());
+            if conn.state().bytes.len() > 1460 {
+                conn.finish(); // with the second segment of three
+            }
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let seen = run_pair(&on(Link { spacing: ms(10), ..Link::default() }), finishes, says_and_goes);
+    assert_eq!(seen.bytes, pattern(3000));
+    assert_eq!(kinds(&seen), [Some(ErrorKind::Other), None]);
+}
+
+#[test]
 fn what_was_received_before_a_reset_can_still_be_read() {
     let link = Link { reset_after: Some(500..=500), ..Link::default() };
     let late = Machine {

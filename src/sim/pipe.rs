@@ -109,11 +109,6 @@ impl Pipe {
         n
     }
 
-    /// Whether a read would give bytes.
-    pub(crate) fn is_readable(&self) -> bool {
-        self.appetite > 0 && self.has_bytes()
-    }
-
     /// Whether a read would tell the end, once nothing is left before it.
     pub(crate) fn is_at_end(&self) -> bool {
         self.appetite > 0 && self.ended

@@ -97,8 +97,7 @@ impl Network {
         let failed = endpoint.reset || endpoint.error.is_some();
         let over = failed || endpoint.incoming.is_at_end();
         let writable = failed || endpoint.finished || self.takes_more(endpoint);
-        let told =
-            (endpoint.token?, Readiness::when(over || endpoint.incoming.is_readable(), writable, over));
+        let told = (endpoint.token?, Readiness::when(over || endpoint.incoming.has_bytes(), writable, over));
         if !writable {
             self.ends.get_mut(&id)?.wants_room = true; // whoever asks in vain is told: tcp_poll does the same
         }
