@@ -153,6 +153,10 @@ fn act_in(cx: &mut Cx<'_, World>, verb: Verb, whom: u16, much: u32) -> io::Resul
         }
         Verb::SetATimer if cx.state.spend() => set_timer(cx, delay, None),
         Verb::SetAPeriodicTimer if cx.state.spend() => set_timer(cx, delay, Some(1 + much % 20)),
+        Verb::Limits if !cx.state.listeners.is_empty() => {
+            let (id, _) = cx.state.listeners[whom as usize % cx.state.listeners.len()];
+            cx.listener(id).into_iter().for_each(|mut listener| listener.limit(1 + much as usize % 4));
+        }
         Verb::CancelATimer if !cx.state.timers.is_empty() => {
             let timer = whom as usize % cx.state.timers.len();
             let timer = cx.state.timers.swap_remove(timer);

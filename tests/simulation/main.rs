@@ -45,6 +45,10 @@ fn run(sim: &Sim, source: Source, size: u32) -> u64 {
         slow_callback: Duration::MAX,
         ..Config::default()
     };
+    if sim.random(0..=3) == 0 {
+        // Too few for all, and more than there are listeners: who waits comes to its turn.
+        sim.descriptors(sim.random(12..=24) as usize);
+    }
     let mut reactor = sim.reactor_with(config).unwrap();
     let mut world = World::new(sim.clone(), source, reactor.handle(), size);
     let mut cx = reactor.cx(&mut world);

@@ -12,6 +12,7 @@ use crate::world::byte;
 #[derive(Debug, Default)]
 struct Seen {
     id: Option<ConnId>,
+    low_water: usize,
     /// How much is still to be written, and was.
     left: usize,
     written: usize,
@@ -98,6 +99,7 @@ impl Protocol<Crowd> for Steady {
         let sim = conn.state().sim.clone();
         let (low, high) = (sim.random(0..=2_000) as usize, 5_000 << sim.random(0..=2));
         conn.water_marks(low, high);
+        conn.state().seen[self.me].low_water = low;
         let me = self.me;
         if conn.state().sim.random(0..=1) == 0 {
             write_on(conn.cx(), me);
@@ -125,6 +127,8 @@ impl Protocol<Crowd> for Steady {
         Ok(())
     }
     fn drained(&mut self, conn: &mut Conn<'_, Crowd>) -> io::Result<()> {
+        let unsent = conn.unsent();
+        assert!(unsent <= conn.state().seen[self.me].low_water, "drained with {unsent} bytes unsent");
         write_on(conn.cx(), self.me);
         self.interrupt(conn);
         Ok(())
