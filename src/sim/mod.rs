@@ -8,11 +8,7 @@
 //!
 //! A run comes to its end when nothing can happen any more: listeners alone end it well; connections that wait without
 //! a deadline make it an error ([`Deadlock`](io::ErrorKind::Deadlock)) that names them, and so does a loop that goes
-//! round and round without getting anywhere. What other threads post is taken in when the loop comes round, but it
-//! does not wait for them: a run that depends on them would not be repeatable.
-//!
-//! What a peer does wrong, and not the way to it, is scripted ([`Script`]): one that stops reading, that says the
-//! wrong thing or says it late, that resets.
+//! round and round without getting anywhere. (A callback that does not return is not seen: nobody is left to look.)
 //!
 //! ```
 //! use enjamb::sim::{Script, Sim};
@@ -50,6 +46,52 @@
 //! assert_eq!(state, "(no greeting)");
 //! # io::Result::Ok(())
 //! ```
+//!
+//! # What can go wrong
+//! The way to a server is a [`Link`]; how the kernel tells of readiness is [`Polling`]; [`Sim::rough`] and
+//! [`Sim::hostile`] draw both from the seed. While it runs, a callback or a timer may cut a network in two
+//! ([`Sim::partition`]), have a host crash ([`Sim::crash`]), take long ([`Sim::take_time`]) or leave no descriptors
+//! ([`Sim::descriptors`]). What a peer does wrong, and not the way to it, is scripted ([`Script`]): one that says the
+//! wrong thing or says it late, that pauses, that resets.
+//!
+//! # What else there is
+//! Timers, deadlines and [`every`](crate::Cx::every) go by the simulated clock. Names are those of [`Sim::name`]: they are
+//! looked up, and their addresses raced for each other, as on a real reactor. What a [`Handle`](crate::Handle) posts is
+//! run in the next turn. From a callback, that is repeatable; from another thread it is not, and the loop does not wait
+//! for one. Over TLS what is sent is as it would be, but its keys, and with them some lengths, come from the system.
+//! There are no descriptors: [`watch`](crate::Cx::watch), [`adopt`](crate::Cx::adopt) and paths need a real reactor.
+//!
+//! # Many seeds
+//! [`check`] runs a test for each of many seeds. One that fails is printed with the last events, and
+//! `ENJAMB_SEED=17 cargo test` runs seed 17 again and nothing else. Where the input is random too, proptest makes what
+//! fails smaller; the seed it had better leave alone, as another seed is another network:
+//!
+//! ```
+//! use enjamb::sim::{Script, Sim};
+//! use proptest::prelude::*;
+//! # use enjamb::{Conn, Input, Protocol};
+//! # struct Echo;
+//! # impl Protocol for Echo {
+//! #     fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> std::io::Result<()> {
+//! #         conn.write(input.take_all());
+//! #         Ok(())
+//! #     }
+//! # }
+//!
+//! proptest!(|(seed in any::<u64>().no_shrink(), words in prop::collection::vec("[a-z]{1,9}", 0..9))| {
+//!     let sim = Sim::new(seed).rough();
+//!     let mut reactor = sim.reactor()?;
+//!     let client = words.iter().fold(Script::new(), |script, word| script.say(word).expect(word)).finish();
+//!     let server = ([10, 0, 0, 1], 7);
+//!     reactor.cx(&mut ()).listen(server, |_, _| Echo)?;
+//!     reactor.cx(&mut ()).connect(server, client);
+//!     reactor.run(&mut ())?; // a script that hears anything else panics
+//! });
+//! ```
+//!
+//! # One machine alone
+//! [`Solo`] needs neither a network nor a peer: it feeds bytes to one machine, lets time pass, and tells what the machine
+//! wrote and how it ended. It is for the unit tests of a protocol.
 
 mod calls;
 mod event;
