@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use enjamb::sim::Sim;
+use enjamb::sim::{Sim, Solo};
 use enjamb::{Config, Conn, ConnId, Cx, End, Input, Protocol, Reactor};
 use machine::{Call, Machine, Seen, Take};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -848,40 +848,43 @@ fn the_descriptor_is_closed_before_closed_is_called() {
     assert_eq!(seen.notes, ["closed"]);
 }
 
+/// Sees that a machine whose peer reads nothing is given up at this time.
+#[track_caller]
+fn is_given_up_after(time: Duration, machine: Machine) {
+    let mut solo = Solo::with_state(machine, Seen::default());
+    solo.advance(time - Duration::from_millis(1));
+    assert!(solo.end().is_none(), "{:?}", solo.end());
+    solo.advance(Duration::from_millis(5));
+    let end = solo.end().expect("it was to be given up");
+    assert_eq!(end.result.as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
 #[test]
 fn the_close_timeout_of_one_connection_is_its_deadline() {
-    let config = Config { close_timeout: NEVER, ..Config::default() };
-    let mut reactor = Reactor::with_config(config).unwrap();
-    let mut seen = Seen::default();
-    let machine = opened(|conn| {
-        conn.write(&vec![0; MIB]);
-        conn.close();
-        conn.deadline(SOON);
-        Ok(())
-    });
-    let (_, _peer) = adopt(&mut reactor.cx(&mut seen), machine);
-    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
-    assert_eq!(seen.ends[0].result.as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
+    for deadline in [SOON, NEVER] {
+        let machine = opened(move |conn| {
+            conn.write(&vec![0; MIB]);
+            conn.close();
+            conn.deadline(deadline);
+            Ok(())
+        });
+        is_given_up_after(deadline, machine);
+    }
 }
 
 #[test]
 fn closing_again_and_again_does_not_give_it_more_time() {
-    let config = Config { close_timeout: Duration::from_millis(100), ..Config::default() };
-    let mut reactor = Reactor::with_config(config).unwrap();
-    let mut seen = Seen::default();
     let machine = opened(|conn| {
         conn.write(&vec![0; MIB]);
+        let id = conn.id();
+        conn.cx().every(Duration::from_millis(10), move |cx| {
+            if let Some(mut conn) = cx.conn(id) {
+                conn.close();
+            }
+        });
         close(conn)
     });
-    let (id, _peer) = adopt(&mut reactor.cx(&mut seen), machine);
-    reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap(); // it is opened, and closing
-    until(&mut reactor, &mut seen, |cx| {
-        if let Some(mut conn) = cx.conn(id) {
-            conn.close();
-        }
-        !cx.state.ends.is_empty()
-    });
-    assert_eq!(seen.ends[0].result.as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
+    is_given_up_after(Config::default().close_timeout, machine);
 }
 
 #[test]
@@ -898,18 +901,13 @@ fn the_time_of_a_shutdown_holds_whatever_a_connection_sets_for_itself_afterwards
     ];
     for (name, set) in ways {
         println!("{name}");
-        let config = Config { close_timeout: NEVER, ..Config::default() };
-        let mut reactor = Reactor::with_config(config).unwrap();
-        let mut seen = Seen::default();
         let machine = opened(move |conn| {
             conn.write(&vec![0; MIB]);
             conn.cx().shutdown(SOON);
             set(conn);
             Ok(())
         });
-        let (_, _peer) = adopt(&mut reactor.cx(&mut seen), machine);
-        until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
-        assert_eq!(seen.ends[0].result.as_ref().unwrap_err().kind(), ErrorKind::TimedOut, "{name}");
+        is_given_up_after(SOON, machine);
     }
 }
 

@@ -15,6 +15,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use child::in_child;
+use enjamb::sim::{Link, Script, Sim};
 use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use places::{full_listener, listener, nobody};
@@ -246,60 +247,63 @@ fn a_connect_that_takes_too_long_fails_once_with_the_address_and_never_early() {
     assert!(!reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap().alive, "{}", reactor.alive());
 }
 
+/// A network on which it takes 2 ms to connect, and the reactor on it.
+fn simulated(config: Config) -> (Sim, Reactor<Seen>) {
+    let sim = Sim::new(0);
+    let latency = Duration::from_millis(1);
+    sim.links(Link { latency: latency..=latency, ..Link::default() });
+    let reactor = sim.reactor_with(config).unwrap();
+    (sim, reactor)
+}
+
+const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 80);
+
 #[test]
 fn a_deadline_set_on_a_connect_under_way_is_its_connect_timeout() {
     const TIMEOUT: Duration = Duration::from_millis(20);
-    let mut reactor = Reactor::new().unwrap();
+    let (sim, mut reactor) = simulated(Config::default());
+    sim.links(Link { silent: 1.0, ..Link::default() });
     let mut seen = Seen::default();
-    let (_server, addr, _first) = full_listener();
-    let start = Instant::now();
-    let mut cx = reactor.cx(&mut seen);
-    let id = cx.connect(addr, Client).id();
-    cx.conn(id).unwrap().deadline(TIMEOUT);
-    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
-    assert!(start.elapsed() >= TIMEOUT);
+    reactor.cx(&mut seen).connect(SERVER, Client).deadline(TIMEOUT);
+    reactor.run(&mut seen).unwrap();
+    assert!((TIMEOUT..TIMEOUT + Duration::from_millis(2)).contains(&sim.now()), "{:?}", sim.now());
     assert_eq!(seen.calls, ["closed"]);
     assert_eq!(seen.failure().kind(), io::ErrorKind::TimedOut);
 }
 
+/// Has an answer come in time, and the time be up when the loop looks.
+fn answered_while_the_loop_was_away(sim: &Sim) {
+    sim.take_time(Duration::from_millis(1));
+    sim.take_time(Duration::from_millis(5));
+}
+
 #[test]
 fn timeout_and_success_in_the_same_turn_have_exactly_one_outcome() {
-    const TIMEOUT: Duration = Duration::from_millis(2);
-    for _ in 0..20 {
-        let mut reactor =
-            Reactor::with_config(Config { connect_timeout: TIMEOUT, ..Config::default() }).unwrap();
-        let mut seen = Seen::default();
-        let (server, addr) = listener();
-        reactor.cx(&mut seen).connect(addr, Client);
-        let (stream, _) = server.accept().unwrap(); // so it has succeeded
-        std::thread::sleep(2 * TIMEOUT); // and so the time is up
-        reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
-        assert_eq!(seen.calls, ["opened"], "what came in time counts");
-        for _ in 0..5 {
-            reactor.turn(&mut seen, Some(Duration::from_millis(1))).unwrap();
-        }
-        assert_eq!(seen.calls, ["opened"]);
-        drop(stream);
-        until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
-        assert_eq!(seen.calls, ["opened", "ended", "closed"]);
-        assert!(seen.ends[0].result.is_ok());
-    }
+    let config = Config { connect_timeout: Duration::from_millis(3), ..Config::default() };
+    let (sim, mut reactor) = simulated(config);
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    cx.listen(SERVER, |_, _| Script::new().wait(Duration::from_secs(1)).close()).unwrap();
+    cx.connect(SERVER, Client);
+    answered_while_the_loop_was_away(&sim);
+    reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
+    assert_eq!(seen.calls, ["opened"], "what came in time counts");
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.calls, ["opened", "ended", "closed"]);
+    assert!(seen.ends[0].result.is_ok() && sim.now() > Duration::from_secs(1), "{}", seen.ends[0]);
 }
 
 #[test]
 fn timeout_and_refusal_in_the_same_turn_are_told_once() {
-    const TIMEOUT: Duration = Duration::from_millis(2);
-    let mut reactor = Reactor::with_config(Config { connect_timeout: TIMEOUT, ..Config::default() }).unwrap();
+    let config = Config { connect_timeout: Duration::from_millis(3), ..Config::default() };
+    let (sim, mut reactor) = simulated(config);
     let mut seen = Seen::default();
-    let (_kept, addr) = nobody();
-    reactor.cx(&mut seen).connect(addr, Client);
-    std::thread::sleep(2 * TIMEOUT);
-    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
-    for _ in 0..5 {
-        reactor.turn(&mut seen, Some(Duration::from_millis(1))).unwrap();
-    }
+    reactor.cx(&mut seen).connect(SERVER, Client);
+    answered_while_the_loop_was_away(&sim);
+    reactor.run(&mut seen).unwrap();
     assert_eq!(seen.calls, ["closed"]);
-    assert!(seen.failure().to_string().contains(&addr.to_string()));
+    assert_eq!(seen.failure().kind(), io::ErrorKind::ConnectionRefused);
+    assert!(seen.failure().to_string().contains("10.0.0.1:80"), "{}", seen.failure());
 }
 
 #[test]

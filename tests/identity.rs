@@ -22,6 +22,7 @@ use child::in_child;
 use enjamb::mio::event::Source;
 use enjamb::mio::unix::{SourceFd, pipe};
 use enjamb::mio::{Events, Interest, Poll, Registry, Token};
+use enjamb::sim::{Polling, Script, check};
 use enjamb::{Conn, ConnId, Cx, End, Input, ListenerId, Protocol, Reactor, Readiness, Step, Watch, WatchId};
 use pair::{arrived, pair};
 use until::until;
@@ -102,32 +103,42 @@ impl Watch<pipe::Receiver, World> for EndsTheOthers {
     }
 }
 
+/// Says something, and then is one that ends the others.
+struct Greets(By);
+
+impl Protocol<World> for Greets {
+    fn opened(&mut self, conn: &mut Conn<'_, World>) -> io::Result<()> {
+        let id = conn.id();
+        conn.state().conns.push(id);
+        conn.write(b"hello");
+        conn.switch(EndsTheOthers(self.0));
+        Ok(())
+    }
+    fn received(&mut self, _: &mut Conn<'_, World>, _: &mut Input<'_>) -> io::Result<()> {
+        unreachable!("another has taken over")
+    }
+}
+
+/// Three connections have input in the same batch, in an order that the seed draws; whoever is called first ends the
+/// other two.
 fn ends_the_others(by: By) {
-    let mut reactor = Reactor::new().unwrap();
-    let mut world = World::default();
-    let mut fars = Vec::new();
-    for _ in 0..3 {
-        let (near, far) = pair();
-        let id = reactor.cx(&mut world).adopt(near.try_clone().unwrap(), EndsTheOthers(by)).unwrap().id();
-        world.conns.push(id);
-        fars.push((near, far));
-    }
-    reactor.turn(&mut world, Some(Duration::ZERO)).unwrap(); // all are open now
-    for id in world.conns.clone() {
+    let server = ([10, 0, 0, 1], 80);
+    check(0..30, |sim| {
+        sim.polling(Polling { shuffled: true, ..Polling::default() });
+        let mut reactor = sim.reactor().unwrap();
+        let mut world = World::default();
         // A connection that has said something is not gone with its close: it waits for the peer's end.
-        assert!(reactor.cx(&mut world).conn(id).unwrap().write(b"hello"));
-    }
-    reactor.turn(&mut world, Some(Duration::ZERO)).unwrap();
-    for (near, far) in &mut fars {
-        far.read_exact(&mut [0; 5]).unwrap(); // left unread, it would make a reset of the end
-        far.write_all(b"to all of them").unwrap();
-        arrived(near, 14);
-    }
-    // All three events are in the next batch, in whatever order; the first callback ends the other two.
-    until(&mut reactor, &mut world, |cx| !cx.state.calls.is_empty());
-    drop(fars);
-    until(&mut reactor, &mut world, |cx| cx.state.ends.len() == 3);
-    assert_eq!(world.calls, ["received", "ended"]);
+        let client =
+            Script::new().expect("hello").wait(Duration::from_millis(100)).say("to all of them").finish();
+        let mut cx = reactor.cx(&mut world);
+        cx.listen(server, move |_, _| Greets(by)).unwrap();
+        for _ in 0..3 {
+            cx.connect(server, client.clone());
+        }
+        reactor.run(&mut world).unwrap();
+        assert_eq!(world.ends.len(), 3);
+        assert_eq!(world.calls, ["received", "ended"]);
+    });
 }
 
 #[test]

@@ -8,11 +8,14 @@ mod sized;
 #[path = "common/until.rs"]
 mod until;
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::cell::Cell;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+use enjamb::sim::Solo;
 use enjamb::{Config, Conn, ConnId, Input, Reactor};
 use machine::{Machine, Seen};
 use sized::sized_pair;
@@ -28,14 +31,22 @@ fn start(config: Config, machine: Machine) -> (Reactor<Seen>, Seen, ConnId, TcpS
     (reactor, seen, id, theirs)
 }
 
+/// A machine alone in a simulation, whose callbacks can be counted on not to come: set up when it opens.
+fn alone(machine: Machine, set_up: fn(&mut Conn<'_, Seen>)) -> (Solo<Seen>, ConnId) {
+    let id = Rc::new(Cell::new(None));
+    let told = Rc::clone(&id);
+    let opened = Box::new(move |conn: &mut Conn<'_, Seen>| {
+        told.set(Some(conn.id()));
+        set_up(conn);
+        Ok(())
+    });
+    let solo = Solo::with_state(Machine { opened, ..machine }, Seen::default());
+    (solo, id.get().expect("it is open"))
+}
+
 fn note(conn: &mut Conn<'_, Seen>, what: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     conn.state().notes.push(format!("{what} {text}"));
-}
-
-fn pause(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
-    conn.pause();
-    Ok(())
 }
 
 /// Notes each line, and leaves what is not a whole one.
@@ -181,22 +192,18 @@ fn whoever_pauses_may_leave_more_than_the_limit_and_is_offered_it_on_resuming() 
         }),
         ..Machine::default()
     };
-    let config = Config { input_limit: 3, ..Config::default() };
-    let (mut reactor, mut seen, id, mut peer) = start(config, machine);
-    peer.write_all(b"too much").unwrap();
-    until(&mut reactor, &mut seen, |cx| !cx.state.notes.is_empty());
+    let (mut solo, id) = alone(machine, |conn| conn.input_limit(3));
+    solo.feed("too much");
     // More comes meanwhile, and the end: a paused connection sees none of it.
-    peer.write_all(b" of it").unwrap();
-    peer.shutdown(Shutdown::Write).unwrap();
-    for _ in 0..5 {
-        reactor.turn(&mut seen, Some(Duration::from_millis(1))).unwrap();
-    }
-    assert_eq!(seen.notes, ["first too much"]);
-    reactor.cx(&mut seen).conn(id).unwrap().resume();
+    solo.feed(" of it");
+    solo.finish();
+    solo.advance(Duration::from_secs(60));
+    assert_eq!(solo.state.notes, ["first too much"]);
+    solo.cx().conn(id).unwrap().resume();
     // No event will come for what arrived before: it is driven at once.
-    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
-    assert_eq!(seen.notes, ["first too much", "again too ", "rest much", "again  of ", "rest it"]);
-    assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
+    solo.advance(Duration::ZERO);
+    assert_eq!(solo.state.notes, ["first too much", "again too ", "rest much", "again  of ", "rest it"]);
+    assert!(solo.end().is_some_and(|end| end.result.is_ok()), "{:?}", solo.end());
 }
 
 #[test]
@@ -228,15 +235,13 @@ fn resuming_with_nothing_left_offers_nothing_and_pausing_or_resuming_twice_is_as
 
 #[test]
 fn a_connection_paused_when_it_opens_receives_what_came_before_on_resuming() {
-    let machine = Machine { opened: Box::new(pause), ..Machine::default() };
-    let (mut reactor, mut seen, id, mut peer) = start(Config::default(), machine);
-    peer.write_all(b"waiting").unwrap();
-    for _ in 0..5 {
-        reactor.turn(&mut seen, Some(Duration::from_millis(1))).unwrap();
-    }
-    assert_eq!(seen.bytes, b"");
-    reactor.cx(&mut seen).conn(id).unwrap().resume();
-    until(&mut reactor, &mut seen, |cx| cx.state.bytes == b"waiting");
+    let (mut solo, id) = alone(Machine::default(), |conn| conn.pause());
+    solo.feed("waiting");
+    solo.advance(Duration::from_secs(60));
+    assert_eq!(solo.state.bytes, b"");
+    solo.cx().conn(id).unwrap().resume();
+    solo.advance(Duration::ZERO);
+    assert_eq!(solo.state.bytes, b"waiting");
 }
 
 #[test]

@@ -10,14 +10,17 @@ mod sized;
 #[path = "common/until.rs"]
 mod until;
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use enjamb::sim::{Link, Sim, Solo};
 use enjamb::{Config, Conn, ConnId, Input, Protocol, Reactor};
 use machine::{Machine, Seen};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -720,26 +723,24 @@ fn input_left_while_the_output_was_full_is_offered_again_when_it_has_drained() {
 
 #[test]
 fn raising_the_water_marks_from_elsewhere_lets_reading_go_on_at_once() {
-    let (one, mut peer) = sized_pair(Some(8192));
-    let mut reactor = Reactor::new().unwrap();
-    let mut seen = Seen::default();
+    let id = Rc::new(Cell::new(None));
+    let told = Rc::clone(&id);
     let machine = Machine {
-        opened: Box::new(|conn| {
+        opened: Box::new(move |conn| {
+            told.set(Some(conn.id()));
             conn.write(&pattern(MIB));
             Ok(())
         }),
         ..Machine::default()
     };
-    let id = reactor.cx(&mut seen).adopt(one, machine).unwrap().id();
-    reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap();
-    peer.write_all(b"hello").unwrap();
-    // The event has come, and no other will: the peer neither reads nor says more.
-    for _ in 0..10 {
-        reactor.turn(&mut seen, Some(Duration::from_millis(1))).unwrap();
-    }
-    assert_eq!(seen.bytes, b"", "reading is held back");
-    reactor.cx(&mut seen).conn(id).unwrap().water_marks(usize::MAX, usize::MAX);
-    until(&mut reactor, &mut seen, |cx| cx.state.bytes == b"hello");
+    let mut solo = Solo::with_state(machine, Seen::default());
+    // The event comes, and no other will: the peer neither reads nor says more.
+    solo.send("hello");
+    solo.advance(Duration::from_secs(1));
+    assert_eq!(solo.state.bytes, b"", "reading is held back");
+    solo.cx().conn(id.get().expect("it is open")).unwrap().water_marks(usize::MAX, usize::MAX);
+    solo.advance(Duration::ZERO);
+    assert_eq!(solo.state.bytes, b"hello");
 }
 
 #[test]
@@ -780,35 +781,34 @@ fn broadcasting_to_a_slow_reader_gives_up_that_one_and_tells_its_owner() {
     assert_eq!(reader.join().unwrap().unwrap().len(), rounds * piece.len());
 }
 
-/// Two machines that write a lot before they read, on both ends of one connection.
+/// Two machines that write a lot before they read, on both ends of one connection, with little room between them.
 fn both_write_first(setup: fn(&mut Conn<'_, Seen>)) -> Seen {
-    let (one, other) = sized_pair(Some(4096));
-    let mut reactor = Reactor::new().unwrap();
+    let writes_first = move || Machine {
+        opened: Box::new(move |conn| {
+            setup(conn);
+            conn.write(&pattern(MIB));
+            conn.finish();
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let sim = Sim::new(0);
+    sim.links(Link { buffer: 8192, ..Link::default() });
+    let mut reactor = sim.reactor().unwrap();
     let mut seen = Seen::default();
-    for socket in [one, other] {
-        let machine = Machine {
-            opened: Box::new(move |conn| {
-                setup(conn);
-                conn.write(&pattern(MIB));
-                conn.finish();
-                Ok(())
-            }),
-            ..Machine::default()
-        };
-        reactor.cx(&mut seen).adopt(socket, machine).unwrap();
-    }
-    until(&mut reactor, &mut seen, |cx| cx.state.ends.len() == 2);
+    let server = ([10, 0, 0, 1], 80);
+    reactor.cx(&mut seen).listen(server, move |_, _| writes_first()).unwrap();
+    reactor.cx(&mut seen).connect(server, writes_first());
+    reactor.run(&mut seen).unwrap();
     seen
 }
 
 #[test]
 fn two_peers_that_both_write_and_never_read_are_ended_by_their_deadlines() {
-    let seen = both_write_first(|conn| conn.deadline(Duration::from_millis(50)));
-    for end in &seen.ends {
-        assert!(end.result.is_err(), "{end}");
-    }
-    let timed_out = |end: &enjamb::End| matches!(&end.result, Err(e) if e.kind() == io::ErrorKind::TimedOut);
-    assert!(seen.ends.iter().any(timed_out), "{:?}", seen.ends);
+    let seen = both_write_first(|conn| conn.deadline(Duration::from_secs(50)));
+    let kinds: Vec<_> = seen.ends.iter().map(|end| end.result.as_ref().map_err(io::Error::kind)).collect();
+    // Who is told first cuts the other off.
+    assert_eq!(kinds, [Err(io::ErrorKind::TimedOut), Err(io::ErrorKind::TimedOut)]);
 }
 
 #[test]
@@ -817,7 +817,7 @@ fn without_a_high_mark_two_peers_that_both_write_first_come_through() {
     for end in &seen.ends {
         assert!(end.result.is_ok() && end.unsent == 0, "{end}");
     }
-    assert_eq!(seen.bytes.len(), 2 * MIB);
+    assert_eq!((seen.ends.len(), seen.bytes.len()), (2, 2 * MIB));
 }
 
 #[test]
@@ -826,16 +826,16 @@ fn where_reading_goes_on_while_full_two_peers_that_both_write_first_come_through
     for end in &seen.ends {
         assert!(end.result.is_ok() && end.unsent == 0, "{end}");
     }
-    assert_eq!(seen.bytes.len(), 2 * MIB);
+    assert_eq!((seen.ends.len(), seen.bytes.len()), (2, 2 * MIB));
 }
 
 #[test]
 fn a_connection_that_reads_while_full_still_says_when_it_is_full_and_when_it_has_drained() {
-    let (ours, mut peer) = sized_pair(Some(4096));
-    let mut reactor = Reactor::new().unwrap();
-    let mut seen = Seen::default();
+    let id = Rc::new(Cell::new(None));
+    let told = Rc::clone(&id);
     let machine = Machine {
-        opened: Box::new(|conn| {
+        opened: Box::new(move |conn| {
+            told.set(Some(conn.id()));
             conn.read_while_full(true);
             conn.write(&pattern(MIB));
             assert!(conn.is_full());
@@ -847,25 +847,18 @@ fn a_connection_that_reads_while_full_still_says_when_it_is_full_and_when_it_has
         }),
         ..Machine::default()
     };
-    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
-    let mut send_and_see = |reactor: &mut Reactor<Seen>, seen: &mut Seen, comes: bool| {
-        peer.write_all(b"x").unwrap();
-        let before = seen.bytes.len();
-        match comes {
-            true => until(reactor, seen, |cx| cx.state.bytes.len() > before),
-            false => (0..10).for_each(|_| _ = reactor.turn(seen, Some(Duration::from_millis(1))).unwrap()),
-        }
-        assert_eq!(seen.bytes.len() > before, comes);
-        assert!(reactor.cx(seen).conn(id).unwrap().is_full());
-    };
-    send_and_see(&mut reactor, &mut seen, true);
-    reactor.cx(&mut seen).conn(id).unwrap().read_while_full(false);
-    send_and_see(&mut reactor, &mut seen, false);
-    reactor.cx(&mut seen).conn(id).unwrap().read_while_full(true); // what had come meanwhile comes without an event
-    until(&mut reactor, &mut seen, |cx| cx.state.bytes.len() == 2);
-    assert!(seen.notes.is_empty(), "it has not drained");
-    let reader = thread::spawn(move || peer.read_exact(&mut vec![0; MIB]).map(|()| peer));
-    until(&mut reactor, &mut seen, |_| reader.is_finished());
-    let _peer = reader.join().unwrap().unwrap();
-    assert_eq!(seen.notes, ["drained"]);
+    let mut solo = Solo::with_state(machine, Seen::default());
+    let id = id.get().expect("it is open");
+    solo.send("x");
+    assert_eq!(solo.state.bytes, b"x");
+    solo.cx().conn(id).unwrap().read_while_full(false);
+    solo.send("y");
+    solo.advance(Duration::from_secs(1));
+    assert_eq!(solo.state.bytes, b"x");
+    solo.cx().conn(id).unwrap().read_while_full(true); // what had come meanwhile comes without an event
+    solo.advance(Duration::ZERO);
+    assert_eq!(solo.state.bytes, b"xy");
+    assert!(solo.cx().conn(id).unwrap().is_full() && solo.state.notes.is_empty(), "it has not drained");
+    assert!(solo.written() == pattern(MIB));
+    assert_eq!(solo.state.notes, ["drained"]);
 }
