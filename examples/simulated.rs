@@ -6,7 +6,7 @@
 //!
 //!     cargo run --release --example simulated
 //!     cargo run --release --example simulated -- --seeds 100
-//!     cargo run --release --example simulated -- --seed 1
+//!     cargo run --release --example simulated -- --seed 4
 //!
 //! You should see how many seeds fail, the first of them with its last events, that it fails in just the same way when it
 //! is run again, and that the mended server holds for all of them.

@@ -13,4 +13,7 @@ fn the_planted_bug_is_found_by_seed_and_the_run_again_is_the_same() {
         "{first:?}"
     );
     assert_eq!(first.out, run("simulated", &["--seeds", "50"]).out);
+    // The seed that the head of the example tells.
+    let one = run("simulated", &["--seed", "4"]);
+    assert!(one.out.iter().any(|line| line.contains("1 of 1 seeds fail")), "{one:?}");
 }
