@@ -100,8 +100,9 @@ fn faulty(inject: &str) -> Option<Program> {
         return None;
     }
     let mut command = Command::new("strace");
+    // As a grandchild (-D), so that what is started, and killed if the test ends first, is the server itself.
     // With seccomp-bpf, only the calls that are injected into are stopped at; and what strace itself says is not needed.
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", inject]).arg(path("udp_echo"));
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", inject]).arg(path("udp_echo"));
     command.args(["--listen", "0"]).stdout(Stdio::piped());
     Some(Program::spawn(command))
 }
