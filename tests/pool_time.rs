@@ -103,6 +103,18 @@ fn the_maximum_lifetime_is_looked_at_when_acquired_and_released_and_kills_no_lea
 }
 
 #[test]
+fn an_idle_connection_past_its_lifetime_is_closed_after_its_idle_time_all_the_same() {
+    let times = Config { idle_timeout: Some(secs(30)), max_lifetime: Some(secs(10)), ..limit(1) };
+    let mut bench = Bench::new(times);
+    bench.ask(1, "a", "ok");
+    bench.pass(secs(29));
+    assert_eq!(bench.usage(), (0, 1, 0));
+    bench.pass(secs(2));
+    assert_eq!((bench.usage(), bench.closed(Reason::Idle)), ((0, 0, 0), 1));
+    assert_eq!(timers(&mut bench), "0 timers");
+}
+
+#[test]
 fn a_pool_that_nobody_has_a_handle_on_lets_the_loop_end() {
     let mut bench = Bench::new(Config { idle_timeout: None, ..limit(2) });
     bench.ask(1, "idle", "ok");

@@ -22,7 +22,10 @@ impl Table {
 
     /// The next that has been idle for too long; it is closing then.
     pub(super) fn idle_too_long(&mut self, now: Instant) -> Option<usize> {
-        let first = self.idle.front().filter(|first| self.stale(*first, now) == Some(Reason::Idle))?;
+        let (first, limit) = (self.idle.front()?, self.config().idle_timeout?);
+        if now.saturating_duration_since(self.members[first].since) < limit {
+            return None;
+        }
         self.close(first, Reason::Idle, now);
         Some(first)
     }
