@@ -315,6 +315,7 @@ impl<S> Core<S> {
             || self.shared.handles() > 0
             || !self.shared.is_empty()
             || !self.calls.is_empty()
+            || !self.local.is_empty()
             || !self.look_ups.is_empty()
     }
 

@@ -315,6 +315,7 @@ impl<S> Reactor<S> {
 
 impl<S> Drop for Reactor<S> {
     fn drop(&mut self) {
+        self.core.local.close();
         match self.core.shared.close() + self.core.calls.len() {
             0 => {}
             lost => log::warn!("the reactor is dropped before {lost} calls posted to it have run"),

@@ -21,6 +21,9 @@ use crate::{ConnId, Cx, TimerId, error};
 /// How much sooner than its server a connection is given up.
 const AHEAD_OF_SERVER: Duration = Duration::from_secs(1);
 
+const TAKEN_AWAY: &str =
+    "the connection was taken away: another machine was put on it, or panicked as it gave it back";
+
 type Machine<S> = Box<dyn Protocol<S>>;
 
 pub(super) struct Inner<S> {
@@ -320,21 +323,33 @@ impl<S: 'static> Hub<S> {
     }
 
     /// A connection has left without a word: its place is free, and what comes of that is done in the loop's own time.
+    /// A machine that is still here was not the one on a callback, so it is told.
     pub(super) fn lost(&self, member: usize) {
         let mut inner = self.inner();
         let claim = inner.table.gone(member, Reason::Lost, Instant::now());
         let machine = claim.and_then(|claim| inner.take_machine(claim));
         let local = inner.local.clone();
         drop(inner);
-        drop(machine);
-        if let Some(local) = local {
-            let hub = self.downgrade();
-            local.post(move |cx| {
-                if let Some(hub) = hub.upgrade() {
-                    hub.act(cx);
-                }
-            });
+        let Some(local) = local else { return };
+        if local.is_gone() {
+            return self.forget_machines();
         }
+        let hub = self.downgrade();
+        local.post(move |cx| {
+            if let Some(machine) = machine {
+                cx.core.refuse(machine, error::new(io::ErrorKind::ConnectionAborted, TAKEN_AWAY));
+            }
+            if let Some(hub) = hub.upgrade() {
+                hub.act(cx);
+            }
+        });
+    }
+
+    /// The reactor was dropped, so nobody will be told anything. A machine that waits here may have a handle on the pool,
+    /// and the two would keep each other for ever.
+    fn forget_machines(&self) {
+        let machines = std::mem::take(&mut self.inner().machines);
+        drop(machines);
     }
 
     pub(super) fn fail_waiters(&self, cx: &mut Cx<'_, S>, why: impl Fn() -> io::Error) {

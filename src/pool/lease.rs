@@ -58,8 +58,13 @@ impl<S: 'static> Lease<S> {
 impl<S: 'static> Drop for Lease<S> {
     fn drop(&mut self) {
         if self.open {
-            let (hub, ticket) = (self.hub.clone(), self.ticket);
-            self.local.post(move |cx| hub.leaked(cx, ticket));
+            // Weak, as the pool holds what the call would wait in; a connection that is there holds the pool.
+            let (hub, ticket) = (self.hub.downgrade(), self.ticket);
+            self.local.post(move |cx| {
+                if let Some(hub) = hub.upgrade() {
+                    hub.leaked(cx, ticket);
+                }
+            });
         }
     }
 }

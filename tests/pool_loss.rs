@@ -1,0 +1,133 @@
+//! The connection pool where something is lost: a callback panics, a reactor or a lease is dropped, a connection is closed
+//! from elsewhere. Nobody else may lose anything, and nothing may be kept for ever.
+
+#[path = "common/pooled.rs"]
+mod pooled;
+
+use enjamb::pool::{Config, Key, Lease, Pool, Reuse};
+use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
+use pooled::{Ask, Bench, World, key};
+use std::cell::RefCell;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+fn limit(limit: usize) -> Config {
+    Config { limit: Some(limit), ..Config::default() }
+}
+
+/// A lease in the hand.
+fn lease(bench: &mut Bench) -> Lease<World> {
+    let hand = Rc::new(RefCell::new(None));
+    let into = Rc::clone(&hand);
+    bench.pool.clone().acquire_lease(&mut bench.cx(), &key(1), move |_, lease| {
+        *into.borrow_mut() = Some(lease.unwrap());
+    });
+    bench.settle();
+    hand.take().expect("a lease")
+}
+
+// Panics.
+
+/// Panics in `opened`, or in `closed`.
+struct Panics {
+    in_opened: bool,
+}
+
+impl Protocol<World> for Panics {
+    fn opened(&mut self, conn: &mut Conn<'_, World>) -> io::Result<()> {
+        assert!(!self.in_opened, "as planned");
+        conn.release(Reuse::Reusable);
+        Ok(())
+    }
+    fn received(&mut self, _: &mut Conn<'_, World>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn closed(self: Box<Self>, _: &mut Cx<'_, World>, _: End) {
+        panic!("as planned")
+    }
+}
+
+#[test]
+fn who_waits_is_served_after_a_panic_also_if_nothing_else_keeps_the_loop_alive() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(); // outside of the loop
+    let (mut reactor, mut world) = (Reactor::new().unwrap(), World::default());
+    let pool = Pool::new(Config { long_hold: None, ..limit(1) }).unwrap();
+    let key = Key::new(listener.local_addr().unwrap());
+    pool.acquire(&mut reactor.cx(&mut world), &key, Panics { in_opened: true });
+    pool.acquire(&mut reactor.cx(&mut world), &Key::new("not a target"), Ask::new("next", "ok"));
+    catch_unwind(AssertUnwindSafe(|| reactor.run(&mut world))).unwrap_err();
+    reactor.run(&mut world).unwrap();
+    assert_eq!(world.results(), ["next failed"]);
+}
+
+#[test]
+fn who_has_been_handed_the_connection_of_one_that_panics_in_closed_is_told() {
+    let mut bench = Bench::new(limit(1));
+    bench.acquire(&key(1), Panics { in_opened: false });
+    bench.ask(1, "next", "ok");
+    bench.ask(1, "third", "ok");
+    catch_unwind(AssertUnwindSafe(|| bench.settle())).unwrap_err();
+    bench.settle();
+    assert_eq!(bench.world.results(), ["next failed", "third ok"]);
+}
+
+// What is dropped.
+
+/// Says when it is dropped, and has a handle on its pool.
+struct Witness {
+    _pool: Pool<World>,
+    _alive: Rc<()>,
+}
+
+impl Protocol<World> for Witness {
+    fn received(&mut self, _: &mut Conn<'_, World>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_dropped_reactor_leaves_no_machine_behind_that_has_a_handle_on_its_pool() {
+    let alive = Rc::new(());
+    let mut bench = Bench::new(limit(1));
+    for _ in 0..3 {
+        let pool = bench.pool.clone();
+        bench.acquire(&key(1), Witness { _pool: pool, _alive: Rc::clone(&alive) });
+    }
+    bench.settle();
+    assert_eq!((bench.usage(), Rc::strong_count(&alive)), ((1, 0, 2), 4));
+    drop(bench);
+    assert_eq!(Rc::strong_count(&alive), 1, "the one that has the connection, and the two that wait");
+}
+
+#[test]
+fn a_lease_dropped_after_its_reactor_keeps_nothing_alive() {
+    let alive = Rc::new(());
+    let mut bench = Bench::new(limit(1));
+    let lease = lease(&mut bench);
+    bench.acquire(&key(1), Ask::new("waits", "ok"));
+    let (pool, witness) = (bench.pool.clone(), Rc::clone(&alive));
+    bench.acquire(&key(1), Witness { _pool: pool, _alive: witness });
+    drop(bench);
+    drop(lease);
+    assert_eq!(Rc::strong_count(&alive), 1);
+}
+
+#[test]
+fn a_lease_dropped_just_before_its_reactor_keeps_nothing_alive() {
+    let alive = Rc::new(());
+    let mut bench = Bench::new(limit(1));
+    let lease = lease(&mut bench);
+    let pool = Pool::new(limit(1)).unwrap();
+    let bench_pool = std::mem::replace(&mut bench.pool, pool);
+    bench_pool.acquire(
+        &mut bench.cx(),
+        &key(1),
+        Witness { _pool: Pool::new(limit(1)).unwrap(), _alive: Rc::clone(&alive) },
+    );
+    drop(lease);
+    drop(bench_pool);
+    drop(bench);
+    assert_eq!(Rc::strong_count(&alive), 1);
+}
