@@ -1,11 +1,14 @@
 //! The connection pool where something is lost: a callback panics, a reactor or a lease is dropped, a connection is closed
 //! from elsewhere. Nobody else may lose anything, and nothing may be kept for ever.
 
+#[path = "common/log.rs"]
+mod log_capture;
 #[path = "common/pooled.rs"]
 mod pooled;
 
-use enjamb::pool::{Config, Key, Lease, Pool, Reuse};
+use enjamb::pool::{Config, Key, Lease, Pool, Reason, Reuse};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
+use log::Level;
 use pooled::{Ask, Bench, World, key};
 use std::cell::RefCell;
 use std::io;
@@ -130,4 +133,65 @@ fn a_lease_dropped_just_before_its_reactor_keeps_nothing_alive() {
     drop(bench_pool);
     drop(bench);
     assert_eq!(Rc::strong_count(&alive), 1);
+}
+
+// Leases, and what comes on them.
+
+#[test]
+fn what_came_while_a_lease_was_in_the_hand_and_resumed_is_its_machines_at_once() {
+    let mut bench = Bench::new(limit(1));
+    let lease = lease(&mut bench);
+    lease.conn(&mut bench.cx()).unwrap().write(b"ok early\n");
+    lease.conn(&mut bench.cx()).unwrap().resume();
+    bench.settle();
+    lease.start(&mut bench.cx(), Ask::new("a", "hang"));
+    bench.settle();
+    assert_eq!(bench.world.results(), ["a ok"]);
+}
+
+#[test]
+fn a_machine_whose_lease_was_closed_in_the_hand_is_not_told_that_the_loop_shuts_down() {
+    let mut bench = Bench::new(limit(1));
+    let lease = lease(&mut bench);
+    lease.conn(&mut bench.cx()).unwrap().close();
+    lease.start(&mut bench.cx(), Ask::new("late", "ok"));
+    bench.settle();
+    assert_eq!(bench.world.results(), ["late failed"]);
+    let message = bench.world.errors[0].to_string();
+    assert!(message.contains("closed before it was used"), "{message}");
+}
+
+#[test]
+fn what_is_left_on_a_connection_that_is_released_as_dirty_is_nothing_unexpected() {
+    log_capture::capture();
+    let mut bench = Bench::new(limit(1));
+    bench.acquire(&key(1), Ask { reuse: Reuse::Dirty, ..Ask::new("a", "more") });
+    bench.settle();
+    assert_eq!((bench.closed(Reason::Dirty), bench.closed(Reason::Unexpected)), (1, 0));
+    assert_eq!(log_capture::captured(Level::Warn), Vec::<String>::new());
+}
+
+#[test]
+fn a_machine_dropped_by_the_pool_may_ask_the_pool() {
+    struct AsksInDrop(Pool<World>);
+    impl Protocol<World> for AsksInDrop {
+        fn received(&mut self, _: &mut Conn<'_, World>, _: &mut Input<'_>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Drop for AsksInDrop {
+        fn drop(&mut self) {
+            self.0.snapshot();
+        }
+    }
+    let mut bench = Bench::new(limit(1));
+    let pool = bench.pool.clone();
+    let asks = AsksInDrop(pool.clone());
+    pool.acquire_lease(&mut bench.cx(), &key(1), move |cx, lease| {
+        let lease = lease.unwrap();
+        lease.conn(cx).unwrap().switch(asks); // and what it is given to takes over instead
+        lease.start(cx, Ask::new("a", "ok"));
+    });
+    bench.settle();
+    assert_eq!(bench.world.results(), ["a ok"]);
 }

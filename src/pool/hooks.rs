@@ -66,10 +66,14 @@ impl<S> Core<S> {
         socket.is_some_and(|socket| socket.is_secure())
     }
 
-    /// Has `opened` called again, by the loop, in its own time; nothing is read before.
+    /// Has `opened` called again, by the loop, in its own time; nothing is read before. What has been read while it was
+    /// in somebody's hand is offered then.
     pub(super) fn reopen(&mut self, key: Key) {
         if let Some(stream) = self.slots.get::<Stream<S>>(key) {
             stream.flags.set(Flags::FRESH);
+            if stream.input.is_some() {
+                stream.flags.set(Flags::REOFFER);
+            }
             self.queue_stream(key);
         }
     }

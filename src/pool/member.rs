@@ -62,8 +62,11 @@ impl<S: 'static> Member<S> {
         }
         let mut inner = self.hub.inner();
         // A lease may have been given to another machine meanwhile: this one has had its last call then.
-        let given = inner.take_machine(ticket.claim);
-        let before = inner.put_machine(ticket.claim, given.unwrap_or(machine));
+        let (machine, before) = match inner.take_machine(ticket.claim) {
+            Some(given) => (given, Some(machine)),
+            None => (machine, None),
+        };
+        inner.put_machine(ticket.claim, machine);
         drop(inner);
         drop(before);
         result.map(|()| true)
@@ -77,7 +80,9 @@ impl<S: 'static> Member<S> {
         input: &mut Input<'_>,
     ) {
         let end = End { result: Ok(()), unsent: conn.unsent(), unread: input.len() };
-        let left = (!input.is_empty()).then(|| unexpected(conn.id().0, input.take_all()));
+        // Who releases it as dirty knows that something is left.
+        let unread = !input.is_empty() && reuse != Reuse::Dirty;
+        let left = unread.then(|| unexpected(conn.id().0, input.take_all()));
         self.hub.give_back(conn.cx(), self.index, reuse, left);
         machine.closed(conn.cx(), end);
     }
@@ -152,7 +157,11 @@ impl<S: 'static> Protocol<S> for Member<S> {
                 };
                 Err(Error::Connect { key, phase, tried, source }.into())
             }
-            Ok(()) if !delivered => Err(error::shutting_down()), // nothing else closes what nobody has used
+            Ok(()) if !delivered && cx.core.shutdown_by.is_some() => Err(error::shutting_down()),
+            Ok(()) if !delivered => Err(error::new(
+                io::ErrorKind::NotConnected,
+                "the connection was closed before it was used: somebody who knew its id has done that",
+            )),
             result => result,
         };
         machine.closed(cx, end);

@@ -8,9 +8,9 @@ use std::fmt;
 pub enum Reason {
     /// The connect failed.
     Unconnected,
-    /// Whoever it was being made for did not want it any more, nor anybody else.
+    /// Whoever was using it cancelled; or whoever it was being made for, and nobody else wanted it.
     Cancelled,
-    /// It was idle, and the place was needed.
+    /// It was free, and its place was needed for another host.
     Evicted,
     /// It was idle for too long, or longer than its server keeps it.
     Idle,
