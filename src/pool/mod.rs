@@ -65,6 +65,11 @@
 //! What went wrong is a [pool error](Error::of) within the [`End`]'s. How things are is told by
 //! [`snapshot`](Pool::snapshot).
 
+// The way to read this. Decisions, without any I/O: `entry` says what there is, `table` what happens to it, `turns` who is
+// next, `due` what is too old, and `invariants` what always holds. What is done about it: `hub` connects and closes,
+// `member` stands between the loop and the machines, `lease` and `ending` are special cases of that, and `hooks` is what
+// all of them ask of the loop. The rest are values; `list` keeps the order of all that is in line. Of the tests, `model`
+// is for the decisions, and `chaos` for everything.
 #[cfg(test)]
 mod chaos;
 mod config;
