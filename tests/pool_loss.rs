@@ -6,10 +6,10 @@ mod log_capture;
 #[path = "common/pooled.rs"]
 mod pooled;
 
-use enjamb::pool::{Config, Key, Lease, Pool, Reason, Reuse};
+use enjamb::pool::{Config, Error, Key, Lease, Pool, Reason, Reuse};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use log::Level;
-use pooled::{Ask, Bench, World, key};
+use pooled::{Ask, Bench, World, key, ms};
 use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -147,6 +147,27 @@ fn what_came_while_a_lease_was_in_the_hand_and_resumed_is_its_machines_at_once()
     lease.start(&mut bench.cx(), Ask::new("a", "hang"));
     bench.settle();
     assert_eq!(bench.world.results(), ["a ok"]);
+}
+
+#[test]
+fn what_was_asked_in_the_hand_is_not_answered_to_the_next_when_the_machine_is_cancelled_at_once() {
+    let mut bench = Bench::new(limit(1));
+    let hand = Rc::new(RefCell::new(None));
+    let into = Rc::clone(&hand);
+    let ticket = bench.pool.clone().acquire_lease(&mut bench.cx(), &key(1), move |_, lease| {
+        *into.borrow_mut() = Some(lease.unwrap());
+    });
+    bench.settle();
+    let lease: Lease<World> = hand.take().unwrap();
+    lease.conn(&mut bench.cx()).unwrap().write(b"slow\n");
+    bench.settle();
+    lease.start(&mut bench.cx(), Ask::new("a", "ok"));
+    assert!(bench.cancel(ticket), "and nothing has been called of it yet");
+    bench.ask(1, "next", "hang");
+    bench.pass(ms(2000));
+    assert_eq!(bench.world.results(), ["a failed"], "the answer is not the next one's");
+    assert!(matches!(bench.world.last_error(), Error::Cancelled));
+    assert_eq!(bench.closed(Reason::Cancelled), 1);
 }
 
 #[test]

@@ -91,6 +91,8 @@ pub(super) struct Claim {
     pub(super) one_shot: bool,
     /// A `Lease` stands for it.
     pub(super) held: bool,
+    /// A `Lease` stood for it, so that something may have been said on its connection before its machine is called.
+    pub(super) was_held: bool,
     pub(super) by_age: Links,
     pub(super) of_host: Links,
 }

@@ -123,6 +123,7 @@ impl<S: 'static> Hub<S> {
     fn hold(&self, ticket: Ticket, held: bool) {
         if let Some(claim) = self.inner().table.claims.get_mut(ticket.claim) {
             claim.held = held;
+            claim.was_held = true;
         }
     }
 

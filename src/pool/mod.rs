@@ -187,7 +187,7 @@ impl<S: 'static> Pool<S> {
 
     /// Takes a request back: the protocol is told [`Error::Cancelled`]. If it waits, it leaves the queue; a connection
     /// that was being made for it goes to the next of its host, or is given up; one that it has not been called with yet
-    /// goes back; one that it is using is aborted.
+    /// goes back; one that it is using, or that a [`Lease`] stood for, is aborted.
     ///
     /// `false` if there is nothing to take back: it is over, or its [`Lease`] is in somebody's hand.
     pub fn cancel(&self, cx: &mut Cx<'_, S>, ticket: Ticket) -> bool {

@@ -60,7 +60,7 @@ pub(super) enum Cancelled {
     Waiting,
     /// A connection being made, which nobody else wants: it is to be given up.
     Connecting(usize),
-    /// A connection that it has not been called with: it comes back.
+    /// A connection that it has not been called with, nor anybody had in the hand: it comes back.
     Undelivered(usize),
     /// A connection that it is using. The claim stays until that is gone.
     Running(usize),
@@ -201,6 +201,7 @@ impl Table {
             site: request.site,
             one_shot: request.key.is_one_shot(),
             held: false,
+            was_held: false,
             by_age: Links::NONE,
             of_host: Links::NONE,
         });
@@ -314,7 +315,9 @@ impl Table {
                     Cancelled::Connecting(member)
                 }
             }
-            State::Leased if !self.members[member].delivered => Cancelled::Undelivered(member),
+            State::Leased if !self.members[member].delivered && !self.claims[ticket.claim].was_held => {
+                Cancelled::Undelivered(member)
+            }
             _ => Cancelled::Running(member),
         })
     }
