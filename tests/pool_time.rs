@@ -88,6 +88,19 @@ fn a_servers_keep_alive_is_honoured_less_one_second() {
 }
 
 #[test]
+fn a_servers_keep_alive_holds_also_if_who_was_lent_the_connection_cancels_before_it_is_used() {
+    let mut bench = Bench::new(limit(1));
+    bench.acquire(&key(1), Ask { reuse: Reuse::ReusableFor(secs(5)), ..Ask::new("a", "ok") });
+    bench.pass(secs(1));
+    let ticket = bench.ask(1, "b", "ok");
+    assert!(bench.cancel(ticket));
+    bench.pass(ms(2900));
+    assert_eq!(bench.usage(), (0, 1, 0));
+    bench.pass(ms(200));
+    assert_eq!((bench.usage(), bench.closed(Reason::Idle)), ((0, 0, 0), 1));
+}
+
+#[test]
 fn the_maximum_lifetime_is_looked_at_when_acquired_and_released_and_kills_no_lease() {
     let mut bench = Bench::new(Config { max_lifetime: Some(secs(10)), ..limit(1) });
     bench.ask(1, "a", "ok");

@@ -312,7 +312,10 @@ impl<S: 'static> Hub<S> {
         drop(inner);
         match cancelled {
             Cancelled::Connecting(member) => self.doom(cx, member, Ok(())),
-            Cancelled::Undelivered(member) => self.give_back(cx, member, Reuse::Reusable, None),
+            Cancelled::Undelivered(member) => {
+                let reuse = self.as_it_was(member, cx.now());
+                self.give_back(cx, member, reuse, None);
+            }
             Cancelled::Waiting | Cancelled::Running(_) => {}
         }
         if let Some(machine) = machine {
@@ -320,6 +323,13 @@ impl<S: 'static> Hub<S> {
         }
         self.act(cx);
         true
+    }
+
+    /// What a connection was released as by whoever used it last.
+    fn as_it_was(&self, member: usize, now: Instant) -> Reuse {
+        let left = self.inner().table.members[member].good_until;
+        let left = left.map(|until| until.saturating_duration_since(now));
+        left.map_or(Reuse::Reusable, |left| Reuse::ReusableFor(left + AHEAD_OF_SERVER))
     }
 
     /// A connection has left without a word: its place is free, and what comes of that is done in the loop's own time.
