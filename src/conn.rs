@@ -167,12 +167,19 @@ impl<S> Conn<'_, S> {
     ///
     /// A connection that is no pool's, or that another than its own machine releases, is [closed](Self::close). So one
     /// machine does for both.
+    ///
+    /// The connection keeps its [id](Self::id) for its next user: whoever has noted it, for a timer say, must forget it.
     pub fn release(&mut self, reuse: Reuse) {
         match &self.pooled {
             Pooled::No => self.close(),
             Pooled::Released(_) if reuse != Reuse::Dirty => {}
             _ => self.pooled = Pooled::Released(reuse),
         }
+    }
+
+    /// How many bytes are left of what came before: none while they are lent as [`Input`](crate::Input).
+    pub(crate) fn unread(&mut self) -> usize {
+        self.stream().unread()
     }
 
     /// The machine that is to take over, for one that wraps another.

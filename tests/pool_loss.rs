@@ -193,6 +193,32 @@ fn what_is_left_on_a_connection_that_is_released_as_dirty_is_nothing_unexpected(
 }
 
 #[test]
+fn who_releases_a_connection_in_another_callback_is_told_how_much_it_left_unread() {
+    struct Leaves;
+    impl Protocol<World> for Leaves {
+        fn opened(&mut self, conn: &mut Conn<'_, World>) -> io::Result<()> {
+            conn.write(b"ok\n");
+            conn.deadline(ms(100));
+            Ok(())
+        }
+        fn received(&mut self, _: &mut Conn<'_, World>, _: &mut Input<'_>) -> io::Result<()> {
+            Ok(()) // three bytes, which stay
+        }
+        fn timed_out(&mut self, conn: &mut Conn<'_, World>) -> io::Result<()> {
+            conn.release(Reuse::Dirty);
+            Ok(())
+        }
+        fn closed(self: Box<Self>, cx: &mut Cx<'_, World>, end: End) {
+            cx.state.notes.push(format!("{} unread", end.unread));
+        }
+    }
+    let mut bench = Bench::new(limit(1));
+    bench.acquire(&key(1), Leaves);
+    bench.pass(ms(200));
+    assert_eq!(bench.world.notes, ["3 unread"]);
+}
+
+#[test]
 fn a_machine_dropped_by_the_pool_may_ask_the_pool() {
     struct AsksInDrop(Pool<World>);
     impl Protocol<World> for AsksInDrop {

@@ -79,7 +79,7 @@ impl<S: 'static> Member<S> {
         reuse: Reuse,
         input: &mut Input<'_>,
     ) {
-        let end = End { result: Ok(()), unsent: conn.unsent(), unread: input.len() };
+        let end = End { result: Ok(()), unsent: conn.unsent(), unread: input.len() + conn.unread() };
         // Who releases it as dirty knows that something is left.
         let unread = !input.is_empty() && reuse != Reuse::Dirty;
         let left = unread.then(|| unexpected(conn.id().0, input.take_all()));
