@@ -16,6 +16,7 @@ mod messages;
 #[path = "common/output.rs"]
 mod output;
 
+use clap::Parser;
 use enjamb::pool::{Config, Key, Pool, Reuse};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use std::collections::VecDeque;
@@ -24,6 +25,10 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// Show when a connection goes back to its pool
+#[derive(Parser)]
+struct Args {}
 
 const SMALL: usize = 200;
 const LARGE: usize = 4 << 20;
@@ -49,6 +54,7 @@ struct Request {
 }
 
 fn main() -> ExitCode {
+    let Args {} = Args::parse();
     messages::show_from("error");
     interrupt::ends_the_program();
     match run() {

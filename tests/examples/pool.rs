@@ -19,6 +19,12 @@ fn the_table_is_that_of_the_model() {
 }
 
 #[test]
+fn the_table_takes_no_options() {
+    let ended = run("pool_table", &["--limit", "3"]);
+    assert_eq!((ended.status, ended.out.len()), (Some(2), 0), "{ended:#?}");
+}
+
+#[test]
 fn many_queries_at_a_limit_open_no_more_sockets_than_that() {
     let options = ["--queries", "1000", "--servers", "1", "--limit", "10", "--delay", "0ms"];
     let ended = run("pool_demo", &options);
