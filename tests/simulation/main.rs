@@ -9,6 +9,7 @@
 //! seconds. A seed that fails is printed, and `ENJAMB_SEED` runs it again.
 
 mod action;
+mod grid;
 mod machine;
 mod steady;
 mod world;
