@@ -4,9 +4,9 @@
 //! of code, and a failure comes back with its seed. The server here has a bug that no test by hand is likely to find:
 //! it answers in batches, and forgets the batch at hand when the client's end comes before the batch is due.
 //!
-//!     cargo run --release --example simulated
-//!     cargo run --release --example simulated -- --seeds 100
-//!     cargo run --release --example simulated -- --seed 4
+//!     cargo run --release --features sim --example simulated
+//!     cargo run --release --features sim --example simulated -- --seeds 100
+//!     cargo run --release --features sim --example simulated -- --seed 4
 //!
 //! You should see how many seeds fail, the first of them with its last events, that it fails in just the same way when it
 //! is run again, and that the mended server holds for all of them.

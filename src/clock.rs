@@ -1,15 +1,16 @@
 //! The loop's time: monotonic, read after each poll and each callback, counted in ticks of a millisecond.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use crate::sim::Time;
 
 const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(crate) struct Clock {
     /// The time of a simulation, in the place of the system's.
-    simulated: Option<Rc<Cell<Instant>>>,
+    simulated: Option<Time>,
     now: Instant,
     /// What is too long between two readings, and a time until which no two can be that far apart: it saves
     /// subtracting them.
@@ -21,7 +22,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn new(too_long: Duration, simulated: Option<Rc<Cell<Instant>>>) -> Self {
+    pub(crate) fn new(too_long: Duration, simulated: Option<Time>) -> Self {
         let now = simulated.as_ref().map_or_else(Instant::now, |time| time.get());
         let ticks = Ticks::since(now);
         Clock { simulated, now, too_long, unsuspicious_until: now, fresh_ticks: ticks.clone(), ticks }

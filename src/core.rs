@@ -350,7 +350,7 @@ impl<S> Core<S> {
             return Err(error);
         }
         if self.streams > 0 {
-            let seed = sim.network().seed;
+            let seed = sim.seed();
             let message = format!(
                 "nothing will ever happen again in this simulation (seed {seed}): somebody waits without a deadline; {}",
                 crate::Alive::of(self)

@@ -1,17 +1,16 @@
 //! Where readiness, sockets and time come from: mio and the kernel, or a simulation.
 
-use std::cell::{Cell, RefMut};
+use std::cell::RefMut;
 use std::fmt;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::sim::{Network, Sim};
+use crate::sim::{Network, Sim, Time};
 use crate::slots::{Key, WAKER};
 use crate::stream::Flags;
 
@@ -67,6 +66,7 @@ impl Readiness {
         self.0
     }
 
+    #[cfg(feature = "sim")]
     pub(crate) fn when(readable: bool, writable: bool, read_closed: bool) -> Self {
         let if_set = |hint: bool, bit: u32| if hint { bit } else { 0 };
         Readiness(
@@ -96,6 +96,10 @@ const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64 - 1);
 
 pub(crate) enum Driver {
     Mio(Poll),
+    #[cfg_attr(
+        not(feature = "sim"),
+        expect(dead_code, reason = "there is no value of it: see sim/absent.rs")
+    )]
     Sim(Sim),
 }
 
@@ -150,8 +154,13 @@ impl Driver {
         }
     }
 
+    #[inline]
+    pub(crate) fn is_simulated(&self) -> bool {
+        matches!(self, Driver::Sim(_))
+    }
+
     /// Where the loop's clock gets its time from, if not from the system.
-    pub(crate) fn simulated_time(&self) -> Option<Rc<Cell<Instant>>> {
+    pub(crate) fn simulated_time(&self) -> Option<Time> {
         match self {
             Driver::Mio(_) => None,
             Driver::Sim(sim) => Some(sim.clock()),

@@ -36,7 +36,7 @@
 //!   or the path of a Unix socket; [`Cx::listen_unix`] listens on one.
 //! - [`Reactor`] is the loop itself: `run` it, `turn` it within another loop, get a [`Handle`] for other threads.
 //! - [`framing`] finds the messages in what was received: lines, frames with a length before them, or of one size.
-//! - [`sim`] runs the same machines on a simulated network and clock, repeatable by seed.
+//! - `sim` (feature `sim`) runs the same machines on a simulated network and clock, repeatable by seed.
 //! - `tls` (feature `tls`) has a connection speak TLS under the same [`Conn`].
 //! - [`Watch`] is the layer below, for anything else that can be polled: UDP, pipes, descriptors.
 //! - [`pool`] keeps connections, shares them, and limits how many there are.
@@ -82,7 +82,11 @@ mod race;
 mod reactor;
 mod recovery;
 mod resolve;
+#[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(not(feature = "sim"))]
+#[path = "sim/absent.rs"]
+mod sim;
 mod slots;
 mod socket;
 mod stream;

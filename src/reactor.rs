@@ -12,7 +12,6 @@ use crate::clock::Clock;
 use crate::core::Core;
 use crate::driver::{Batch, Driver};
 use crate::handle::Handle;
-use crate::sim::Sim;
 use crate::socket::Socket;
 use crate::timers::TimerKey;
 use crate::{Config, Cx};
@@ -58,12 +57,7 @@ impl<S> Reactor<S> {
         Self::on(Driver::new()?, config)
     }
 
-    /// One whose sockets and time are simulated.
-    pub(crate) fn simulated(sim: &Sim, config: Config) -> io::Result<Self> {
-        Self::on(Driver::Sim(sim.clone()), config)
-    }
-
-    fn on(driver: Driver, config: Config) -> io::Result<Self> {
+    pub(crate) fn on(driver: Driver, config: Config) -> io::Result<Self> {
         let core = Core::new(driver, config)?;
         let scratch = vec![0; core.config.read_buffer].into_boxed_slice();
         let batch = Batch::new(core.config.events);
@@ -214,7 +208,7 @@ impl<S> Reactor<S> {
         for (token, ready) in self.batch.iter() {
             self.core.take_event(state, token, ready, &mut self.scratch, |socket| socket.tcp().is_some());
         }
-        if !self.batch.simulated().is_empty() {
+        if self.core.driver.is_simulated() {
             self.take_simulated_events(state); // apart, or each of the others would pay for the choice
         }
     }

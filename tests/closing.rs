@@ -1,5 +1,5 @@
 //! Covers the traps of closing: flushing, draining, half-closing, cutting off, and `closed` exactly once on every path.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "sim"))]
 
 #[path = "common/machine.rs"]
 mod machine;

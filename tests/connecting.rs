@@ -1,5 +1,5 @@
 //! Connecting, traps 16 to 18: one outcome for each attempt, whenever and however it is known.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "sim"))]
 
 #[path = "common/child.rs"]
 mod child;

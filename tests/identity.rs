@@ -1,5 +1,5 @@
 //! Who an event is for, traps 10 to 15: sources that left, slots used again, registrations that fail.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "sim"))]
 
 #[path = "common/child.rs"]
 mod child;

@@ -1,5 +1,6 @@
 //! Covers what becomes of received bytes: lines, what is left and offered again, limits, pausing, changing machines,
 //! UTF-8 split across reads.
+#![cfg(feature = "sim")]
 
 #[path = "common/machine.rs"]
 mod machine;

@@ -1,4 +1,5 @@
 //! The connection pool's rules: limits, hand-over, liveness and cancelling, each in the simulation.
+#![cfg(feature = "sim")]
 
 #[path = "common/log.rs"]
 mod log_capture;

@@ -1,5 +1,6 @@
 //! The connection pool where something is lost: a callback panics, a reactor or a lease is dropped, a connection is closed
 //! from elsewhere. Nobody else may lose anything, and nothing may be kept for ever.
+#![cfg(feature = "sim")]
 
 #[path = "common/log.rs"]
 mod log_capture;

@@ -1,5 +1,5 @@
 //! The connection pool on real sockets: what it asks the kernel, and how many descriptors it has.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "sim"))]
 
 #[path = "common/child.rs"]
 mod child;

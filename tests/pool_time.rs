@@ -1,4 +1,5 @@
 //! The connection pool as time passes: idle connections, age, waiting, leases that are held or lost, and draining.
+#![cfg(feature = "sim")]
 
 #[path = "common/log.rs"]
 mod log_capture;

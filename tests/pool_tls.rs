@@ -1,5 +1,5 @@
 //! The connection pool with TLS under its connections.
-#![cfg(feature = "tls")]
+#![cfg(all(feature = "tls", feature = "sim"))]
 
 #[path = "common/pooled.rs"]
 mod pooled;

@@ -1,4 +1,5 @@
 //! Racing the addresses of a name (RFC 8305), in a simulation: what is tried when, who wins, what is told.
+#![cfg(feature = "sim")]
 
 #[path = "common/machine.rs"]
 mod machine;

@@ -1,4 +1,5 @@
 //! The simulated network: each way in which it can be bad, and that it answers as a kernel does.
+#![cfg(feature = "sim")]
 
 #[path = "common/machine.rs"]
 mod machine;

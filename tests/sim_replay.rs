@@ -1,4 +1,5 @@
 //! A simulation repeats itself, tells why it failed, and lets time pass for nothing.
+#![cfg(feature = "sim")]
 
 #[path = "common/log.rs"]
 mod log_capture;

@@ -1,4 +1,5 @@
 //! One machine alone, and scripted peers.
+#![cfg(feature = "sim")]
 
 #[path = "common/machine.rs"]
 mod machine;

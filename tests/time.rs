@@ -1,4 +1,5 @@
 //! Covers the traps of time: rounding, overflow, order, starvation, drift and bursts, cancelling, deadlines.
+#![cfg(feature = "sim")]
 
 #[path = "common/machine.rs"]
 mod machine;

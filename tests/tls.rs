@@ -1,5 +1,5 @@
 //! TLS under a connection: the same machines, on simulated networks that cut and delay, and on real sockets.
-#![cfg(feature = "tls")]
+#![cfg(all(feature = "tls", feature = "sim"))]
 
 use enjamb::sim::{Link, Script, Sim, check};
 use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor, tls};

@@ -1,6 +1,6 @@
 //! Covers the traps of the loop itself: signals, calls from other threads, panics, inserting while iterating,
 //! descriptors, standstill, slow callbacks, stopping, shutting down, embedding.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "sim"))]
 
 #[path = "common/child.rs"]
 mod child;

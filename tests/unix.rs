@@ -1,5 +1,5 @@
 //! Unix-domain streams: the same protocols over a path, and what is different about paths.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "sim"))]
 
 #[path = "common/machine.rs"]
 mod machine;

@@ -1,5 +1,5 @@
 //! Covers the traps of writing: partial writes, writing after the end, slow readers, water marks, pausing, SIGPIPE.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "sim"))]
 
 #[path = "common/log.rs"]
 mod log_capture;

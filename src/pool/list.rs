@@ -93,7 +93,7 @@ fn known(index: usize) -> Option<usize> {
     (index != NIL).then_some(index)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod tests {
     use super::*;
     use crate::sim::Random;

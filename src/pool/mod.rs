@@ -5,7 +5,8 @@
 //! used before, and [`Conn::release`](crate::Conn::release) ends it. `closed` is called exactly once, as ever: when it
 //! gave the connection back, when the connection was lost, or when it never got one.
 //!
-//! ```
+#![cfg_attr(feature = "sim", doc = "```")]
+#![cfg_attr(not(feature = "sim"), doc = "```ignore")]
 //! use enjamb::pool::{Config, Pool, Reuse};
 //! use enjamb::sim::{Script, Sim};
 //! use enjamb::{Conn, Cx, End, Input, Protocol};
@@ -70,7 +71,7 @@
 // `member` stands between the loop and the machines, `lease` and `ending` are special cases of that, and `hooks` is what
 // all of them ask of the loop. The rest are values; `list` keeps the order of all that is in line. Of the tests, `model`
 // is for the decisions, and `chaos` for everything.
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod chaos;
 mod config;
 mod due;
@@ -84,7 +85,7 @@ mod key;
 mod lease;
 mod list;
 mod member;
-#[cfg(test)]
+#[cfg(all(test, feature = "sim"))]
 mod model;
 mod reuse;
 mod snapshot;
@@ -158,7 +159,8 @@ impl<S: 'static> Pool<S> {
     /// Gets a connection into the hand, for who decides only then what to do with it. `then` is called once, with the
     /// lease or with why there is none, which [`Error::of`] tells apart.
     ///
-    /// ```
+    #[cfg_attr(feature = "sim", doc = "```")]
+    #[cfg_attr(not(feature = "sim"), doc = "```ignore")]
     /// # use enjamb::pool::{Config, Key, Pool, Reuse};
     /// # use enjamb::sim::{Script, Sim};
     /// # let mut reactor = Sim::new(1).reactor()?;

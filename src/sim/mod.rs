@@ -1,6 +1,9 @@
 //! The same machines without sockets and without sleeping: a network in memory, a clock that jumps, and a seed that
 //! makes every run repeatable.
 //!
+//! It is there with the feature `sim`, which is for tests: `cargo add --dev enjamb --features sim`. A program built
+//! without it has nothing of it, and pays nothing for it.
+//!
 //! A reactor made by [`Sim::reactor`] runs the very [`Protocol`](crate::Protocol)s that a real one runs: it listens,
 //! connects, sets timers and deadlines, and calls back. Only the kernel is another: one that can be told to be slow,
 //! to cut, to refuse, to reset ([`Link`], [`Polling`]), and does it the same way whenever the seed is the same. When
@@ -118,7 +121,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::driver::Readiness;
+use crate::driver::{Driver, Readiness};
 use crate::slots::WAKER;
 use crate::{Config, Reactor};
 
@@ -130,6 +133,9 @@ pub(crate) use random::Random;
 pub use replay::check;
 pub use script::Script;
 pub use solo::Solo;
+
+/// The time as the loop's clock reads it.
+pub(crate) type Time = Rc<Cell<Instant>>;
 
 /// A simulated network and its clock. Clones are the same simulation: one can be kept to change the network while the
 /// loop runs, from a timer or a callback.
@@ -190,7 +196,7 @@ impl Sim {
             let message = "a simulation has one reactor, and this one has had it: make another Sim";
             return Err(crate::error::new(io::ErrorKind::AlreadyExists, message));
         }
-        let reactor = Reactor::simulated(self, config)?;
+        let reactor = Reactor::on(Driver::Sim(self.clone()), config)?;
         self.network().taken = true;
         Ok(reactor)
     }
@@ -277,7 +283,7 @@ impl Sim {
         Arc::clone(&self.woken)
     }
 
-    pub(crate) fn clock(&self) -> Rc<Cell<Instant>> {
+    pub(crate) fn clock(&self) -> Time {
         Rc::clone(&self.network.borrow().clock)
     }
 

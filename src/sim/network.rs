@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use crate::sim::Time;
 use crate::sim::event::Event;
 use crate::sim::link::{Link, Polling};
 use crate::sim::pipe::Pipe;
@@ -71,8 +72,7 @@ pub(crate) struct Network {
     pub(crate) taken: bool,
     pub(crate) random: Random,
     base: Instant,
-    /// The time as the loop's clock reads it.
-    pub(crate) clock: Rc<Cell<Instant>>,
+    pub(crate) clock: Time,
     /// The same, since the start.
     pub(crate) now: Duration,
     pub(crate) ends: BTreeMap<SocketId, Endpoint>,

@@ -16,6 +16,7 @@ mod pool;
 mod programs;
 mod proxy;
 mod servers;
+#[cfg(feature = "sim")]
 mod simulated;
 mod slow_poetry;
 mod talk;

@@ -7,6 +7,7 @@
 //! How many events a second: `cargo test --release --test simulation -- a_million --nocapture`.
 //! For longer: `ENJAMB_SOAK=600 cargo test --release --test simulation -- --ignored --nocapture` runs new seeds for 600
 //! seconds. A seed that fails is printed, and `ENJAMB_SEED` runs it again.
+#![cfg(feature = "sim")]
 
 mod action;
 mod grid;
