@@ -1,4 +1,5 @@
-/* Echo on libuv: one buffer lent to every read, written at once where the kernel takes it, a request only for the rest. */
+/* Echo on libuv: one buffer lent to every read, written at once where the kernel takes it, a request only for the rest.
+ * A deadline is moved on by uv_timer_again. */
 #include "listening.h"
 
 #include <uv.h>
@@ -21,7 +22,22 @@ static void lend(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 static void closed(uv_handle_t *handle) { free(handle); }
 
 static void end(uv_stream_t *stream) {
-  if (!uv_is_closing((uv_handle_t *)stream)) uv_close((uv_handle_t *)stream, closed);
+  if (uv_is_closing((uv_handle_t *)stream)) return;
+  if (stream->data) uv_close(stream->data, closed);
+  uv_close((uv_handle_t *)stream, closed);
+}
+
+static void idle(uv_timer_t *deadline) { end(deadline->data); }
+
+static void far_off(uv_timer_t *timer) { (void)timer; }
+
+static uv_timer_t *set_timer(uv_loop_t *loop, uv_timer_cb call, uint64_t after, void *data) {
+  uv_timer_t *timer = malloc(sizeof *timer);
+  if (!timer) die("malloc");
+  uv_timer_init(loop, timer);
+  timer->data = data;
+  uv_timer_start(timer, call, after, after); /* the repeat is what uv_timer_again goes by */
+  return timer;
 }
 
 static void rest_sent(uv_write_t *request, int status) {
@@ -36,6 +52,7 @@ static void rest_sent(uv_write_t *request, int status) {
 static void received(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   if (n == 0) return;
   if (n < 0) return end(stream);
+  if (stream->data) uv_timer_again(stream->data);
   uv_buf_t message = uv_buf_init(buf->base, n);
   int sent = uv_try_write(stream, &message, 1);
   if (sent == n) return;
@@ -57,6 +74,7 @@ static void accept_one(uv_stream_t *listener, int status) {
   uv_tcp_t *client = malloc(sizeof *client);
   if (!client) die("malloc");
   uv_tcp_init(listener->loop, client);
+  client->data = idle_timeout ? set_timer(listener->loop, idle, IDLE_SECONDS * 1000, client) : NULL;
   if (uv_accept(listener, (uv_stream_t *)client) < 0)
     end((uv_stream_t *)client);
   else
@@ -70,5 +88,6 @@ int main(int argc, char **argv) {
   uv_tcp_init(loop, &listener);
   if (uv_tcp_open(&listener, listening()) < 0) die("uv_tcp_open");
   if (uv_listen((uv_stream_t *)&listener, BACKLOG, accept_one) < 0) die("uv_listen");
+  for (int i = 0; i < timers; i++) set_timer(loop, far_off, delay(i), NULL);
   return uv_run(loop, UV_RUN_DEFAULT);
 }

@@ -9,7 +9,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { BACKLOG = 4096, READ_BUFFER = 32 * 1024 };
+enum { BACKLOG = 4096, READ_BUFFER = 32 * 1024, IDLE_SECONDS = 60 };
+
+/* `echo timers COUNT` has as many timers live meanwhile; `echo idle-timeout COUNT` also limits how long a connection may
+ * be idle, so that every message moves a deadline on. */
+static int timers, idle_timeout;
 
 static void die(const char *doing) {
   perror(doing);
@@ -21,7 +25,13 @@ static void expect_echo(int argc, char **argv) {
     fprintf(stderr, "expected the role `echo`\n");
     exit(2);
   }
+  if (argc < 4) return;
+  timers = atoi(argv[3]);
+  idle_timeout = strcmp(argv[2], "idle-timeout") == 0;
 }
+
+/* Milliseconds until the timer of this number is due: within a minute of each other, and not before all is over. */
+static inline long delay(int i) { return 3600000 + 60000 + i * 7919L % 60000; }
 
 /* Accepted sockets inherit TCP_NODELAY. */
 static int listening(void) {

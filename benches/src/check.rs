@@ -96,10 +96,10 @@ impl Check {
 
     fn timers(&mut self) -> io::Result<()> {
         for (work, budget) in TIMERS {
-            let counted = timers::instructions(&self.timers, work)?;
+            let counted = timers::instructions(&self.timers, work, timers::LIVE, timers::TIMES)?;
             self.compare(&format!("instructions, timer: {work}"), counted, budget);
         }
-        let rearm = timers::rearm(&self.command)?;
+        let rearm = timers::rearm(&self.command, 0)?;
         self.compare(
             "instructions, a connection's deadline moved on",
             rearm,
@@ -136,7 +136,7 @@ impl Check {
         let idle = memory::idle(&self.command)?;
         self.compare("bytes per idle connection", idle.fresh, BYTES_PER_IDLE_CONNECTION);
         self.compare("  after 16 KiB have passed on each", idle.used, BYTES_PER_IDLE_CONNECTION);
-        self.compare("bytes per timer", timers::bytes(&self.timers)?, BYTES_PER_TIMER);
+        self.compare("bytes per timer", timers::bytes(&self.timers, timers::MANY)?, BYTES_PER_TIMER);
         let stalled = memory::stalled(&self.command)?;
         self.compare("bytes for a client that does not read", stalled.bytes, BYTES_FOR_A_STALLED_CLIENT);
         let cpu = stalled.cpu_per_second.as_secs_f64() * 1000.0;

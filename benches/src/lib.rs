@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 pub mod timer_work;
 
@@ -39,6 +40,37 @@ pub fn expect_echo() -> io::Result<()> {
             io::ErrorKind::InvalidInput,
             format!("expected the role `echo`, not {:?}", other.unwrap_or("")),
         )),
+    }
+}
+
+/// How long a connection may be idle, where that is limited.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// `echo timers COUNT` has as many timers live meanwhile; `echo idle-timeout COUNT` also limits how long a connection
+/// may be idle, so that every message moves a deadline on.
+#[derive(Default)]
+pub struct Timed {
+    count: usize,
+    pub idle_timeout: bool,
+}
+
+/// What the command line says about timers.
+pub fn timed() -> Timed {
+    let mut arguments = std::env::args().skip(2);
+    let role = arguments.next();
+    match role.as_deref() {
+        Some("timers" | "idle-timeout") => Timed {
+            count: arguments.next().and_then(|count| count.parse().ok()).unwrap_or(0),
+            idle_timeout: role.as_deref() == Some("idle-timeout"),
+        },
+        _ => Timed::default(),
+    }
+}
+
+impl Timed {
+    /// When each is due: within a minute of each other, and not before all is over.
+    pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
+        (0..self.count).map(|i| Duration::from_secs(3600) + timer_work::far(i))
     }
 }
 

@@ -64,7 +64,7 @@ fn counted(
         .map(|peer| {
             let cells = works.iter().map(|work| {
                 eprintln!("{what}: {}, {}", peer.name(), work.title());
-                cell(peer, count(peer, *work))
+                cell(&peer.name(), count(peer, *work))
             });
             [peer.title().to_string()].into_iter().chain(cells).collect()
         })
@@ -73,9 +73,9 @@ fn counted(
 }
 
 /// A figure, or a dash for one that could not be had: the other peers are measured all the same.
-pub fn cell(peer: &Built, figure: io::Result<String>) -> String {
+pub fn cell(name: &str, figure: io::Result<String>) -> String {
     figure.unwrap_or_else(|error| {
-        eprintln!("{}: {error}", peer.name());
+        eprintln!("{name}: {error}");
         MISSING.to_string()
     })
 }
@@ -96,14 +96,14 @@ fn memory_row(peer: &Built) -> Vec<String> {
     eprintln!("memory: {}", peer.name());
     let (fresh, used) = match memory::idle(&peer.command) {
         Ok(idle) => (format!("{:.0}", idle.fresh), format!("{:.0}", idle.used)),
-        Err(error) => (cell(peer, Err(error)), MISSING.to_string()),
+        Err(error) => (cell(&peer.name(), Err(error)), MISSING.to_string()),
     };
     let (kib, cpu) = match memory::stalled(&peer.command) {
         Ok(stalled) => (
             format!("{:.0}", stalled.bytes / 1024.0),
             format!("{:.1}", stalled.cpu_per_second.as_secs_f64() * 1000.0),
         ),
-        Err(error) => (cell(peer, Err(error)), MISSING.to_string()),
+        Err(error) => (cell(&peer.name(), Err(error)), MISSING.to_string()),
     };
     vec![peer.title().to_string(), fresh, used, kib, cpu]
 }

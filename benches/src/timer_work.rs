@@ -28,7 +28,7 @@ pub trait Timers {
 }
 
 /// Spreads them over a minute, in no order: 7,919 is prime to it.
-fn far(i: usize) -> Duration {
+pub(crate) fn far(i: usize) -> Duration {
     Duration::from_millis((60_000 + i * 7_919 % 60_000) as u64)
 }
 

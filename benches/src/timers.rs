@@ -1,5 +1,5 @@
 //! What timers cost, beside those of peers: instructions for each operation while 100,000 are live, CPU time while a
-//! million and ten million are; and for `enjamb` alone memory, and what moving a deadline on adds to a round trip.
+//! million and ten million are, and memory; and what moving a connection's deadline on adds to a round trip.
 
 use std::io;
 use std::process::Command;
@@ -7,110 +7,146 @@ use std::process::Command;
 use crate::child;
 use crate::count::{self, Tool};
 use crate::peers::{self, Peer};
-use crate::report;
+use crate::report::{self, MISSING};
 use crate::work::Work;
 
-const LIVE: usize = 100_000;
-const TIMES: usize = 50_000;
+pub const LIVE: usize = 100_000;
+pub const TIMES: usize = 50_000;
 /// As many as are to fire within a second, and as are held to see what each takes.
-const MANY: usize = 1_000_000;
+pub const MANY: usize = 1_000_000;
+/// For timers that are all gone through for each operation: more would take hours.
+const FEW: usize = 10_000;
+/// For timers in wheels: this many in a heap would take minutes.
+const VERY_MANY: usize = 10_000_000;
+const WORKS: [&str; 3] = ["insert", "cancel", "fire"];
 
 /// User-space instructions of `insert`, `cancel` or `fire`.
-pub fn instructions(program: &str, work: &str) -> io::Result<f64> {
+pub fn instructions(program: &str, work: &str, live: usize, times: usize) -> io::Result<f64> {
     let counted = |times: usize| {
         let (tool, arguments) = Tool::Callgrind.words().split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut run = Command::new(tool);
-        run.args(arguments).args([program, work, &LIVE.to_string(), &times.to_string()]);
+        run.args(arguments).args([program, work, &live.to_string(), &times.to_string()]);
         let said = child::output(&mut run)?.stderr;
         count::collected(&String::from_utf8_lossy(&said))
             .ok_or_else(|| io::Error::other("callgrind gave no count"))
     };
-    let (none, many) = (counted(0)?, counted(TIMES)?);
-    Ok(many.saturating_sub(none) as f64 / TIMES as f64)
+    let (none, many) = (counted(0)?, counted(times)?);
+    Ok(many.saturating_sub(none) as f64 / times as f64)
 }
 
-/// What moving a connection's deadline on adds to a ping-pong.
-pub fn rearm(server: &[String]) -> io::Result<f64> {
-    let with_deadline: Vec<_> = server.iter().cloned().chain(["idle-timeout".to_string()]).collect();
-    Ok(count::instructions(&with_deadline, Work::PingPong)? - count::instructions(server, Work::PingPong)?)
+/// What moving a connection's deadline on adds to a ping-pong, while so many timers are live.
+pub fn rearm(server: &[String], live: usize) -> io::Result<f64> {
+    let counted = |role: &str| {
+        let role = [role.to_string(), live.to_string()];
+        let command: Vec<_> = server.iter().cloned().chain(role).collect();
+        count::instructions(&command, Work::PingPong)
+    };
+    Ok(counted("idle-timeout")? - counted("timers")?)
 }
 
 /// Bytes per live timer.
-pub fn bytes(program: &str) -> io::Result<f64> {
-    Ok(first(program, "hold", MANY, MANY)? / MANY as f64)
+pub fn bytes(program: &str, live: usize) -> io::Result<f64> {
+    Ok(printed(program, "hold", live, live)?[0] / live as f64)
 }
 
-/// Seconds until a million timers, due within one second, have fired.
-fn a_million(program: &str) -> io::Result<f64> {
-    printed(program, "fire", MANY, MANY)?.pop().ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// The first number that a program prints: what it measured of itself.
-fn first(program: &str, work: &str, live: usize, times: usize) -> io::Result<f64> {
-    printed(program, work, live, times)?.first().copied().ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
+/// What a program prints: what it measured of itself.
 fn printed(program: &str, work: &str, live: usize, times: usize) -> io::Result<Vec<f64>> {
     let output = child::output(Command::new(program).args([work, &live.to_string(), &times.to_string()]))?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    let numbers = printed.split_whitespace().map(str::parse).collect::<Result<_, _>>();
-    numbers.map_err(|_| io::Error::other(format!("{work} printed {:?}", printed.trim())))
+    let numbers: Result<Vec<_>, _> = printed.split_whitespace().map(str::parse).collect();
+    match numbers {
+        Ok(numbers) if !numbers.is_empty() => Ok(numbers),
+        _ => Err(io::Error::other(format!("{work} printed {:?}", printed.trim()))),
+    }
 }
 
 pub fn program() -> Result<String, String> {
     peers::build_rust("timers-enjamb", false)
 }
 
+/// Timers that are measured.
+struct Timers {
+    title: &'static str,
+    program: Result<String, String>,
+    /// Whose server moves deadlines on.
+    server: Option<Peer>,
+    /// How many are measured at most.
+    most: usize,
+}
+
+fn all() -> [Timers; 6] {
+    let c = |peer: Peer| peers::build_c(&format!("timers-{}", peer.name()), Some(&peer.name()));
+    let rust = |peer: Peer| peers::build_rust(&format!("timers-{}", peer.name()), true);
+    let of = |peer: Peer, most, program| Timers { title: peer.title(), program, server: Some(peer), most };
+    let heap = peers::build_rust("timers-heap", true);
+    let calloop = of(Peer::Calloop, FEW, rust(Peer::Calloop));
+    [
+        of(Peer::Enjamb, VERY_MANY, program()),
+        of(Peer::Libuv, MANY, c(Peer::Libuv)),
+        of(Peer::Libevent, MANY, c(Peer::Libevent)),
+        Timers { title: "calloop, 10,000 live", ..calloop },
+        of(Peer::Tokio, VERY_MANY, rust(Peer::Tokio)),
+        Timers { title: "a binary heap by hand", program: heap, server: None, most: MANY },
+    ]
+}
+
 pub fn report() {
-    println!("## Timers\n");
-    match Tool::Callgrind.check().and_then(|()| rows()) {
-        Ok(rows) => {
-            let columns = ["", "instructions, 100,000 live", "ns, 1,000,000 live", "ns, 10,000,000 live"];
-            println!("Insert, cancel, fire:\n");
-            println!("{}", report::table(&columns.map(str::to_string), &rows));
-        }
-        Err(why) => println!("Not measured: {why}.\n"),
-    }
-    match of_enjamb() {
-        Ok(rows) => println!("{}", report::table(&["enjamb", ""].map(str::to_string), &rows)),
-        Err(why) => println!("Not measured: {why}.\n"),
-    }
-}
-
-fn rows() -> Result<Vec<Vec<String>>, String> {
-    let peers = [
-        ("**enjamb**", "timers-enjamb"),
-        ("tokio", "timers-tokio"),
-        ("a binary heap by hand", "timers-heap"),
+    println!("## Timers\n\nInsert, cancel, fire:\n");
+    let columns = [
+        "instructions, 100,000 live",
+        "ns, 1,000,000 live",
+        "ns, 10,000,000 live",
+        "instructions, a connection's deadline moved on",
+        "bytes per timer",
+        "seconds for a million due within one",
     ];
-    let mut rows = Vec::new();
-    for (title, bin) in peers {
-        let program = peers::build_rust(bin, bin != "timers-enjamb")?;
-        let each = |figure: &dyn Fn(&str) -> io::Result<f64>| {
-            let figures: io::Result<Vec<_>> = ["insert", "cancel", "fire"].into_iter().map(figure).collect();
-            let figures = figures.map_err(|error| format!("{bin}: {error}"))?;
-            let figures: Vec<_> = figures.iter().map(|figure| format!("{figure:.0}")).collect();
-            Ok::<_, String>(figures.join(", "))
-        };
-        rows.push(vec![
-            title.to_string(),
-            each(&|work| instructions(&program, work))?,
-            each(&|work| first(&program, work, MANY, MANY))?,
-            each(&|work| first(&program, work, 10 * MANY, 10 * MANY))?,
-        ]);
+    if let Err(why) = Tool::Callgrind.check() {
+        println!("Not counted: {why}.\n");
     }
-    Ok(rows)
+    let mut rows = Vec::new();
+    for timers in all() {
+        match &timers.program {
+            Ok(program) => rows.push(timers.row(program)),
+            Err(why) => println!("Not measured: timers of {} ({why})\n", timers.title),
+        }
+    }
+    println!("{}", report::table(&report::titles(columns), &rows));
 }
 
-fn of_enjamb() -> Result<Vec<Vec<String>>, String> {
-    let (program, server) = (program()?, Peer::Enjamb.build()?);
-    let row = |what: &str, figure: io::Result<f64>, digits: usize| {
-        let figure = figure.map_err(|error| format!("{what}: {error}"))?;
-        Ok::<_, String>(vec![what.to_string(), format!("{figure:.digits$}")])
-    };
-    Ok(vec![
-        row("instructions, a connection's deadline moved on", rearm(&server), 0)?,
-        row("bytes per timer", bytes(&program), 0)?,
-        row("seconds for a million due within one", a_million(&program), 3)?,
-    ])
+impl Timers {
+    fn row(&self, program: &str) -> Vec<String> {
+        eprintln!("timers: {}", self.title);
+        let (live, many) = (LIVE.min(self.most), MANY.min(self.most));
+        let three = |figure: &dyn Fn(&str) -> io::Result<f64>| {
+            let figures: io::Result<Vec<_>> =
+                WORKS.iter().map(|work| Ok(format!("{:.0}", figure(work)?))).collect();
+            Ok(figures?.join(", "))
+        };
+        let counted = |work: &str| instructions(program, work, live, TIMES.min(self.most / 10));
+        let timed = |live: usize| three(&|work| Ok(printed(program, work, live, live)?[0]));
+        let cells = [
+            three(&counted),
+            timed(many),
+            if self.most < VERY_MANY { missing() } else { timed(VERY_MANY) },
+            self.server.map_or_else(missing, |server| {
+                let server = server.build().map_err(io::Error::other)?;
+                Ok(format!("{:.0}", rearm(&server, live)?))
+            }),
+            bytes(program, many).map(|bytes| format!("{bytes:.0}")),
+            if self.most < MANY { missing() } else { seconds(program) },
+        ];
+        let cells = cells.into_iter().map(|figure| report::cell(self.title, figure));
+        [self.title.to_string()].into_iter().chain(cells).collect()
+    }
+}
+
+/// Until a million timers, due within one second, have fired.
+fn seconds(program: &str) -> io::Result<String> {
+    let wall = printed(program, "fire", MANY, MANY)?.pop().ok_or(io::ErrorKind::InvalidData)?;
+    Ok(format!("{wall:.2}"))
+}
+
+/// What nobody has measured.
+fn missing() -> io::Result<String> {
+    Ok(MISSING.to_string())
 }

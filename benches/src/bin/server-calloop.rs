@@ -1,21 +1,28 @@
 //! Echo on calloop: a level-triggered source for each connection, one buffer for all. It waits for room instead of bytes
-//! while there is a rest to send, which is why the source is one of its own, round the library's.
+//! while there is a rest to send, which is why the source is one of its own, round the library's. With `idle-timeout`, a
+//! connection's timer looks, when it is due, how long it has been idle: the library's own way of moving one goes
+//! through all that there are.
 
 use calloop::generic::Generic;
+use calloop::timer::{TimeoutAction, Timer};
 use calloop::{
-    EventLoop, EventSource, Interest, LoopHandle, Mode, Poll, PostAction, Readiness, Token, TokenFactory,
+    EventLoop, EventSource, InsertError, Interest, LoopHandle, Mode, Poll, PostAction, Readiness,
+    RegistrationToken, Token, TokenFactory,
 };
-use enjamb_benches::READ_BUFFER;
-use std::cell::RefCell;
+use enjamb_benches::{IDLE_TIMEOUT, READ_BUFFER};
+use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
+use std::time::Instant;
 
 struct Client {
     socket: Generic<TcpStream>,
     /// What the kernel has not taken.
     rest: Vec<u8>,
     buffer: Rc<RefCell<Vec<u8>>>,
+    /// Where an idle timeout looks for when something came last.
+    last: Option<Rc<Cell<Instant>>>,
 }
 
 impl EventSource for Client {
@@ -29,6 +36,9 @@ impl EventSource for Client {
         F: FnMut((), &mut ()),
     {
         let (rest, buffer) = (&mut self.rest, &self.buffer);
+        if let Some(last) = &self.last {
+            last.set(Instant::now());
+        }
         let action = self.socket.process_events(readiness, token, |_, socket| {
             let mut socket: &TcpStream = socket;
             // Whatever fails ends the connection, not the loop.
@@ -85,6 +95,7 @@ fn accept(
     listener: &TcpListener,
     handle: &LoopHandle<'static, ()>,
     buffer: &Rc<RefCell<Vec<u8>>>,
+    idle_timeout: bool,
 ) -> io::Result<PostAction> {
     let socket = match listener.accept() {
         Ok((socket, _)) => socket,
@@ -93,9 +104,32 @@ fn accept(
     };
     socket.set_nonblocking(true)?;
     let socket = Generic::new(socket, Interest::READ, Mode::Level);
-    let client = Client { socket, rest: Vec::new(), buffer: Rc::clone(buffer) };
-    handle.insert_source(client, |_, _, _| {}).map_err(|error| io::Error::from(error.error))?;
+    let last = idle_timeout.then(|| Rc::new(Cell::new(Instant::now())));
+    let client = Client { socket, rest: Vec::new(), buffer: Rc::clone(buffer), last: last.clone() };
+    let client = handle.insert_source(client, |_, _, _| {}).map_err(|error| io::Error::from(error.error))?;
+    if let Some(last) = last {
+        end_when_idle(handle, client, last).map_err(|error| io::Error::from(error.error))?;
+    }
     Ok(PostAction::Continue)
+}
+
+fn end_when_idle(
+    handle: &LoopHandle<'static, ()>,
+    client: RegistrationToken,
+    last: Rc<Cell<Instant>>,
+) -> Result<RegistrationToken, InsertError<Timer>> {
+    let own_handle = handle.clone();
+    handle.insert_source(Timer::from_duration(IDLE_TIMEOUT), move |_, (), ()| {
+        let due = last.get() + IDLE_TIMEOUT;
+        if Rc::strong_count(&last) == 1 {
+            return TimeoutAction::Drop; // the client has gone
+        }
+        if due > Instant::now() {
+            return TimeoutAction::ToInstant(due);
+        }
+        own_handle.remove(client);
+        TimeoutAction::Drop
+    })
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -106,9 +140,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = enjamb_benches::listener()?;
     let address = listener.local_addr()?;
     let source = Generic::new(listener, Interest::READ, Mode::Level);
+    let timed = enjamb_benches::timed();
+    let idle_timeout = timed.idle_timeout;
     handle
-        .insert_source(source, move |_, listener, ()| accept(listener, &own_handle, &buffer))
+        .insert_source(source, move |_, listener, ()| accept(listener, &own_handle, &buffer, idle_timeout))
         .map_err(|error| error.error)?;
+    for delay in timed.delays() {
+        let far_off = |_, (): &mut (), (): &mut ()| TimeoutAction::Drop;
+        handle.insert_source(Timer::from_duration(delay), far_off).map_err(|error| error.error)?;
+    }
     enjamb_benches::announce(address)?;
     event_loop.run(None, &mut (), |()| {})?;
     Ok(())

@@ -1,8 +1,8 @@
-//! The echo server on `enjamb`; with `idle-timeout`, every message moves its connection's deadline on.
+//! The echo server on `enjamb`; with `idle-timeout`, every message moves its
+//! connection's deadline on.
 
 use enjamb::{Conn, Input, Protocol, Reactor};
 use std::io;
-use std::time::Duration;
 
 struct Echo;
 
@@ -17,7 +17,7 @@ struct ImpatientEcho;
 
 impl Protocol for ImpatientEcho {
     fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> io::Result<()> {
-        conn.deadline(Duration::from_secs(60));
+        conn.deadline(enjamb_benches::IDLE_TIMEOUT);
         conn.write(input.take_all());
         Ok(())
     }
@@ -29,9 +29,11 @@ fn main() -> io::Result<()> {
     let mut state = ();
     let mut cx = reactor.cx(&mut state);
     let any_port = ([127, 0, 0, 1], 0);
-    let mut listener = match std::env::args().nth(2).as_deref() {
-        Some("idle-timeout") => cx.listen(any_port, |_cx, _peer| ImpatientEcho)?,
-        _ => cx.listen(any_port, |_cx, _peer| Echo)?,
+    let timed = enjamb_benches::timed();
+    timed.delays().for_each(|delay| _ = cx.after(delay, |_| {}));
+    let mut listener = match timed.idle_timeout {
+        true => cx.listen(any_port, |_cx, _peer| ImpatientEcho)?,
+        false => cx.listen(any_port, |_cx, _peer| Echo)?,
     };
     enjamb_benches::announce(listener.local_addr()?)?;
     reactor.run(&mut state)

@@ -1,11 +1,16 @@
 //! Echo on tokio's current_thread runtime: a task for each connection, with a buffer of its own; with `shared`, all
-//! tasks read into one buffer, of which nothing is kept across an await.
+//! tasks read into one buffer, of which nothing is kept across an await. With `idle-timeout`, every message moves its
+//! connection's deadline on: what is reset is one `Sleep`.
 
-use enjamb_benches::READ_BUFFER;
+use enjamb_benches::{IDLE_TIMEOUT, READ_BUFFER, Timed};
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
+use std::pin::pin;
+use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
@@ -17,6 +22,24 @@ async fn echo(mut socket: TcpStream) -> io::Result<()> {
     loop {
         buffer.clear();
         match socket.read_buf(&mut buffer).await? {
+            0 => return Ok(()),
+            _ => socket.write_all(&buffer).await?,
+        }
+    }
+}
+
+async fn impatient_echo(mut socket: TcpStream) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(READ_BUFFER);
+    let mut deadline = pin!(sleep(IDLE_TIMEOUT));
+    loop {
+        buffer.clear();
+        deadline.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+        let mut reading = pin!(socket.read_buf(&mut buffer));
+        let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
+            Poll::Pending => deadline.as_mut().poll(cx).map(|()| Err(ErrorKind::TimedOut.into())),
+            read => read,
+        });
+        match read.await? {
             0 => return Ok(()),
             _ => socket.write_all(&buffer).await?,
         }
@@ -60,13 +83,16 @@ fn try_echo(socket: &TcpStream) -> io::Result<Tried> {
     })
 }
 
-async fn serve(shared: bool) -> io::Result<()> {
+async fn serve(shared: bool, timed: Timed) -> io::Result<()> {
     let listener = TcpListener::from_std(enjamb_benches::listener()?)?;
     enjamb_benches::announce(listener.local_addr()?)?;
+    timed.delays().for_each(|delay| _ = tokio::spawn(sleep(delay)));
     loop {
         let (socket, _) = listener.accept().await?;
         // What ends a connection is of no interest here.
-        if shared {
+        if timed.idle_timeout {
+            tokio::spawn(async move { impatient_echo(socket).await.ok() });
+        } else if shared {
             tokio::spawn(async move { echo_shared(socket).await.ok() });
         } else {
             tokio::spawn(async move { echo(socket).await.ok() });
@@ -77,5 +103,6 @@ async fn serve(shared: bool) -> io::Result<()> {
 fn main() -> io::Result<()> {
     enjamb_benches::expect_echo()?;
     let shared = std::env::args().nth(2).as_deref() == Some("shared");
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(serve(shared))
+    let timed = enjamb_benches::timed();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(shared, timed))
 }
