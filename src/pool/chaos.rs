@@ -1,13 +1,49 @@
 //! A random simulation of whole pools, with I/O: whatever happens to whom, in whatever order, the invariants hold after
-//! each operation, and every exchange is told its end exactly once. A failure says which seed runs it again.
+//! each operation, every exchange is told its end exactly once, and the loop never goes round for nothing.
 
+use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
+use super::operations::{Chance, Operation, Verb, check_lists};
 use super::stats::Reason;
 use super::{Config, Key, Lease, Pool, Reuse, Ticket};
-use crate::sim::{Link, Sim, check};
+use crate::sim::{Link, Sim};
 use crate::{Conn, Cx, End, Input, Protocol, Reactor};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Do {
+    /// Lets time pass, where that is not a callback's business.
+    Wait,
+    Acquire,
+    AcquireLease,
+    Cancel,
+    DropALease,
+    StartALease,
+    UseALease,
+    ReleaseALease,
+    Cut,
+    Heal,
+    Close,
+    Drain,
+}
+
+impl Verb for Do {
+    const ALL: &'static [(u64, Self)] = &[
+        (1300, Do::Wait),
+        (960, Do::Acquire),
+        (240, Do::AcquireLease),
+        (140, Do::Cancel),
+        (155, Do::DropALease),
+        (155, Do::StartALease),
+        (155, Do::UseALease),
+        (155, Do::ReleaseALease),
+        (10, Do::Cut),
+        (10, Do::Heal),
+        (1, Do::Close),
+        (1, Do::Drain),
+    ];
+}
 
 struct World {
     sim: Sim,
@@ -18,6 +54,7 @@ struct World {
     tickets: Vec<Ticket>,
     leases: Vec<Lease<World>>,
     operations: u64,
+    callbacks: u64,
     /// Nobody holds a lease any more.
     ending: bool,
 }
@@ -31,17 +68,22 @@ impl World {
         Duration::from_micros(self.random(below * 1000))
     }
 
-    fn reuse(&self) -> Reuse {
-        match self.random(8) {
-            0 => Reuse::Dirty,
-            1 => Reuse::ReusableFor(Duration::from_millis(self.random(3000))),
-            _ => Reuse::Reusable,
-        }
+    fn machine(&mut self, chance: Chance) -> Exchange {
+        self.ends.push(0);
+        Exchange { me: self.ends.len() - 1, left: 8, chance }
     }
 
-    fn machine(&mut self) -> Exchange {
-        self.ends.push(0);
-        Exchange { me: self.ends.len() - 1, left: 8 }
+    fn lease(&mut self, whom: u16) -> Option<Lease<World>> {
+        let nth = usize::from(whom).checked_rem(self.leases.len())?;
+        Some(self.leases.swap_remove(nth))
+    }
+}
+
+fn reuse(chance: &mut Chance) -> Reuse {
+    match chance.below(8) {
+        7 => Reuse::Dirty,
+        6 => Reuse::ReusableFor(Duration::from_millis(chance.below(3000))),
+        _ => Reuse::Reusable,
     }
 }
 
@@ -53,73 +95,72 @@ fn name(host: u64) -> String {
     format!("host-{host}")
 }
 
+fn key(hosts: u64, whom: u16, chance: &mut Chance) -> Key {
+    let whom = u64::from(whom);
+    let host = (whom % hosts).min(whom / hosts % hosts); // some are asked more than others
+    let by_name = chance.below(4) == 3;
+    let key = if by_name { Key::new((name(host), 7)) } else { Key::new(address(host)) };
+    if chance.below(10) == 9 { key.one_shot() } else { key }
+}
+
 /// Whatever is done to a pool.
-fn operate(cx: &mut Cx<'_, World>) {
+fn operate(cx: &mut Cx<'_, World>, operation: Operation<Do>) {
     cx.state.operations += 1;
     let pool = cx.state.pool.clone();
-    match cx.state.random(100) {
-        0..60 => {
-            let hosts = cx.state.hosts;
-            let host = cx.state.random(hosts).min(cx.state.random(hosts)); // some are asked more than others
-            let by_name = cx.state.random(4) == 0;
-            let key = if by_name { Key::new((name(host), 7)) } else { Key::new(address(host)) };
-            let key = if cx.state.random(10) == 0 { key.one_shot() } else { key };
-            let ticket = if cx.state.random(5) == 0 {
-                let me = cx.state.machine().me;
-                pool.acquire_lease(cx, &key, move |cx, lease| {
-                    cx.state.ends[me] += 1;
-                    if !cx.state.ending {
-                        cx.state.leases.extend(lease.ok());
-                    }
-                })
-            } else {
-                let machine = cx.state.machine();
-                pool.acquire(cx, &key, machine)
-            };
+    let (whom, mut chance) = (operation.whom, operation.chance());
+    match operation.verb {
+        Do::Wait => {}
+        Do::Acquire => {
+            let key = key(cx.state.hosts, whom, &mut chance);
+            let machine = cx.state.machine(chance);
+            let ticket = pool.acquire(cx, &key, machine);
             cx.state.tickets.push(ticket);
         }
-        60..67 => {
-            let last = cx.state.tickets.len().saturating_sub(50);
-            let recent = cx.state.random((cx.state.tickets.len() - last) as u64 + 1) as usize;
-            if let Some(ticket) = cx.state.tickets.get(last + recent).copied() {
+        Do::AcquireLease => {
+            let key = key(cx.state.hosts, whom, &mut chance);
+            let me = cx.state.machine(chance).me;
+            let ticket = pool.acquire_lease(cx, &key, move |cx, lease| {
+                cx.state.ends[me] += 1;
+                if !cx.state.ending {
+                    cx.state.leases.extend(lease.ok());
+                }
+            });
+            cx.state.tickets.push(ticket);
+        }
+        Do::Cancel => {
+            let recent = cx.state.tickets.iter().rev().nth(usize::from(whom) % 50).copied();
+            if let Some(ticket) = recent {
                 pool.cancel(cx, ticket);
                 assert!(!pool.cancel(cx, ticket) || pool.hub().inner().table.find(ticket).is_some());
             }
         }
-        67..98 if !cx.state.leases.is_empty() => {
-            let nth = cx.state.random(cx.state.leases.len() as u64) as usize;
-            let lease = cx.state.leases.swap_remove(nth);
-            match cx.state.random(4) {
-                0 => drop(lease),
-                1 => {
-                    let machine = cx.state.machine();
-                    lease.start(cx, machine);
-                }
-                2 => {
-                    lease.conn(cx).map(|mut conn| conn.write(b"in the hand\n"));
-                    cx.state.leases.push(lease);
-                }
-                _ => {
-                    let reuse = cx.state.reuse();
-                    lease.release(cx, reuse);
-                }
+        Do::DropALease => drop(cx.state.lease(whom)),
+        Do::StartALease => {
+            if let Some(lease) = cx.state.lease(whom) {
+                let machine = cx.state.machine(chance);
+                lease.start(cx, machine);
             }
         }
-        98 => {
-            let host = cx.state.random(cx.state.hosts);
-            match cx.state.random(2) {
-                0 => cx.state.sim.partition(address(host)),
-                _ => cx.state.sim.heal(address(host)),
+        Do::UseALease => {
+            if let Some(lease) = cx.state.lease(whom) {
+                lease.conn(cx).map(|mut conn| conn.write(b"in the hand\n"));
+                cx.state.leases.push(lease);
             }
         }
-        99 if cx.state.random(20) == 0 => {
-            match cx.state.random(2) {
-                0 => pool.close(cx),
-                _ => pool.drain(cx, cx.state.millis(2000)),
+        Do::ReleaseALease => {
+            if let Some(lease) = cx.state.lease(whom) {
+                lease.release(cx, reuse(&mut chance));
+            }
+        }
+        Do::Cut => cx.state.sim.partition(address(u64::from(whom) % cx.state.hosts)),
+        Do::Heal => cx.state.sim.heal(address(u64::from(whom) % cx.state.hosts)),
+        Do::Close | Do::Drain => {
+            match operation.verb {
+                Do::Close => pool.close(cx),
+                _ => pool.drain(cx, Duration::from_millis(chance.below(2000))),
             }
             cx.state.pool = Pool::new(config(cx.state)).unwrap();
         }
-        _ => {}
     }
     pool.hub().inner().table.check();
 }
@@ -144,36 +185,36 @@ fn config(world: &World) -> Config {
 struct Exchange {
     me: usize,
     left: u32,
+    chance: Chance,
 }
 
 impl Exchange {
     fn act(&mut self, conn: &mut Conn<'_, World>) -> io::Result<()> {
+        conn.state().callbacks += 1;
         assert_eq!(conn.state().ends[self.me], 0, "a call after the end");
         conn.deadline(Duration::from_secs(2));
         self.left = self.left.saturating_sub(1);
-        match conn.state().random(24) {
+        match self.chance.below(24) {
             _ if self.left == 0 => conn.release(Reuse::Reusable),
+            0 if self.left < 7 => conn.release(Reuse::Reusable), // it has asked before
             0..8 => {
                 conn.write(b"question\n");
             }
-            8..13 => {
-                let reuse = conn.state().reuse();
-                conn.release(reuse);
-            }
+            8..13 => conn.release(reuse(&mut self.chance)),
             13 => conn.close(),
             14 => conn.abort(io::ErrorKind::InvalidData.into()),
             15 => return Err(io::ErrorKind::InvalidData.into()),
             16 => conn.finish(),
             17 => conn.pause(),
             18 => {
-                let me = self.me;
-                conn.switch(Exchange { me, left: 4 });
+                let chance = self.chance.clone();
+                conn.switch(Exchange { me: self.me, left: 4, chance });
             }
             19 => {
                 conn.write(&[b'x'; 3000]);
                 conn.water_marks(0, 10);
             }
-            20 => operate(conn.cx()),
+            20 | 21 => operate(conn.cx(), Operation::drawn(&mut self.chance)),
             _ => {}
         }
         Ok(())
@@ -185,7 +226,7 @@ impl Protocol<World> for Exchange {
         self.act(conn)
     }
     fn received(&mut self, conn: &mut Conn<'_, World>, input: &mut Input<'_>) -> io::Result<()> {
-        if conn.state().random(10) > 0 {
+        if self.chance.below(10) < 9 {
             input.take_all();
         }
         self.act(conn)
@@ -201,10 +242,11 @@ impl Protocol<World> for Exchange {
         conn.resume();
         self.act(conn)
     }
-    fn closed(self: Box<Self>, cx: &mut Cx<'_, World>, _: End) {
+    fn closed(mut self: Box<Self>, cx: &mut Cx<'_, World>, _: End) {
+        cx.state.callbacks += 1;
         cx.state.ends[self.me] += 1;
-        if cx.state.random(8) == 0 {
-            operate(cx);
+        if self.chance.below(5) == 4 {
+            operate(cx, Operation::drawn(&mut self.chance));
         }
     }
 }
@@ -263,8 +305,21 @@ fn link(world: &World) -> Link {
     }
 }
 
+/// Runs the loop for so long, and sees to it that it waits where there is nothing to do.
+fn pass(reactor: &mut Reactor<World>, world: &mut World, time: Duration, turns: &mut u64) {
+    let until = world.sim.now() + time;
+    while let Some(left) = until.checked_sub(world.sim.now()).filter(|left| !left.is_zero()) {
+        reactor.turn(world, Some(left)).unwrap();
+        world.pool.hub().inner().table.check();
+        *turns += 1;
+        let (events, _) = world.sim.fingerprint();
+        let progress = events + world.callbacks + world.operations;
+        assert!(*turns <= 2 * progress + 100, "{turns} turns, and only {progress} things happened");
+    }
+}
+
 /// Runs one simulation and returns how many operations that was.
-fn run(sim: &Sim, operations: u64) -> u64 {
+fn run(sim: &Sim, list: &[Operation<Do>]) -> u64 {
     let hosts = [2, 6, 30][sim.random(0..=2) as usize];
     let mut world = World {
         sim: sim.clone(),
@@ -274,6 +329,7 @@ fn run(sim: &Sim, operations: u64) -> u64 {
         tickets: Vec::new(),
         leases: Vec::new(),
         operations: 0,
+        callbacks: 0,
         ending: false,
     };
     world.pool = Pool::new(config(&world)).unwrap();
@@ -287,14 +343,17 @@ fn run(sim: &Sim, operations: u64) -> u64 {
             reactor.cx(&mut world).listen(address(host), |_, _| Server).unwrap();
         }
     }
-    while world.operations < operations {
-        for _ in 0..world.random(4) {
-            operate(&mut reactor.cx(&mut world));
+    let mut turns = 0;
+    for operation in list {
+        operate(&mut reactor.cx(&mut world), *operation);
+        if let Do::Wait = operation.verb {
+            pass(
+                &mut reactor,
+                &mut world,
+                Duration::from_micros(u64::from(operation.how) % 100_000),
+                &mut turns,
+            );
         }
-        let wait = world.millis(100);
-        reactor.turn(&mut world, Some(wait)).unwrap();
-        world.operations += 1;
-        world.pool.hub().inner().table.check();
     }
     (0..hosts).for_each(|host| sim.heal(address(host)));
     let pool = world.pool.clone();
@@ -313,8 +372,8 @@ fn run(sim: &Sim, operations: u64) -> u64 {
 #[test]
 fn a_million_operations_with_io_hold_the_invariants_and_end_everything_once() {
     // In a debug build a part of it, which takes as long.
-    let seeds = if cfg!(debug_assertions) { 0..40 } else { 0..1000 };
-    let done = std::cell::Cell::new(0);
-    check(seeds.clone(), |sim| done.set(done.get() + run(sim, 1000)));
-    assert!(done.get() >= 1000 * seeds.end || std::env::var_os("ENJAMB_SEED").is_some());
+    let (seeds, least) = if cfg!(debug_assertions) { (40, 40_000) } else { (1000, 1_000_000) };
+    let done = Cell::new(0);
+    check_lists(0..seeds, 1000, |sim, list| done.set(done.get() + run(sim, list)));
+    assert!(done.get() >= least || std::env::var_os("ENJAMB_SEED").is_some(), "{}", done.get());
 }

@@ -70,7 +70,7 @@
 // next, `due` what is too old, and `invariants` what always holds. What is done about it: `hub` connects and closes,
 // `member` stands between the loop and the machines, `lease` and `ending` are special cases of that, and `hooks` is what
 // all of them ask of the loop. The rest are values; `list` keeps the order of all that is in line. Of the tests, `model`
-// is for the decisions, and `chaos` for everything.
+// is for the decisions, and `chaos` for everything; `operations` is what both do, by chance.
 #[cfg(all(test, feature = "sim"))]
 mod chaos;
 mod config;
@@ -87,6 +87,8 @@ mod list;
 mod member;
 #[cfg(all(test, feature = "sim"))]
 mod model;
+#[cfg(all(test, feature = "sim"))]
+mod operations;
 mod reuse;
 mod snapshot;
 mod stats;
