@@ -177,6 +177,12 @@ impl<S> Conn<'_, S> {
         }
     }
 
+    /// Whether this is a connection of a [pool](crate::pool)'s that has been used before: its peer may have closed it, or
+    /// said something on it, before it could know that it is used again.
+    pub fn is_reused(&self) -> bool {
+        matches!(self.pooled, Pooled::Held { reused: true, .. })
+    }
+
     /// How many bytes are left of what came before: none while they are lent as [`Input`](crate::Input).
     pub(crate) fn unread(&mut self) -> usize {
         self.stream().unread()

@@ -4,7 +4,8 @@
 #[path = "common/pooled.rs"]
 mod pooled;
 
-use enjamb::pool::{Config, Error, Key, Reason, Reuse};
+use enjamb::pool::{Config, Error, Key, Phase, Pool, Reason, Reuse};
+use enjamb::sim::{Link, Script};
 use enjamb::{Conn, Input, Protocol, tls};
 use pooled::{Ask, Bench, Server, World, ms};
 use std::io;
@@ -54,9 +55,53 @@ fn a_server_that_is_not_trusted_fails_its_ticket_and_gives_the_place_back() {
     for (client, name) in [(tls::Client::new(), "localhost"), (tls::Client::insecure(), "not a name")] {
         bench.acquire(&Key::new(here()).secure(&client, name), Ask::new("a", "ok"));
         bench.pass(ms(2000));
-        assert!(matches!(bench.world.last_error(), Error::Connect { .. }), "{:?}", bench.world.errors);
+        assert!(
+            matches!(bench.world.last_error(), Error::Connect { phase: Phase::Tls, .. }),
+            "{:?}",
+            bench.world.errors
+        );
     }
     assert_eq!((bench.world.results(), bench.pool.snapshot().total.open()), (vec!["a failed"; 2], 0));
+}
+
+#[test]
+fn connecting_and_the_handshake_have_a_limit_each() {
+    let config = Config { connect_timeout: Some(ms(300)), tls_timeout: Some(ms(500)), ..Config::default() };
+    let mut bench = Bench::new(config);
+    let client = tls::Client::with_roots(AUTHORITY).unwrap();
+    let (silent, mute) = (([10, 0, 0, 1], 443), ([10, 0, 0, 1], 444));
+    bench.cx().listen(silent, |_, _| Script::new()).unwrap(); // accepts, and does not shake hands
+    bench.sim.link(SocketAddr::from(silent), Link { latency: ms(100)..=ms(100), ..Link::default() });
+    bench.cx().listen(mute, |_, _| Script::new()).unwrap();
+    bench.sim.link(SocketAddr::from(mute), Link { silent: 1.0, ..Link::default() });
+    for (to, phase, within) in [(silent, Phase::Tls, 700..900), (mute, Phase::Connect, 300..310)] {
+        let began = bench.sim.now();
+        bench.acquire(&Key::new(to).secure(&client, "localhost"), Ask::new("a", "ok"));
+        while bench.world.errors.is_empty() {
+            bench.pass(ms(1));
+        }
+        let error = bench.world.errors.pop().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let Some(Error::Connect { phase: at, tried, .. }) = Error::of(&error) else { panic!("{error:?}") };
+        assert_eq!((*at, tried.as_slice()), (phase, &[SocketAddr::from(to)][..]));
+        let took = (bench.sim.now() - began).as_millis();
+        assert!(within.contains(&took), "{took} ms at {phase}");
+    }
+}
+
+#[test]
+fn a_cancelled_handshake_goes_to_the_next() {
+    let mut bench = bench();
+    let client = tls::Client::with_roots(AUTHORITY).unwrap();
+    bench.sim.link(here(), Link { latency: ms(100)..=ms(100), ..Link::default() });
+    let key = Key::new(here()).secure(&client, "localhost");
+    bench.pool = Pool::new(Config { limit: Some(1), ..Config::default() }).unwrap();
+    let first = bench.acquire(&key, Ask::new("a", "ok"));
+    bench.acquire(&key, Ask::new("b", "ok"));
+    bench.pass(ms(250)); // the connection stands, and the handshake does not
+    assert!(bench.cancel(first));
+    bench.pass(ms(1000));
+    assert_eq!((bench.world.results(), bench.opened()), (vec!["a failed", "b ok"], 1));
 }
 
 #[test]

@@ -178,6 +178,7 @@ fn config(world: &World) -> Config {
         idle_timeout: time(1000),
         max_lifetime: time(5000),
         long_hold: time(1000),
+        ..Config::default()
     }
 }
 

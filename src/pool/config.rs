@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::error::Error;
 
+/// Whether what a server says on an idle connection is its way to close it.
+pub(super) type Farewell = Option<fn(&[u8]) -> bool>;
+
 /// The limits of a [`Pool`](super::Pool). `None` is without limit, throughout.
 ///
 /// ```
@@ -25,9 +28,13 @@ pub struct Config {
     pub limit_per_host: Option<usize>,
     /// How many may wait for a connection; who comes then is refused. With `Some(0)`, nobody waits. Default: any number.
     pub max_waiters: Option<usize>,
-    /// How long one may wait for its turn; connecting is not part of it, that has
-    /// [`Config::connect_timeout`](crate::Config::connect_timeout). Default: any time.
+    /// How long one may wait for its turn; connecting is not part of it. Default: any time.
     pub wait_timeout: Option<Duration>,
+    /// How long connecting may take, with the look-up of a name. Default: as long as
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout) says.
+    pub connect_timeout: Option<Duration>,
+    /// How long the TLS handshake may take after that, where there is one. Default: the same.
+    pub tls_timeout: Option<Duration>,
     /// How long a connection is kept that nobody uses. Default 90 s.
     pub idle_timeout: Option<Duration>,
     /// How long after it was opened a connection may be handed out. Looked at when it is acquired and released: no lease
@@ -35,6 +42,9 @@ pub struct Config {
     pub max_lifetime: Option<Duration>,
     /// A lease that is held for longer is warned about, with the place where it was acquired. Default 60 s.
     pub long_hold: Option<Duration>,
+    /// Whether the bytes that came on an idle connection are how a server of this protocol closes it, as HTTP's do with a
+    /// 408: that is not warned about. Default: nothing is.
+    pub farewell: Option<fn(&[u8]) -> bool>,
 }
 
 impl Default for Config {
@@ -44,9 +54,12 @@ impl Default for Config {
             limit_per_host: None,
             max_waiters: None,
             wait_timeout: None,
+            connect_timeout: None,
+            tls_timeout: None,
             idle_timeout: Some(Duration::from_secs(90)),
             max_lifetime: None,
             long_hold: Some(Duration::from_secs(60)),
+            farewell: None,
         }
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Member {
     pub(super) claim: Option<usize>,
     /// Its owner has been called.
     pub(super) delivered: bool,
+    /// Somebody has given it back.
+    pub(super) reused: bool,
     /// When it was opened.
     pub(super) born: Instant,
     /// When it came to be in its state.
@@ -89,6 +91,8 @@ pub(super) struct Claim {
     /// Where it was acquired.
     pub(super) site: &'static Location<'static>,
     pub(super) one_shot: bool,
+    /// It takes no connection that was used before.
+    pub(super) fresh: bool,
     /// A `Lease` stands for it.
     pub(super) held: bool,
     /// A `Lease` stood for it, so that something may have been said on its connection before its machine is called.

@@ -55,9 +55,10 @@ pub enum Error {
 pub enum Phase {
     /// Looking up the name.
     Resolve,
-    /// Connecting to the address, or to one after the other of those that the name has; with TLS, up to the end of the
-    /// handshake.
+    /// Connecting to the address, or to one after the other of those that the name has.
     Connect,
+    /// The TLS handshake.
+    Tls,
 }
 
 /// Who has the connections that somebody waited for in vain.
@@ -146,6 +147,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Phase::Resolve => "resolve",
             Phase::Connect => "connect",
+            Phase::Tls => "TLS handshake",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::config::Farewell;
 use crate::core::Core;
 use crate::pool::Reason;
 use crate::protocol::Protocol;
@@ -14,7 +15,7 @@ const SHOWN: usize = 32;
 impl<S> Core<S> {
     /// Why a connection cannot be used by another, as far as the loop knows: something is left to send or to read, or
     /// one of both sides has finished. Where it may have something to say, or if `look`, the socket is asked too.
-    pub(super) fn unfit(&mut self, key: Key, look: bool) -> Option<Reason> {
+    pub(super) fn unfit(&mut self, key: Key, look: bool, farewell: Farewell) -> Option<Reason> {
         self.ungather();
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return Some(Reason::Lost) };
         let over = Flags::CLOSING | Flags::DOOMED | Flags::FINISHING | Flags::FINISHED | Flags::BROKEN;
@@ -23,21 +24,21 @@ impl<S> Core<S> {
         } else if stream.flags.any(over) || stream.output.is_some() {
             Some(Reason::Dirty)
         } else if let Some(input) = &stream.input {
-            Some(unexpected(key, input.as_slice()))
+            Some(unexpected(key, input.as_slice(), farewell))
         } else if look || stream.flags.any(Flags::READABLE | Flags::READ_CLOSED) {
-            self.hear(key)
+            self.hear(key, farewell)
         } else {
             None
         }
     }
 
     /// Whether a connection on which nothing should be said says nothing.
-    fn hear(&mut self, key: Key) -> Option<Reason> {
+    fn hear(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
         let stream = self.slots.get::<Stream<S>>(key)?;
         let mut bytes = [0; SHOWN];
         match stream.read(&self.driver, &mut bytes) {
             Ok(0) => Some(Reason::Ended),
-            Ok(n) => Some(unexpected(key, &bytes[..n])),
+            Ok(n) => Some(unexpected(key, &bytes[..n], farewell)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 stream.flags.clear(Flags::READABLE);
                 None
@@ -100,9 +101,12 @@ impl<S> Core<S> {
     }
 }
 
-/// Says what came from a server that had nothing to say.
+/// Says what came from a server that had nothing to say, unless that is how it closes.
 #[cold]
-pub(super) fn unexpected(key: Key, bytes: &[u8]) -> Reason {
+pub(super) fn unexpected(key: Key, bytes: &[u8], farewell: Farewell) -> Reason {
+    if farewell.is_some_and(|is_farewell| is_farewell(bytes)) {
+        return Reason::Ended;
+    }
     let shown = &bytes[..bytes.len().min(SHOWN)];
     log::warn!(
         "connection {key} of a pool is closed: unexpected bytes came on it, behind the answer or while it was idle, \

@@ -98,10 +98,12 @@ impl<S: 'static> Hub<S> {
             drop(inner);
             return self.refuse(cx, machine, refusal.into());
         }
+        let farewell = inner.table.config().farewell;
         while let Some(member) = inner.table.candidate(request.key) {
             let Some(conn) = inner.conn(member) else { break };
-            let stale = inner.table.stale(member, request.now);
-            let Some(reason) = stale.or_else(|| cx.core.unfit(conn.0, true)) else {
+            let unwanted = request.key.is_fresh().then_some(Reason::Evicted);
+            let stale = unwanted.or_else(|| inner.table.stale(member, request.now));
+            let Some(reason) = stale.or_else(|| cx.core.unfit(conn.0, true, farewell)) else {
                 let ticket = inner.table.lend(member, request);
                 inner.put_machine(ticket.claim, machine);
                 drop(inner);
@@ -148,14 +150,11 @@ impl<S: 'static> Hub<S> {
                 }
                 Some(Step::Connect(member)) => {
                     let host = inner.table.members[member].host;
-                    let to = inner.table.hosts[host].key.destination();
-                    #[cfg_attr(not(feature = "tls"), expect(unused_mut))]
-                    let mut conn = cx.connect(&to.target, Member::new(self.clone(), member));
-                    #[cfg(feature = "tls")]
-                    if let Some(tls) = &to.tls
-                        && let Err(error) = conn.secure(&tls.client, &tls.name)
-                    {
-                        conn.abort(error);
+                    let target = &inner.table.hosts[host].key.destination().target;
+                    let within = inner.table.config().connect_timeout;
+                    let mut conn = cx.connect(target, Member::new(self.clone(), member));
+                    if within.is_some() {
+                        conn.deadline(within);
                     }
                     let conn = conn.id();
                     inner.table.members[member].conn = Some(conn);
@@ -258,7 +257,8 @@ impl<S: 'static> Hub<S> {
         let Some(conn) = self.inner().conn(member) else { return };
         self.note_return(member, now);
         let dirty = (reuse == Reuse::Dirty).then_some(Reason::Dirty);
-        let against = against.or(dirty).or_else(|| cx.core.unfit(conn.0, false));
+        let farewell = self.inner().table.config().farewell;
+        let against = against.or(dirty).or_else(|| cx.core.unfit(conn.0, false, farewell));
         #[cfg(feature = "tls")]
         let against = against.or_else(|| self.was_secured(cx, member, conn).then_some(Reason::Dirty));
         let good_for = match reuse {

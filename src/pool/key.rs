@@ -26,6 +26,7 @@ use crate::tls;
 pub struct Key {
     destination: Destination,
     one_shot: bool,
+    fresh: bool,
 }
 
 /// What tells one host of a pool from another.
@@ -69,7 +70,13 @@ impl Key {
             #[cfg(feature = "tls")]
             tls: None,
         };
-        Key { destination, one_shot: false }
+        Key { destination, one_shot: false, fresh: false }
+    }
+
+    /// A connection acquired with this key is a new one, and idle ones to the same target are closed: for who has found
+    /// one dead that was idle, and will not meet the next.
+    pub fn fresh(self) -> Self {
+        Key { fresh: true, ..self }
     }
 
     /// The same through TLS: see [`Conn::secure`](crate::Conn::secure). Connections are shared by those keys only that
@@ -89,6 +96,10 @@ impl Key {
     /// Whether a connection acquired with this key is not used again.
     pub fn is_one_shot(&self) -> bool {
         self.one_shot
+    }
+
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     pub(super) fn destination(&self) -> &Destination {

@@ -96,7 +96,7 @@ impl<S: 'static> Handover<S> {
 impl<S: 'static> Protocol<S> for Handover<S> {
     fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         conn.pause();
-        if let (Pooled::Held(ticket), Some(hub)) = (conn.pooled, self.hub.upgrade())
+        if let (Pooled::Held { ticket, .. }, Some(hub)) = (conn.pooled, self.hub.upgrade())
             && let Some(callback) = self.callback.take()
         {
             hub.hold(ticket, true);

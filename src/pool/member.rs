@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::entry::State;
+use super::entry::{Member as Entry, State};
 use super::error::{Error, Phase};
 use super::hooks::unexpected;
 use super::hub::Hub;
@@ -18,19 +18,22 @@ pub(super) struct Member<S: 'static> {
     index: usize,
     /// It has left the pool.
     gone: bool,
+    /// The connection stands; where its key says so, the TLS handshake comes next.
+    reached: bool,
 }
 
 impl<S: 'static> Member<S> {
     pub(super) fn new(hub: Hub<S>, index: usize) -> Self {
-        Member { hub, index, gone: false }
+        Member { hub, index, gone: false, reached: false }
     }
 
     /// Whose connection this is, and its machine.
-    fn owner(&self) -> Option<(Ticket, Box<dyn Protocol<S>>)> {
+    fn owner(&self) -> Option<(Ticket, bool, Box<dyn Protocol<S>>)> {
         let mut inner = self.hub.inner();
-        let claim = inner.table.members[self.index].claim?;
+        let Entry { claim, reused, .. } = inner.table.members[self.index];
+        let claim = claim?;
         let machine = inner.take_machine(claim)?;
-        Some((inner.table.ticket(claim), machine))
+        Some((inner.table.ticket(claim), reused, machine))
     }
 
     /// Calls the owner's machine. Returns `false` if there is none.
@@ -40,10 +43,10 @@ impl<S: 'static> Member<S> {
         input: Option<&mut Input<'_>>,
         callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>, &mut Input<'_>) -> io::Result<()>,
     ) -> io::Result<bool> {
-        let Some((ticket, mut machine)) = self.owner() else { return Ok(false) };
+        let Some((ticket, reused, mut machine)) = self.owner() else { return Ok(false) };
         let mut nothing = Input::new(&[]);
         let input = input.unwrap_or(&mut nothing);
-        conn.pooled = Pooled::Held(ticket);
+        conn.pooled = Pooled::Held { ticket, reused };
         let result = callback(&mut *machine, conn, input);
         let pooled = std::mem::replace(&mut conn.pooled, Pooled::No);
         let machine = conn.take_switched().unwrap_or(machine);
@@ -82,9 +85,31 @@ impl<S: 'static> Member<S> {
         let end = End { result: Ok(()), unsent: conn.unsent(), unread: input.len() + conn.unread() };
         // Who releases it as dirty knows that something is left.
         let unread = !input.is_empty() && reuse != Reuse::Dirty;
-        let left = unread.then(|| unexpected(conn.id().0, input.take_all()));
+        let left = unread.then(|| unexpected(conn.id().0, input.take_all(), None));
         self.hub.give_back(conn.cx(), self.index, reuse, left);
         machine.closed(conn.cx(), end);
+    }
+
+    /// Begins the handshake where there is to be one, and says whether it has.
+    #[cfg(feature = "tls")]
+    fn begin_tls(&self, conn: &mut Conn<'_, S>) -> io::Result<bool> {
+        let inner = self.hub.inner();
+        let host = inner.table.members[self.index].host;
+        let Some(tls) = inner.table.hosts[host].key.destination().tls.clone() else { return Ok(false) };
+        let within = inner.table.config().tls_timeout;
+        drop(inner);
+        conn.secure(&tls.client, &tls.name)?;
+        if within.is_some() {
+            conn.deadline(within);
+        }
+        let id = conn.id();
+        conn.cx().core.reopen(id.0);
+        Ok(true)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn begin_tls(&self, _: &mut Conn<'_, S>) -> io::Result<bool> {
+        Ok(false)
     }
 
     /// Ends a connection that is nobody's.
@@ -96,8 +121,11 @@ impl<S: 'static> Member<S> {
 }
 
 impl<S: 'static> Protocol<S> for Member<S> {
-    /// Called when the connection stands, and again whenever it has got another owner.
+    /// Called when the connection stands, again after a handshake, and whenever it has got another owner.
     fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        if !std::mem::replace(&mut self.reached, true) && self.begin_tls(conn)? {
+            return Ok(());
+        }
         if self.hub.inner().table.deliver(self.index, conn.cx().now()) {
             self.hub.act(conn.cx()); // a lease begins, which has a time of its own
         }
@@ -107,7 +135,8 @@ impl<S: 'static> Protocol<S> for Member<S> {
 
     fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
         if !self.call(conn, Some(&mut *input), |machine, conn, input| machine.received(conn, input))? {
-            let reason = unexpected(conn.id().0, input.take_all());
+            let farewell = self.hub.inner().table.config().farewell;
+            let reason = unexpected(conn.id().0, input.take_all(), farewell);
             self.end(conn, reason);
         }
         Ok(())
@@ -151,6 +180,7 @@ impl<S: 'static> Protocol<S> for Member<S> {
         end.result = match end.result {
             Err(source) if state == State::Connecting => {
                 let (phase, tried) = match (error::how_far(&source), key.destination().target.addr()) {
+                    (_, addr) if self.reached => (Phase::Tls, addr.into_iter().collect()),
                     (_, Some(addr)) => (Phase::Connect, vec![addr]),
                     (Some(tried), None) => (Phase::Connect, tried),
                     (None, None) => (Phase::Resolve, Vec::new()),

@@ -20,6 +20,10 @@ pub enum Reuse {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pooled {
     No,
-    Held(Ticket),
+    Held {
+        ticket: Ticket,
+        /// Others had it before.
+        reused: bool,
+    },
     Released(Reuse),
 }

@@ -10,7 +10,7 @@ pub enum Reason {
     Unconnected,
     /// Whoever was using it cancelled; or whoever it was being made for, and nobody else wanted it.
     Cancelled,
-    /// It was free, and its place was needed for another host.
+    /// It was free, and its place was needed: for another host, or for a [fresh](super::Key::fresh) connection.
     Evicted,
     /// It was idle for too long, or longer than its server keeps it.
     Idle,

@@ -200,6 +200,7 @@ impl Table {
             since: request.now,
             site: request.site,
             one_shot: request.key.is_one_shot(),
+            fresh: request.key.is_fresh(),
             held: false,
             was_held: false,
             by_age: Links::NONE,
@@ -249,6 +250,11 @@ impl Table {
         is_new
     }
 
+    /// Whether the first who waits at a host takes only a new connection.
+    fn wants_fresh(&self, host: usize) -> bool {
+        self.hosts[host].waiting.front().is_some_and(|claim| self.claims[claim].fresh)
+    }
+
     /// A connection comes back from its owner, reusable unless there is a reason against it.
     pub(super) fn give_back(&mut self, member: usize, against: Option<Reason>, now: Instant) -> Returned {
         let host = self.members[member].host;
@@ -261,11 +267,13 @@ impl Table {
                 (self.refusal.is_some() || self.abandoned && self.hosts[host].waiting.is_empty())
                     .then_some(Reason::Closed)
             })
+            .or_else(|| self.wants_fresh(host).then_some(Reason::Evicted))
             .or_else(|| self.yields(host).then_some(Reason::Evicted));
         if let Some(reason) = against {
             self.close(member, reason, now);
             return Returned::Close;
         }
+        self.members[member].reused = true;
         if self.give_to_first(host, member) {
             self.stats.reused += 1;
             self.set(member, State::Leased, now);

@@ -33,6 +33,7 @@ impl Table {
                 state: State::Connecting,
                 claim: None,
                 delivered: false,
+                reused: false,
                 born: now,
                 since: now,
                 warned: false,
