@@ -37,6 +37,7 @@
 //! - [`Reactor`] is the loop itself: `run` it, `turn` it within another loop, get a [`Handle`] for other threads.
 //! - [`framing`] finds the messages in what was received: lines, frames with a length before them, or of one size.
 //! - `sim` (feature `sim`) runs the same machines on a simulated network and clock, repeatable by seed.
+//! - `http` (feature `http`) is an HTTP/1.1 client, whose `Session` keeps connections and cookies.
 //! - `tls` (feature `tls`) has a connection speak TLS under the same [`Conn`].
 //! - [`Watch`] is the layer below, for anything else that can be polled: UDP, pipes, descriptors.
 //! - [`pool`] keeps connections, shares them, and limits how many there are.

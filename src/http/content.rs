@@ -36,6 +36,11 @@ impl ContentDecoder {
         ContentDecoder(Coding::Identity)
     }
 
+    /// Whether it changes nothing.
+    pub(crate) fn is_identity(&self) -> bool {
+        matches!(self.0, Coding::Identity)
+    }
+
     /// Decodes from `input` to the end of `out`, `most` bytes at most, and says how many. Where that many came, there may
     /// be more: call it again. So a body that is small and unpacks to something huge is in memory a piece at a time.
     ///

@@ -1,7 +1,11 @@
 //! An HTTP/1.1 client (feature `http`).
 //!
-//! What is here does no I/O: it turns requests into bytes and bytes into answers, and decides what is to be done next. So
-//! each part can be used, and tested, on its own.
+//! A [`Session`] sends requests over connections that a [pool](crate::pool) keeps, follows redirects, keeps cookies, and has
+//! a limit in time for each thing it waits for ([`Config`]). Answers come [whole](Session::send) or
+//! [as they come](Session::stream). [`get`] is for scripts that only want a page.
+//!
+//! The rest does no I/O: it turns requests into bytes and bytes into answers, and decides what is to be done next. So each
+//! part can be used, and tested, on its own.
 //!
 //! - [`Url`], [`Method`], [`Headers`] and [`Request`] are what is asked for. Whatever cannot be sent is an [`Error`] that
 //!   names the part and the byte, before anything is sent. [`BodyWriter`] frames a body that is streamed.
@@ -57,6 +61,7 @@ mod request;
 mod response;
 mod reuse;
 mod rule;
+mod session;
 mod upload;
 mod url;
 mod url_parse;
@@ -77,5 +82,6 @@ pub use request::{Body, Request, RequestBuilder};
 pub use response::Response;
 pub use reuse::{Attempt, IdleBytes, NotReusable, keep_alive};
 pub use rule::Rule;
+pub use session::{Call, Config, Failure, Phase, Receiver, Session, get, send};
 pub use upload::BodyWriter;
 pub use url::{IntoUrl, Origin, Scheme, Url};

@@ -1,0 +1,464 @@
+//! A call on a connection: the request written, the answer read, and what follows from it.
+
+use std::io;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, SystemTime};
+
+use super::call::Call;
+use super::failure::{Failure, Phase, server};
+use super::{Inner, Receiver};
+use crate::http::{
+    Attempt, Body, BodyWriter, ContentDecoder, Error, Event, Head, Headers, Redirects, Request,
+    ResponseError, ResponseParser, Rule, keep_alive,
+};
+use crate::pool::{self, Reuse};
+use crate::protocol::{End, Protocol};
+use crate::{Conn, Cx, Input, TimerId, error};
+
+/// How long a body waits for a 100 (RFC 9110 section 10.1.1: not for ever, since many servers never send one).
+const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
+/// How many bytes are written or unpacked in one go.
+const PIECE: usize = 16 * 1024;
+
+/// A call, for all the connections that it takes.
+pub(super) struct Exchange<S: 'static> {
+    /// Weak, as the session's pool holds this.
+    session: Weak<Inner<S>>,
+    call: Call<S>,
+    request: Request,
+    receiver: Box<dyn Receiver<S>>,
+    redirects: Redirects,
+    /// Its total limit in time.
+    timer: TimerId,
+    /// It was sent twice already.
+    repeated: bool,
+    attempt: Attempted,
+}
+
+/// What holds for one connection.
+struct Attempted {
+    parser: ResponseParser,
+    opened: bool,
+    reused: bool,
+    upload: Upload,
+    decoder: Option<ContentDecoder>,
+    /// Came, and is not unpacked, since the call was paused.
+    held_back: Option<Vec<u8>>,
+    /// The server's last byte has come.
+    at_end: bool,
+    trailers: Headers,
+    kept_for: Option<Duration>,
+    /// We have lost patience with the server, or the receiver has failed.
+    ours: bool,
+    outcome: Option<Outcome>,
+}
+
+/// How far the request's body is written.
+enum Upload {
+    /// For a 100.
+    Waits,
+    /// As bytes, so many of them.
+    Bytes(usize),
+    /// By the receiver.
+    Stream,
+    Done,
+    /// The answer came first.
+    Stopped,
+}
+
+enum Outcome {
+    Complete,
+    Redirected,
+}
+
+impl Attempted {
+    fn new(request: &Request) -> Self {
+        Attempted {
+            parser: ResponseParser::new(request),
+            opened: false,
+            reused: false,
+            upload: Upload::Waits,
+            decoder: None,
+            held_back: None,
+            at_end: false,
+            trailers: Headers::new(),
+            kept_for: None,
+            ours: false,
+            outcome: None,
+        }
+    }
+}
+
+impl<S: 'static> Exchange<S> {
+    pub(super) fn new(
+        session: &Rc<Inner<S>>,
+        call: Call<S>,
+        request: Request,
+        receiver: Box<dyn Receiver<S>>,
+        timer: TimerId,
+    ) -> Self {
+        let redirects = Redirects {
+            limit: session.config.redirects.unwrap_or_default(),
+            allow_downgrade: session.config.allow_downgrade,
+            ..Redirects::default()
+        };
+        Exchange {
+            session: Rc::downgrade(session),
+            attempt: Attempted::new(&request),
+            call,
+            request,
+            receiver,
+            redirects,
+            timer,
+            repeated: false,
+        }
+    }
+
+    fn session(&self) -> io::Result<Rc<Inner<S>>> {
+        self.session.upgrade().ok_or_else(|| io::ErrorKind::ConnectionAborted.into())
+    }
+
+    fn holds(&self) -> bool {
+        self.call.state.borrow().holds()
+    }
+
+    /// Whatever the server did wrong, with its name.
+    fn broken(&self, error: ResponseError) -> io::Error {
+        error.from_server(server(self.request.url())).into()
+    }
+
+    fn broken_rule(&self, rule: Rule) -> io::Error {
+        self.broken(ResponseError::new(rule, self.attempt.parser.received()))
+    }
+
+    // The request.
+
+    fn begin_upload(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        match self.request.body() {
+            Body::Empty => self.sent(),
+            Body::Bytes(_) => {
+                self.attempt.upload = Upload::Bytes(0);
+                self.go_on_uploading(conn)?;
+            }
+            Body::Stream(_) => {
+                self.attempt.upload = Upload::Stream;
+                self.call.state.borrow_mut().writer = Some(BodyWriter::new(&self.request));
+                self.go_on_uploading(conn)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn go_on_uploading(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        if let (Upload::Bytes(at), Body::Bytes(bytes)) = (&mut self.attempt.upload, self.request.body()) {
+            while *at < bytes.len() && !conn.is_full() {
+                let piece = &bytes[*at..bytes.len().min(*at + PIECE)];
+                conn.write(piece);
+                *at += piece.len();
+            }
+            if *at == bytes.len() {
+                self.sent();
+            }
+        }
+        let wanted = self.call.state.borrow().writer.is_some();
+        if wanted && let Err(error) = self.receiver.wanted(conn.cx(), &self.call) {
+            self.attempt.ours = true;
+            return Err(error);
+        }
+        self.note_written();
+        Ok(())
+    }
+
+    fn sent(&mut self) {
+        self.attempt.upload = Upload::Done;
+        self.attempt.parser.request_written();
+    }
+
+    /// A streamed body may have been finished from anywhere.
+    fn note_written(&mut self) {
+        if matches!(self.attempt.upload, Upload::Stream) && self.call.state.borrow().written {
+            self.sent();
+        }
+    }
+
+    /// Sets the limit in time for what is waited for now.
+    fn set_deadline(&self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        let session = self.session()?;
+        let (first_byte, between_bytes) = (session.config.first_byte, session.config.between_bytes);
+        let is_full = conn.is_full();
+        conn.deadline(match self.attempt.upload {
+            _ if self.holds() => None,
+            Upload::Waits => Some(CONTINUE_WITHIN),
+            Upload::Bytes(_) | Upload::Stream if is_full => between_bytes,
+            Upload::Bytes(_) | Upload::Stream => None, // it is for us to write
+            Upload::Done if self.attempt.parser.received() == 0 => first_byte,
+            Upload::Done | Upload::Stopped => between_bytes,
+        });
+        Ok(())
+    }
+
+    // The answer.
+
+    fn go_on(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
+        self.note_written();
+        if let Some(held_back) = self.attempt.held_back.take() {
+            self.unpack(conn, &mut Input::new(&held_back))?;
+        }
+        while !self.holds() {
+            let event = self.attempt.parser.next(input);
+            self.call.state.borrow_mut().received = self.attempt.parser.received();
+            match event.map_err(|error| self.broken(error))? {
+                Event::More if self.attempt.at_end => {
+                    self.attempt.parser.ended().map_err(|error| self.broken(error))?;
+                    return self.complete(conn, input);
+                }
+                Event::More => break,
+                Event::Interim(head) => {
+                    if head.status == 100 && matches!(self.attempt.upload, Upload::Waits) {
+                        self.begin_upload(conn)?;
+                    }
+                }
+                Event::Head(head) => {
+                    self.begin_answer(conn, head, input)?;
+                    if self.attempt.outcome.is_some() {
+                        return Ok(());
+                    }
+                }
+                Event::Data(data) => self.unpack(conn, &mut Input::new(data))?,
+                Event::Trailers(trailers) => self.attempt.trailers = trailers,
+                Event::End => return self.complete(conn, input),
+            }
+        }
+        self.set_deadline(conn)
+    }
+
+    fn begin_answer(&mut self, conn: &mut Conn<'_, S>, head: Head, input: &mut Input<'_>) -> io::Result<()> {
+        let session = self.session()?;
+        if session.config.cookies {
+            let now = SystemTime::now();
+            session.cookies.borrow_mut().store(self.request.url(), &head.headers, now);
+        }
+        if !matches!(self.attempt.upload, Upload::Done) {
+            self.attempt.upload = Upload::Stopped;
+            self.call.state.borrow_mut().writer = None;
+        }
+        self.attempt.kept_for = keep_alive(&head.headers);
+        self.attempt.decoder = Some(ContentDecoder::of(&self.request, &head));
+        if session.config.redirects.is_some() {
+            let before = self.request.url().clone();
+            match self.redirects.follow(&mut self.request, &head) {
+                Ok(false) => {}
+                Ok(true) => {
+                    log::debug!("{before} sends to {} with a {}", self.request.url(), head.status);
+                    self.attempt.parser.drain(input); // if it does not get to the end, it is not reusable
+                    self.attempt.outcome = Some(Outcome::Redirected);
+                    self.release(conn, input);
+                    return Ok(());
+                }
+                Err(error) => return Err(Error::from(error).into()),
+            }
+        }
+        self.call.state.borrow_mut().begun = true;
+        let delivered = self.receiver.head(conn.cx(), &self.call, head);
+        self.delivered(delivered)?;
+        if self.call.state.borrow().paused {
+            conn.pause(); // it may have been paused before there was anything to hold up
+        }
+        Ok(())
+    }
+
+    /// Delivers a piece of the body, decoded, or as much of it as is wanted.
+    fn unpack(&mut self, conn: &mut Conn<'_, S>, data: &mut Input<'_>) -> io::Result<()> {
+        let Some(decoder) = &mut self.attempt.decoder else { return Ok(()) };
+        if decoder.is_identity() {
+            let delivered = self.receiver.data(conn.cx(), &self.call, data.take_all());
+            return self.delivered(delivered);
+        }
+        let mut unpacked = Vec::new();
+        loop {
+            if self.holds() {
+                self.attempt.held_back = Some(data.take_all().to_vec());
+                return Ok(());
+            }
+            let Some(decoder) = &mut self.attempt.decoder else { return Ok(()) };
+            unpacked.clear();
+            let made = decoder.decode(data, &mut unpacked, PIECE);
+            if !unpacked.is_empty() {
+                let delivered = self.receiver.data(conn.cx(), &self.call, &unpacked);
+                self.delivered(delivered)?;
+            }
+            if made.map_err(|rule| self.broken_rule(rule))? < PIECE {
+                return Ok(());
+            }
+        }
+    }
+
+    fn delivered(&mut self, result: io::Result<()>) -> io::Result<()> {
+        self.attempt.ours |= result.is_err();
+        result
+    }
+
+    fn complete(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
+        if let Some(decoder) = &self.attempt.decoder {
+            decoder.finish().map_err(|rule| self.broken_rule(rule))?;
+        }
+        self.attempt.outcome = Some(Outcome::Complete);
+        self.release(conn, input);
+        Ok(())
+    }
+
+    fn release(&mut self, conn: &mut Conn<'_, S>, input: &Input<'_>) {
+        // That bytes are left over, the pool sees and says.
+        conn.release(match self.attempt.parser.reusable(0) {
+            Ok(()) => self.attempt.kept_for.map_or(Reuse::Reusable, Reuse::ReusableFor),
+            Err(why) => {
+                let left = input.len();
+                log::debug!(
+                    "a connection to {} is closed: {why}; {left} bytes unread",
+                    server(self.request.url())
+                );
+                Reuse::Dirty
+            }
+        });
+    }
+
+    // What follows.
+
+    fn phase(&self) -> Phase {
+        let attempt = &self.attempt;
+        match attempt.upload {
+            _ if !attempt.opened => Phase::Pool,
+            _ if attempt.decoder.is_some() => Phase::Body,
+            _ if attempt.parser.received() > 0 => Phase::Head,
+            Upload::Done => Phase::FirstByte,
+            _ => Phase::Send,
+        }
+    }
+
+    fn may_be_repeated(&self, session: &Inner<S>) -> bool {
+        let attempt = Attempt {
+            reused: self.attempt.reused,
+            answered: self.attempt.parser.received(),
+            repeated: self.repeated,
+        };
+        session.config.retry && !self.attempt.ours && attempt.may_be_repeated(&self.request)
+    }
+
+    /// Sends what is to be sent next, over another connection or over the one that has just been released.
+    fn send_again(mut self: Box<Self>, cx: &mut Cx<'_, S>, session: &Inner<S>) {
+        let key = match session.key(self.request.url()) {
+            Ok(key) if self.repeated => key.fresh(),
+            Ok(key) => key,
+            Err(error) => return self.fail(cx, error.into()),
+        };
+        self.attempt = Attempted::new(&self.request);
+        let call = self.call.clone();
+        let mut state = call.state.borrow_mut();
+        state.url = Some(self.request.url().clone());
+        (state.ticket, state.writer, state.written, state.received) = (None, None, false, 0);
+        drop(state);
+        let ticket = session.pool.acquire_boxed(cx, &key, self);
+        call.state.borrow_mut().ticket = Some(ticket);
+    }
+
+    fn fail(self: Box<Self>, cx: &mut Cx<'_, S>, source: io::Error) {
+        let (url, received) = (self.request.url(), self.attempt.parser.received());
+        let failure = Failure::new(Some(url), self.phase(), received, source);
+        self.end(cx, Err(failure));
+    }
+
+    fn end(self: Box<Self>, cx: &mut Cx<'_, S>, result: Result<Headers, Failure>) {
+        self.call.state.borrow_mut().over = true;
+        cx.cancel(self.timer);
+        self.receiver.end(cx, result);
+    }
+}
+
+impl<S: 'static> Protocol<S> for Exchange<S> {
+    fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        let session = self.session()?;
+        self.attempt.opened = true;
+        self.attempt.reused = conn.is_reused();
+        self.call.state.borrow_mut().conn = Some(conn.id());
+        conn.read_while_full(true); // an answer may come before the end of the request
+        let cookies = if session.config.cookies {
+            session.cookies.borrow_mut().header(self.request.url(), SystemTime::now())
+        } else {
+            None
+        };
+        let mut head = Vec::with_capacity(256);
+        self.request.write_head(cookies.as_deref(), &mut head);
+        conn.write(&head);
+        if !self.request.expects_continue() {
+            self.begin_upload(conn)?;
+        }
+        self.set_deadline(conn)
+    }
+
+    fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
+        self.call.state.borrow_mut().resumed = false;
+        self.go_on(conn, input)
+    }
+
+    fn drained(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        if matches!(self.attempt.upload, Upload::Bytes(_) | Upload::Stream) {
+            self.go_on_uploading(conn)?;
+            self.set_deadline(conn)?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, conn: &mut Conn<'_, S>, rest: &mut Input<'_>) -> io::Result<()> {
+        self.attempt.at_end = true;
+        self.go_on(conn, rest)
+    }
+
+    fn timed_out(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        if std::mem::take(&mut self.call.state.borrow_mut().resumed) {
+            return self.go_on(conn, &mut Input::new(&[]));
+        }
+        if matches!(self.attempt.upload, Upload::Waits) {
+            self.begin_upload(conn)?;
+            return self.set_deadline(conn);
+        }
+        self.attempt.ours = true;
+        let session = self.session()?;
+        let (what, limit) = match self.phase() {
+            Phase::Send => ("nothing was taken", session.config.between_bytes),
+            Phase::FirstByte => ("no byte came", session.config.first_byte),
+            _ => ("no more came", session.config.between_bytes),
+        };
+        let within = limit.unwrap_or_default();
+        Err(error::new(io::ErrorKind::TimedOut, format!("{what} within {within:.1?}")))
+    }
+
+    fn closed(mut self: Box<Self>, cx: &mut Cx<'_, S>, end: End) {
+        let mut state = self.call.state.borrow_mut();
+        (state.conn, state.begun) = (None, false);
+        let verdict = state.verdict.take();
+        drop(state);
+        let outcome = self.attempt.outcome.take();
+        if let Some(Outcome::Complete) = outcome {
+            let trailers = std::mem::take(&mut self.attempt.trailers);
+            return self.end(cx, Ok(trailers));
+        }
+        if let Some(verdict) = verdict {
+            return self.fail(cx, verdict);
+        }
+        let Some(session) = self.session.upgrade() else {
+            return self.fail(cx, io::ErrorKind::ConnectionAborted.into());
+        };
+        if let Some(Outcome::Redirected) = outcome {
+            self.repeated = false;
+            return self.send_again(cx, &session);
+        }
+        let source = end.result.err().unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into());
+        if pool::Error::of(&source).is_none() && self.may_be_repeated(&session) {
+            log::debug!("{} is sent again, since a used connection was lost: {source}", self.request.url());
+            self.repeated = true;
+            session.retried.set(session.retried.get() + 1);
+            return self.send_again(cx, &session);
+        }
+        self.fail(cx, source);
+    }
+}

@@ -1,0 +1,259 @@
+//! A session: requests over connections that are kept, with redirects and cookies.
+
+mod blocking;
+mod call;
+mod config;
+mod exchange;
+mod failure;
+mod receiver;
+mod whole;
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Body, Cookies, Error, IdleBytes, IntoUrl, Request, Response, Scheme, Url};
+use crate::pool::{self, Key, Pool};
+use crate::{Cx, error};
+
+pub use blocking::{get, send};
+pub use call::Call;
+pub use config::Config;
+pub use failure::{Failure, Phase};
+pub use receiver::Receiver;
+
+use call::State;
+use exchange::Exchange;
+use whole::Whole;
+
+/// A handle on a session: a [pool](crate::pool) of connections, a jar of cookies, and the limits of all calls. Clones are
+/// the same session. It belongs to the reactor with which it is used first, as its pool does.
+///
+/// Nothing calls back within the call: what comes of a request is told by the loop, later, and exactly once.
+///
+/// ```
+/// use enjamb::http::{Config, Session};
+/// use enjamb::sim::{Script, Sim};
+///
+/// let sim = Sim::new(1); // or a real reactor
+/// let mut reactor = sim.reactor()?;
+/// let mut pages: Vec<String> = Vec::new();
+/// let mut cx = reactor.cx(&mut pages);
+/// cx.listen(([10, 0, 0, 1], 80), |_, _| {
+///     Script::new().until("\r\n\r\n").say("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nrunning on\n")
+/// })?;
+///
+/// let session = Session::new(Config::default())?;
+/// session.get(&mut cx, "http://10.0.0.1/poem", |cx, result| match result {
+///     Ok(response) => cx.state.push(response.text().into()),
+///     Err(failure) => log::error!("{failure}"), // with the URL, the server, and how far it got
+/// });
+/// reactor.run(&mut pages)?;
+/// assert_eq!(pages, ["running on\n"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Session<S: 'static = ()>(Rc<Inner<S>>);
+
+pub(in crate::http) struct Inner<S: 'static> {
+    pool: Pool<S>,
+    config: Config,
+    cookies: RefCell<Cookies>,
+    retried: Cell<u64>,
+}
+
+impl<S: 'static> Session<S> {
+    /// A session with these limits, without connections and cookies.
+    ///
+    /// # Errors
+    ///
+    /// Limits of the pool that cannot be: [`pool::Error::Config`](crate::pool::Error::Config).
+    pub fn new(config: Config) -> io::Result<Self> {
+        #[cfg(feature = "tls")]
+        let config = Config { tls: config.tls.offering(&["http/1.1"]), ..config };
+        let is_408: fn(&[u8]) -> bool = |bytes| IdleBytes::of(bytes) == IdleBytes::Timeout;
+        let farewell = config.pool.farewell.or(Some(is_408));
+        let pool = Pool::new(pool::Config { farewell, ..config.pool.clone() })?;
+        Ok(Session(Rc::new(Inner { pool, config, cookies: RefCell::default(), retried: Cell::new(0) })))
+    }
+
+    /// Sends a request, a [`Request`] or a builder of one, and calls `then` with the whole answer, or with why there is
+    /// none. An answer of any status is an answer.
+    #[track_caller]
+    pub fn send<R>(
+        &self,
+        cx: &mut Cx<'_, S>,
+        request: R,
+        then: impl FnOnce(&mut Cx<'_, S>, Result<Response, Failure>) + 'static,
+    ) -> Call<S>
+    where
+        R: TryInto<Request>,
+        Error: From<R::Error>,
+    {
+        let request = request.try_into().map_err(Error::from).and_then(|request| match request.body() {
+            Body::Stream(_) => Err(Error::Request("a streamed body is written through Session::stream")),
+            _ => Ok(request),
+        });
+        let receiver = Whole::new(self.0.config.body_limit, then);
+        Inner::start(&self.0, cx, request, Box::new(receiver))
+    }
+
+    /// Sends a request, and has its answer delivered as it comes; so also a [streamed](Body::Stream) body is given.
+    #[track_caller]
+    pub fn stream<R>(&self, cx: &mut Cx<'_, S>, request: R, receiver: impl Receiver<S> + 'static) -> Call<S>
+    where
+        R: TryInto<Request>,
+        Error: From<R::Error>,
+    {
+        Inner::start(&self.0, cx, request.try_into().map_err(Error::from), Box::new(receiver))
+    }
+
+    /// Fetches.
+    #[track_caller]
+    pub fn get(
+        &self,
+        cx: &mut Cx<'_, S>,
+        url: impl IntoUrl,
+        then: impl FnOnce(&mut Cx<'_, S>, Result<Response, Failure>) + 'static,
+    ) -> Call<S> {
+        self.send(cx, Request::get(url), then)
+    }
+
+    /// Fetches the head only.
+    #[track_caller]
+    pub fn head(
+        &self,
+        cx: &mut Cx<'_, S>,
+        url: impl IntoUrl,
+        then: impl FnOnce(&mut Cx<'_, S>, Result<Response, Failure>) + 'static,
+    ) -> Call<S> {
+        self.send(cx, Request::head(url), then)
+    }
+
+    /// Hands in these bytes. For a form, see [`RequestBuilder::form`](super::RequestBuilder::form).
+    #[track_caller]
+    pub fn post(
+        &self,
+        cx: &mut Cx<'_, S>,
+        url: impl IntoUrl,
+        body: impl Into<Vec<u8>>,
+        then: impl FnOnce(&mut Cx<'_, S>, Result<Response, Failure>) + 'static,
+    ) -> Call<S> {
+        self.send(cx, Request::post(url).body(body), then)
+    }
+
+    /// Puts these bytes in this place.
+    #[track_caller]
+    pub fn put(
+        &self,
+        cx: &mut Cx<'_, S>,
+        url: impl IntoUrl,
+        body: impl Into<Vec<u8>>,
+        then: impl FnOnce(&mut Cx<'_, S>, Result<Response, Failure>) + 'static,
+    ) -> Call<S> {
+        self.send(cx, Request::put(url).body(body), then)
+    }
+
+    /// Deletes.
+    #[track_caller]
+    pub fn delete(
+        &self,
+        cx: &mut Cx<'_, S>,
+        url: impl IntoUrl,
+        then: impl FnOnce(&mut Cx<'_, S>, Result<Response, Failure>) + 'static,
+    ) -> Call<S> {
+        self.send(cx, Request::delete(url), then)
+    }
+
+    /// Changes a part, as these bytes say.
+    #[track_caller]
+    pub fn patch(
+        &self,
+        cx: &mut Cx<'_, S>,
+        url: impl IntoUrl,
+        body: impl Into<Vec<u8>>,
+        then: impl FnOnce(&mut Cx<'_, S>, Result<Response, Failure>) + 'static,
+    ) -> Call<S> {
+        self.send(cx, Request::patch(url).body(body), then)
+    }
+
+    /// Its connections: to count, to drain, to close.
+    pub fn pool(&self) -> &Pool<S> {
+        &self.0.pool
+    }
+
+    /// Its cookies.
+    ///
+    /// # Panics
+    ///
+    /// While they are borrowed already.
+    pub fn cookies(&self) -> RefMut<'_, Cookies> {
+        self.0.cookies.borrow_mut()
+    }
+
+    /// How many requests were sent a second time: see [`Config::retry`].
+    pub fn retried(&self) -> u64 {
+        self.0.retried.get()
+    }
+}
+
+impl<S: 'static> Inner<S> {
+    #[track_caller]
+    fn start(
+        this: &Rc<Self>,
+        cx: &mut Cx<'_, S>,
+        request: Result<Request, Error>,
+        receiver: Box<dyn Receiver<S>>,
+    ) -> Call<S> {
+        let url = request.as_ref().ok().map(|request| request.url().clone());
+        let key = request.and_then(|request| Ok((this.key(request.url())?, request)));
+        let call =
+            Call { session: Rc::downgrade(this), state: Rc::new(RefCell::new(State::new(url.clone()))) };
+        match key {
+            Ok((key, request)) => {
+                let (timed, session, total) = (call.clone(), Rc::clone(this), this.config.total);
+                // It keeps the session, which the machines in the session's own pool must not.
+                let timer = cx.after(total.unwrap_or(Duration::MAX), move |cx| {
+                    let why = format!("it has taken longer than {:.1?} in all", total.unwrap_or_default());
+                    timed.give_up(cx, error::new(io::ErrorKind::TimedOut, why));
+                    drop(session);
+                });
+                let exchange = Exchange::new(this, call.clone(), request, receiver, timer);
+                let ticket = this.pool.acquire(cx, &key, exchange);
+                call.state.borrow_mut().ticket = Some(ticket);
+            }
+            Err(error) => {
+                call.state.borrow_mut().over = true;
+                let failure = Failure::new(url.as_ref(), Phase::Request, 0, error.into());
+                cx.after(Duration::ZERO, move |cx| receiver.end(cx, Err(failure)));
+            }
+        }
+        call
+    }
+
+    /// By which the pool knows a server.
+    fn key(&self, url: &Url) -> Result<Key, Error> {
+        let host = url.host().trim_start_matches('[').trim_end_matches(']');
+        let key = Key::new((host, url.port()));
+        match url.scheme() {
+            Scheme::Http => Ok(key),
+            #[cfg(feature = "tls")]
+            Scheme::Https => Ok(key.secure(&self.config.tls, host)),
+            #[cfg(not(feature = "tls"))]
+            Scheme::Https => Err(Error::Request("https needs the feature `tls` of this crate")),
+        }
+    }
+}
+
+impl<S: 'static> Clone for Session<S> {
+    fn clone(&self) -> Self {
+        Session(Rc::clone(&self.0))
+    }
+}
+
+impl<S: 'static> fmt::Debug for Session<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
