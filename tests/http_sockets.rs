@@ -1,0 +1,217 @@
+//! The session on real sockets: over TLS, against a server of another make, and from a script that only wants a page.
+#![cfg(all(unix, feature = "http"))]
+
+#[path = "common/until.rs"]
+mod until;
+
+use enjamb::http::{Config, Failure, Request, Response, Session};
+use enjamb::{Reactor, http};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use until::until;
+
+type Results = Vec<Result<Response, Failure>>;
+
+/// Sends them one after the other.
+#[track_caller]
+fn calls(reactor: &mut Reactor<Results>, session: &Session<Results>, urls: &[String]) -> Results {
+    let mut results = Results::new();
+    for url in urls {
+        let before = results.len();
+        session.get(&mut reactor.cx(&mut results), url, |cx, result| cx.state.push(result));
+        until(reactor, &mut results, |cx| cx.state.len() > before);
+    }
+    results
+}
+
+/// A server in a thread, for one connection and so many requests.
+fn server(answers: Vec<&'static str>) -> (SocketAddr, thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let heard = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut lines, mut reader) = (Vec::new(), BufReader::new(stream.try_clone().unwrap()));
+        for answer in answers {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            lines.push(line.trim_end().to_string());
+            while line != "\r\n" {
+                line.clear();
+                reader.read_line(&mut line).unwrap();
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        lines
+    });
+    (addr, heard)
+}
+
+#[test]
+fn a_script_gets_a_page_in_one_line() {
+    let (addr, heard) = server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"]);
+    let page = http::get(format!("http://{addr}/a?b")).unwrap();
+    assert_eq!((page.status, page.text().as_ref()), (200, "page"));
+    assert_eq!(heard.join().unwrap(), ["GET /a?b HTTP/1.1"]);
+    let failure = http::send(Request::get("ftp://h/")).unwrap_err();
+    assert!(failure.to_string().contains("scheme at byte 0"), "{failure}");
+}
+
+#[test]
+fn a_server_by_name_is_asked_twice_over_one_connection() {
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (addr, heard) = server(vec![OK, OK]);
+    let mut reactor = Reactor::new().unwrap();
+    let session = Session::new(Config::default()).unwrap();
+    let urls = ["a", "b"].map(|path| format!("http://localhost:{}/{path}", addr.port()));
+    for result in calls(&mut reactor, &session, &urls) {
+        assert_eq!(result.unwrap().text(), "ok");
+    }
+    assert_eq!(heard.join().unwrap(), ["GET /a HTTP/1.1", "GET /b HTTP/1.1"]);
+    assert_eq!(session.pool().snapshot().stats.opened, 1);
+}
+
+#[cfg(feature = "tls")]
+mod over_tls {
+    use super::*;
+    use enjamb::http::Phase;
+    use enjamb::sim::Script;
+    use enjamb::{pool, tls};
+    use std::io::ErrorKind;
+    use std::time::Duration;
+
+    const AUTHORITY: &str = include_str!("certs/ca.pem");
+
+    fn trusting(authority: &str) -> Config {
+        Config { tls: tls::Client::with_roots(authority).unwrap(), ..Config::default() }
+    }
+
+    /// A server that says it so often on each connection.
+    fn listen(reactor: &mut Reactor<Results>, times: usize, answer: &'static str) -> u16 {
+        let identity = (include_str!("certs/localhost.pem"), include_str!("certs/localhost.key"));
+        let server = tls::Server::new(identity.0, identity.1).unwrap().offering(&["http/1.1"]);
+        let mut nothing = Vec::new();
+        let mut cx = reactor.cx(&mut nothing);
+        let script = move || (0..times).fold(Script::new(), |script, _| script.until("\r\n\r\n").say(answer));
+        let mut listener = cx.listen(([127, 0, 0, 1], 0), move |_, _| script()).unwrap();
+        listener.secure(&server);
+        listener.local_addr().unwrap().port()
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+    #[test]
+    fn requests_share_a_connection_and_tickets_on_it_are_no_noise() {
+        let mut reactor = Reactor::new().unwrap();
+        let port = listen(&mut reactor, 5, OK);
+        let session = Session::new(trusting(AUTHORITY)).unwrap();
+        let urls = vec![format!("https://localhost:{port}/"); 5];
+        for result in calls(&mut reactor, &session, &urls) {
+            assert_eq!(result.unwrap().text(), "ok");
+        }
+        assert_eq!(session.pool().snapshot().stats.opened, 1);
+    }
+
+    #[test]
+    fn a_server_that_closes_in_good_order_costs_nothing_but_a_connection() {
+        let mut reactor = Reactor::new().unwrap();
+        let port =
+            listen(&mut reactor, 1, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+        let session = Session::new(trusting(AUTHORITY)).unwrap();
+        let urls = vec![format!("https://localhost:{port}/"); 3];
+        assert!(calls(&mut reactor, &session, &urls).iter().all(|result| result.is_ok()));
+        assert_eq!(session.pool().snapshot().stats.opened, 3);
+    }
+
+    #[test]
+    fn a_server_that_nobody_vouches_for_is_refused_in_the_handshake() {
+        let mut reactor = Reactor::new().unwrap();
+        let port = listen(&mut reactor, 1, OK);
+        let session = Session::new(Config::default()).unwrap();
+        let failure =
+            calls(&mut reactor, &session, &[format!("https://localhost:{port}/")]).remove(0).unwrap_err();
+        assert_eq!((failure.phase, failure.kind()), (Phase::Tls, ErrorKind::InvalidData), "{failure}");
+        let session = Session::new(Config { tls: tls::Client::insecure(), ..Config::default() }).unwrap();
+        let url = format!("https://localhost:{port}/");
+        assert!(calls(&mut reactor, &session, &[url]).remove(0).is_ok());
+    }
+
+    #[test]
+    fn a_handshake_has_its_own_limit() {
+        let mut reactor = Reactor::new().unwrap();
+        let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let pool = pool::Config { tls_timeout: Some(Duration::from_millis(50)), ..pool::Config::default() };
+        let session = Session::new(Config { pool, ..trusting(AUTHORITY) }).unwrap();
+        let url = format!("https://localhost:{}/", silent.local_addr().unwrap().port());
+        let failure = calls(&mut reactor, &session, &[url]).remove(0).unwrap_err();
+        assert_eq!((failure.phase, failure.kind()), (Phase::Tls, ErrorKind::TimedOut), "{failure}");
+    }
+
+    #[test]
+    fn https_does_not_lead_to_http_unless_that_is_allowed() {
+        let mut reactor = Reactor::new().unwrap();
+        let down = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+        let port = listen(&mut reactor, 2, down);
+        for allow_downgrade in [false, true] {
+            let session = Session::new(Config { allow_downgrade, ..trusting(AUTHORITY) }).unwrap();
+            let url = format!("https://localhost:{port}/");
+            let failure = calls(&mut reactor, &session, &[url]).remove(0).unwrap_err();
+            let followed = failure.phase == Phase::Connect;
+            assert_eq!(followed, allow_downgrade, "{failure}");
+        }
+    }
+}
+
+/// Python's own server, in a folder of the test's; `None` where there is no Python.
+struct Python {
+    child: std::process::Child,
+    port: u16,
+    folder: std::path::PathBuf,
+}
+
+impl Python {
+    fn start() -> Option<Python> {
+        let folder = std::env::temp_dir().join(format!("enjamb-http-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("sub")).unwrap();
+        std::fs::write(folder.join("poem.txt"), "running on\n".repeat(10_000)).unwrap();
+        std::fs::write(folder.join("sub/index.html"), "inside").unwrap();
+        let mut child = std::process::Command::new("python3")
+            .args(["-u", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", "127.0.0.1", "--directory"])
+            .arg(&folder)
+            .arg("0")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take()?).read_line(&mut line).ok()?;
+        let port = line.split_whitespace().skip_while(|word| *word != "port").nth(1)?.parse().ok()?;
+        Some(Python { child, port, folder })
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+#[test]
+fn a_server_of_another_make_keeps_alive_redirects_and_says_what_is_not_there() {
+    let Some(python) = Python::start() else {
+        eprintln!("there is no python3, or one whose http.server has no --protocol: not tested");
+        return;
+    };
+    let mut reactor = Reactor::new().unwrap();
+    let session = Session::new(Config::default()).unwrap();
+    let urls = ["poem.txt", "sub", "poem.txt"].map(|path| format!("http://127.0.0.1:{}/{path}", python.port));
+    let results: Vec<Response> =
+        calls(&mut reactor, &session, &urls).into_iter().map(Result::unwrap).collect();
+    assert_eq!(results[0].body.len(), 110_000);
+    assert_eq!((results[1].url.path(), results[1].text().as_ref()), ("/sub/", "inside"));
+    assert_eq!(session.pool().snapshot().stats.opened, 1);
+    let missing = format!("http://127.0.0.1:{}/missing", python.port);
+    assert_eq!(calls(&mut reactor, &session, &[missing])[0].as_ref().unwrap().status, 404);
+}
