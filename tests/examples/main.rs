@@ -11,6 +11,8 @@ mod echo;
 mod echo_streams;
 mod embed;
 mod faults;
+#[cfg(all(feature = "http", feature = "tls"))]
+mod http;
 mod multicore;
 mod pool;
 mod programs;

@@ -1,0 +1,154 @@
+//! The examples of the HTTP session: fetch, fetch10 and login.
+
+use crate::programs::{PATIENCE, run};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+/// A server that says these, each on a connection of its own, and passes on what it was asked. The first waits until the
+/// second was answered, if there are two.
+fn server(answers: &'static [&'static str]) -> (u16, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    let (asked, was_asked) = channel();
+    thread::spawn(move || {
+        let mut streams = Vec::new();
+        for _ in answers {
+            let (stream, _) = listener.accept().expect("a client");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout for the test");
+            let (mut reader, mut request) = (BufReader::new(&stream), String::new());
+            while !request.ends_with("\r\n\r\n") {
+                assert!(reader.read_line(&mut request).expect("a request") > 0, "{request}");
+            }
+            let length = request.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a number"))];
+            reader.read_exact(&mut body).expect("its body");
+            request.push_str(&String::from_utf8_lossy(&body));
+            let index = if request.contains(" /1 ") { 1 } else { 0 };
+            asked.send(request).ok();
+            streams.push((index, stream));
+        }
+        streams.sort_by_key(|(index, _)| usize::MAX - index);
+        for (index, mut stream) in streams {
+            stream.write_all(answers[index].as_bytes()).expect("it reads");
+        }
+    });
+    (port, was_asked)
+}
+
+const ZERO: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nzero\n";
+const ONE: &str = "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 4\r\n\r\none\n";
+
+#[test]
+fn fetch_prints_bodies_in_the_order_of_the_arguments() {
+    let (port, _) = server(&[ZERO, ONE]);
+    let urls = [0, 1].map(|page| format!("http://127.0.0.1:{port}/{page}"));
+    let ended = run("fetch", &[&urls[0], &urls[1]]);
+    assert_eq!(
+        (ended.status, &ended.out[..]),
+        (Some(0), &["zero".to_string(), "one".to_string()][..]),
+        "{ended:#?}"
+    );
+    assert!(ended.message(&urls[0]).trim_start().starts_with("200         5"), "{ended:#?}");
+    assert!(ended.message(&urls[1]).trim_start().starts_with("404         4"), "{ended:#?}");
+    ended.message("2 of 2 fetched with 2 sockets");
+}
+
+#[test]
+fn fetch_sends_a_form_and_fields() {
+    let (port, asked) = server(&[ZERO]);
+    let url = format!("http://127.0.0.1:{port}/");
+    let ended = run("fetch", &["-d", "a=b", "-H", "X-Own: yes", &url]);
+    assert_eq!(ended.status, Some(0), "{ended:#?}");
+    let asked = asked.recv_timeout(PATIENCE).expect("a request");
+    assert!(
+        asked.starts_with("POST / ") && asked.contains("X-Own: yes\r\n") && asked.ends_with("\r\n\r\na=b"),
+        "{asked}"
+    );
+}
+
+#[test]
+fn fetch_names_what_failed_and_prints_the_rest() {
+    let (port, _) = server(&[ZERO]);
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address");
+    let (good, bad) = (format!("http://127.0.0.1:{port}/"), format!("http://{nobody}/x"));
+    let ended = run("fetch", &[&bad, &good]);
+    assert_eq!((ended.status, &ended.out[..]), (Some(1), &["zero".to_string()][..]), "{ended:#?}");
+    ended.message(&format!("{bad}: connecting to {nobody}: "));
+    ended.message("1 of 2 fetched");
+}
+
+#[test]
+fn fetch_does_not_wait_longer_than_it_may() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/", silent.local_addr().expect("its address"));
+    let ended = run("fetch", &["--timeout", "100ms", &url]);
+    assert_eq!(ended.status, Some(1), "{ended:#?}");
+    ended.message("longer than 100.0ms in all");
+}
+
+#[test]
+fn fetch_refuses_what_it_cannot_do() {
+    for args in [
+        &[][..],
+        &["ftp://h/"],
+        &["http://exa mple/"],
+        &["-H", "no colon", "http://h/"],
+        &["-H", "X: a\nb", "http://h/"],
+        &["--limit", "0", "http://h/"],
+        &["--ca", "/nonexistent.pem", "http://h/"],
+        &["--ca", "x", "--insecure", "http://h/"],
+    ] {
+        let ended = run("fetch", args);
+        assert_eq!(ended.status, Some(2), "{args:?}: {ended:#?}");
+    }
+}
+
+#[test]
+fn fetch_says_that_insecure_is() {
+    let (port, _) = server(&[ZERO]);
+    let ended = run("fetch", &["--insecure", &format!("http://127.0.0.1:{port}/")]);
+    assert_eq!(ended.status, Some(0), "{ended:#?}");
+    ended.message("whoever answers is trusted");
+}
+
+#[test]
+fn a_kept_session_opens_one_socket_and_one_for_each_opens_as_many() {
+    for args in [&[][..], &["--different"]] {
+        let ended = run("fetch10", args);
+        assert_eq!(ended.status, Some(0), "{ended:#?}");
+        let sockets: Vec<&str> =
+            ended.out[1..].iter().filter_map(|row| row.split_whitespace().rev().nth(1)).collect();
+        assert_eq!(sockets, ["1", "10"], "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_login_visits_the_members_and_logs_out() {
+    let ended = run("login", &[]);
+    assert_eq!(ended.status, Some(0), "{ended:#?}");
+    let expected = [
+        "the form has 2 hidden inputs: token, next",
+        "logged in as ann, with 1 cookie",
+        "welcome to the members' room",
+        "logged out, with 0 cookies",
+        "3 requests and a redirect over 1 socket",
+    ];
+    assert_eq!(ended.out, expected, "{ended:#?}");
+}
+
+#[test]
+fn a_visit_that_fails_logs_out_all_the_same() {
+    let ended = run("login", &["--must-say", "something else"]);
+    assert_eq!(ended.status, Some(1), "{ended:#?}");
+    assert!(ended.out.contains(&"logged out, with 0 cookies".to_string()), "{ended:#?}");
+    ended.message("does not say \"something else\"");
+}
+
+#[test]
+fn a_login_that_is_refused_says_so() {
+    let ended = run("login", &["--password", "x"]);
+    assert_eq!(ended.status, Some(1), "{ended:#?}");
+    ended.message("401: wrong name or password");
+}
