@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::core::Core;
 use crate::error::{self, while_doing};
@@ -21,8 +22,8 @@ use crate::unix::Knock;
 /// What stands in for the socket of a connection that has none yet. Kept beside the streams, most of which never need
 /// it. As long as there is one, its stream counts as having a socket: see [`Core::streams`].
 pub(crate) enum Dial {
-    /// Its name is being looked up.
-    Resolving(Ticket),
+    /// Its name is being looked up; and how long connecting may take then, where that has a limit of its own.
+    Resolving(Ticket, Option<Duration>),
     /// Its addresses are being tried.
     Racing(Race),
     /// There was no room in the backlog of a Unix listener.
@@ -34,7 +35,7 @@ impl Dial {
     /// The addresses that were tried; `None` if they are not known yet.
     fn tried(&self) -> Option<Vec<SocketAddr>> {
         match self {
-            Dial::Resolving(_) => None,
+            Dial::Resolving(..) => None,
             Dial::Racing(race) => Some(race.tried()),
             #[cfg(unix)]
             Dial::Knocking(_) => Some(Vec::new()),
@@ -47,7 +48,7 @@ pub(crate) type Dials = HashMap<Key, Dial>;
 impl fmt::Display for Dial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Dial::Resolving(_) => f.write_str("resolving"),
+            Dial::Resolving(..) => f.write_str("resolving"),
             Dial::Racing(race) => race.fmt(f),
             #[cfg(unix)]
             Dial::Knocking(knock) => knock.fmt(f),
@@ -73,6 +74,19 @@ impl<S> Core<S> {
         key
     }
 
+    /// Gives looking a name up and connecting a limit each.
+    pub(crate) fn limit_connect(&mut self, key: Key, look_up: Duration, connect: Duration) {
+        let within = match self.dials.get_mut(&key) {
+            Some(Dial::Resolving(_, then)) => {
+                *then = Some(connect);
+                look_up
+            }
+            _ => connect,
+        };
+        let deadline = self.clock.tick_after(within);
+        self.set_deadline(key, deadline);
+    }
+
     fn begin_to_connect(&mut self, key: Key, target: Target) -> io::Result<()> {
         if self.shutdown_by.is_some() {
             return Err(error::shutting_down());
@@ -81,7 +95,7 @@ impl<S> Core<S> {
             Kind::Addr(addr) => self.install(key, Socket::connect(&self.driver, addr)?),
             Kind::Name { host, port } => {
                 let ticket = self.look_up(&host, port, Asker::Connection(key));
-                self.dial(key, Dial::Resolving(ticket));
+                self.dial(key, Dial::Resolving(ticket, None));
                 Ok(())
             }
             #[cfg(unix)]
@@ -135,7 +149,13 @@ impl<S> Core<S> {
     /// The addresses of a connection's name have come.
     pub(crate) fn resolved(&mut self, key: Key, answer: Answer) {
         match answer {
-            Ok(found) => self.race(key, found),
+            Ok(found) => {
+                if let Some(Dial::Resolving(_, Some(within))) = self.dials.get(&key) {
+                    let deadline = self.clock.tick_after(*within);
+                    self.set_deadline(key, deadline);
+                }
+                self.race(key, found);
+            }
             Err(error) => self.cannot_connect(key, error),
         }
     }
@@ -145,7 +165,7 @@ impl<S> Core<S> {
         #[cfg(feature = "tls")]
         self.sessions.remove(&key);
         match self.undial(key) {
-            Some(Dial::Resolving(ticket)) => self.cancel_look_up(ticket),
+            Some(Dial::Resolving(ticket, _)) => self.cancel_look_up(ticket),
             Some(Dial::Racing(race)) => self.call_off(race),
             #[cfg(unix)]
             Some(Dial::Knocking(knock)) => {
@@ -164,7 +184,7 @@ impl<S> Core<S> {
             }
             #[cfg(unix)]
             Some(Dial::Knocking(_)) => self.knock_again(key),
-            Some(Dial::Resolving(_)) | None => {}
+            Some(Dial::Resolving(..)) | None => {}
         }
     }
 }

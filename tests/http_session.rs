@@ -341,11 +341,20 @@ fn waiting_for_a_connection_has_its_limit_which_is_not_taken_from_connecting() {
 
 #[test]
 fn looking_up_and_connecting_have_their_limit() {
-    let pool = pool::Config { connect_timeout: Some(ms(300)), ..pool::Config::default() };
+    let pool = pool::Config {
+        resolve_timeout: Some(ms(300)),
+        connect_timeout: Some(ms(300)),
+        ..pool::Config::default()
+    };
     let mut bench = Bench::with(http::Config { pool, ..http::Config::default() });
     bench.sim.name("slow.example", ms(500), [[10, 0, 0, 1]]);
     bench.sim.name("silent.example", ms(100), [[10, 0, 0, 2]]);
     bench.sim.link(([10, 0, 0, 2], 80), Link { silent: 1.0, ..Link::default() });
+    bench.sim.name("both.example", ms(250), [[10, 0, 0, 3]]);
+    bench.sim.link(([10, 0, 0, 3], 80), Link { latency: ms(120)..=ms(120), ..Link::default() });
+    bench.answers(3, OK);
+    let response = bench.fetch("http://both.example/");
+    assert!(response.is_ok_and(|response| response.text() == "ok"), "each has its own");
     timed_out(&bench.fetch("http://slow.example/").unwrap_err(), Phase::Resolve);
     timed_out(&bench.fetch("http://silent.example/").unwrap_err(), Phase::Connect);
 }

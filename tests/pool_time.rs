@@ -6,7 +6,8 @@ mod log_capture;
 #[path = "common/pooled.rs"]
 mod pooled;
 
-use enjamb::pool::{Config, Error, Lease, Pool, Reason, Reuse};
+use enjamb::pool::{Config, Error, Key, Lease, Phase, Pool, Reason, Reuse};
+use enjamb::sim::Link;
 use enjamb::{Conn, Input, Protocol};
 use log::Level;
 use pooled::{Ask, Bench, World, key, ms};
@@ -160,6 +161,40 @@ fn a_wait_times_out_and_says_who_has_the_connections() {
     assert_eq!(bench.world.errors[0].kind(), io::ErrorKind::TimedOut);
     bench.pass(secs(30));
     assert_eq!(bench.world.results(), ["waits failed", "waits longer failed"]);
+}
+
+#[test]
+fn looking_up_and_connecting_have_a_limit_each() {
+    let config = Config { resolve_timeout: Some(ms(300)), connect_timeout: Some(ms(200)), ..limit(9) };
+    let mut bench = Bench::new(config);
+    let slow = Link { latency: ms(80)..=ms(80), ..Link::default() };
+    bench.sim.link(([10, 0, 0, 1], 7), slow);
+    bench.sim.link(([10, 0, 0, 2], 7), Link { silent: 1.0, ..Link::default() });
+    bench.sim.name("slow.example", ms(310), [[10, 0, 0, 1]]);
+    bench.sim.name("good.example", ms(290), [[10, 0, 0, 1]]);
+    bench.sim.name("silent.example", ms(290), [[10, 0, 0, 2]]);
+    for (to, phase, within) in [
+        ("slow.example:7", Some(Phase::Resolve), 300..310),
+        ("silent.example:7", Some(Phase::Connect), 490..500),
+        ("10.0.0.2:7", Some(Phase::Connect), 200..210),
+        ("good.example:7", None, 450..700),
+    ] {
+        let began = bench.sim.now();
+        bench.world.notes.clear();
+        bench.acquire(&Key::new(to), Ask::new("a", "ok"));
+        while bench.world.results().is_empty() {
+            bench.pass(ms(1));
+        }
+        let at = match bench.world.errors.pop().map(|error| (error.kind(), error)) {
+            Some((io::ErrorKind::TimedOut, error)) => match Error::of(&error) {
+                Some(Error::Connect { phase, .. }) => Some(*phase),
+                _ => panic!("{error:?}"),
+            },
+            other => other.map(|other| panic!("{other:?}")),
+        };
+        let took = (bench.sim.now() - began).as_millis();
+        assert!(at == phase && within.contains(&took), "{to}: {took} ms, {at:?}");
+    }
 }
 
 // Leases.

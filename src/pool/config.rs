@@ -30,8 +30,10 @@ pub struct Config {
     pub max_waiters: Option<usize>,
     /// How long one may wait for its turn; connecting is not part of it. Default: any time.
     pub wait_timeout: Option<Duration>,
-    /// How long connecting may take, with the look-up of a name. Default: as long as
-    /// [`Config::connect_timeout`](crate::Config::connect_timeout) says.
+    /// How long the look-up of a name may take. Default: as long as
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout) of the loop says.
+    pub resolve_timeout: Option<Duration>,
+    /// How long connecting may take after that. Default: the same.
     pub connect_timeout: Option<Duration>,
     /// How long the TLS handshake may take after that, where there is one. Default: the same.
     pub tls_timeout: Option<Duration>,
@@ -54,6 +56,7 @@ impl Default for Config {
             limit_per_host: None,
             max_waiters: None,
             wait_timeout: None,
+            resolve_timeout: None,
             connect_timeout: None,
             tls_timeout: None,
             idle_timeout: Some(Duration::from_secs(90)),

@@ -151,12 +151,12 @@ impl<S: 'static> Hub<S> {
                 Some(Step::Connect(member)) => {
                     let host = inner.table.members[member].host;
                     let target = &inner.table.hosts[host].key.destination().target;
-                    let within = inner.table.config().connect_timeout;
-                    let mut conn = cx.connect(target, Member::new(self.clone(), member));
-                    if within.is_some() {
-                        conn.deadline(within);
-                    }
-                    let conn = conn.id();
+                    let conn = cx.connect(target, Member::new(self.clone(), member)).id();
+                    let by_default = cx.core.config.connect_timeout;
+                    let limit = |own: Option<Duration>| own.unwrap_or(by_default);
+                    let config = inner.table.config();
+                    let (look_up, connect) = (limit(config.resolve_timeout), limit(config.connect_timeout));
+                    cx.core.limit_connect(conn.0, look_up, connect);
                     inner.table.members[member].conn = Some(conn);
                 }
             }
