@@ -4,9 +4,9 @@
 #[path = "common/until.rs"]
 mod until;
 
-use enjamb::http::{Config, Failure, Request, Response, Session};
-use enjamb::{Reactor, http};
-use std::io::{BufRead, BufReader, Write};
+use enjamb::http::{Call, Config, Failure, Head, Headers, Receiver, Request, Response, Session};
+use enjamb::{Cx, Reactor, http};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use until::until;
@@ -69,6 +69,60 @@ fn a_server_by_name_is_asked_twice_over_one_connection() {
     }
     assert_eq!(heard.join().unwrap(), ["GET /a HTTP/1.1", "GET /b HTTP/1.1"]);
     assert_eq!(session.pool().snapshot().stats.opened, 1);
+}
+
+/// Pours out a body for as long as there is room.
+struct Pours(usize);
+
+impl Receiver<usize> for Pours {
+    fn wanted(&mut self, cx: &mut Cx<'_, usize>, call: &Call<usize>) -> io::Result<()> {
+        while self.0 > 0 && !call.is_full(cx) {
+            call.write(cx, &[b'x'; 64 << 10])?;
+            *cx.state += 64 << 10;
+            self.0 -= 1;
+            if self.0 == 0 {
+                call.finish(cx)?;
+            }
+        }
+        Ok(())
+    }
+    fn head(&mut self, _: &mut Cx<'_, usize>, _: &Call<usize>, _: Head) -> io::Result<()> {
+        Ok(())
+    }
+    fn data(&mut self, _: &mut Cx<'_, usize>, _: &Call<usize>, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    fn end(self: Box<Self>, _: &mut Cx<'_, usize>, result: Result<Headers, Failure>) {
+        result.unwrap();
+    }
+}
+
+#[test]
+fn a_body_that_the_kernel_takes_at_once_does_not_hold_up_the_loop() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let (mut line, mut length) = (String::new(), 0);
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line).unwrap();
+            length = line.strip_prefix("Content-Length: ").map_or(length, |n| n.trim().parse().unwrap());
+        }
+        io::copy(&mut reader.take(length), &mut io::sink()).unwrap();
+        (&stream).write_all(b"HTTP/1.1 204 Done\r\n\r\n").unwrap();
+    });
+    let (mut reactor, mut poured) = (Reactor::new().unwrap(), 0);
+    let session = Session::new(Config::default()).unwrap();
+    let request = Request::put(url).stream(256 * (64 << 10));
+    let call = session.stream(&mut reactor.cx(&mut poured), request, Pours(256));
+    until(&mut reactor, &mut poured, |cx| {
+        let poured = std::mem::take(cx.state);
+        assert!(poured <= 1 << 20, "{poured} bytes in one turn");
+        call.is_over()
+    });
+    server.join().unwrap();
 }
 
 #[cfg(feature = "tls")]

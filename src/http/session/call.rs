@@ -11,6 +11,10 @@ use crate::http::{BodyWriter, Url};
 use crate::pool::Ticket;
 use crate::{Conn, ConnId, Cx, error};
 
+/// How many bytes of a body are written before the loop is let go on: a kernel that takes all at once must not hold up
+/// everything else, the answer included.
+pub(super) const BURST: usize = 256 * 1024;
+
 /// A call under way: a handle to pause and to cancel it by, and to write its body. Clones are the same call. Dropping it
 /// changes nothing.
 ///
@@ -34,6 +38,8 @@ pub(super) struct State {
     pub(super) resumed: bool,
     /// While a streamed body may be written.
     pub(super) writer: Option<BodyWriter>,
+    /// How many bytes of a body were written since the loop has gone on.
+    pub(super) burst: usize,
     /// The streamed body has been written whole.
     pub(super) written: bool,
     /// Why it was given up.
@@ -52,6 +58,7 @@ impl State {
             paused: false,
             resumed: false,
             writer: None,
+            burst: 0,
             written: false,
             verdict: None,
             over: false,
@@ -140,25 +147,23 @@ impl<S: 'static> Call<S> {
     pub fn write(&self, cx: &mut Cx<'_, S>, piece: &[u8]) -> io::Result<()> {
         let mut out = Vec::with_capacity(piece.len() + 20);
         self.state.borrow_mut().writer.as_mut().ok_or_else(unwanted)?.write(piece, &mut out)?;
+        self.state.borrow_mut().burst += out.len();
+        let within = self.session.upgrade().and_then(|session| session.config.between_bytes);
         if let Some(mut conn) = self.conn(cx) {
             conn.write(&out);
-            self.wait_for_room(cx);
+            if conn.is_full() {
+                conn.deadline(within);
+            } else if self.state.borrow().burst >= BURST {
+                conn.deadline(Duration::ZERO); // it is wanted again as soon as the loop has gone round
+            }
         }
         Ok(())
     }
 
-    /// Whether so much of the body is not sent that it is better to wait until it is [wanted](super::Receiver::wanted) again.
+    /// Whether so much of the body was written that it is better to wait until it is [wanted](super::Receiver::wanted)
+    /// again.
     pub fn is_full(&self, cx: &mut Cx<'_, S>) -> bool {
-        self.conn(cx).is_some_and(|mut conn| conn.is_full())
-    }
-
-    fn wait_for_room(&self, cx: &mut Cx<'_, S>) {
-        let within = self.session.upgrade().and_then(|session| session.config.between_bytes);
-        if let Some(mut conn) = self.conn(cx)
-            && conn.is_full()
-        {
-            conn.deadline(within);
-        }
+        self.state.borrow().burst >= BURST || self.conn(cx).is_some_and(|mut conn| conn.is_full())
     }
 
     /// Ends a streamed body.

@@ -4,7 +4,7 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, SystemTime};
 
-use super::call::Call;
+use super::call::{BURST, Call};
 use super::failure::{Failure, Phase, server};
 use super::{Inner, Receiver};
 use crate::http::{
@@ -150,9 +150,11 @@ impl<S: 'static> Exchange<S> {
     }
 
     fn go_on_uploading(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
+        self.call.state.borrow_mut().burst = 0;
         if let (Upload::Bytes(at), Body::Bytes(bytes)) = (&mut self.attempt.upload, self.request.body()) {
-            while *at < bytes.len() && !conn.is_full() {
-                let piece = &bytes[*at..bytes.len().min(*at + PIECE)];
+            let most = bytes.len().min(*at + BURST);
+            while *at < most && !conn.is_full() {
+                let piece = &bytes[*at..most.min(*at + PIECE)];
                 conn.write(piece);
                 *at += piece.len();
             }
@@ -190,7 +192,9 @@ impl<S: 'static> Exchange<S> {
             _ if self.holds() => None,
             Upload::Waits => Some(CONTINUE_WITHIN),
             Upload::Bytes(_) | Upload::Stream if is_full => between_bytes,
-            Upload::Bytes(_) | Upload::Stream => None, // it is for us to write
+            Upload::Bytes(_) => Some(Duration::ZERO), // for the next burst
+            Upload::Stream if self.call.state.borrow().burst >= BURST => Some(Duration::ZERO),
+            Upload::Stream => None, // it is for us to write
             Upload::Done if self.attempt.parser.received() == 0 => first_byte,
             Upload::Done | Upload::Stopped => between_bytes,
         });
@@ -417,9 +421,16 @@ impl<S: 'static> Protocol<S> for Exchange<S> {
         if std::mem::take(&mut self.call.state.borrow_mut().resumed) {
             return self.go_on(conn, &mut Input::new(&[]));
         }
-        if matches!(self.attempt.upload, Upload::Waits) {
-            self.begin_upload(conn)?;
-            return self.set_deadline(conn);
+        match self.attempt.upload {
+            Upload::Waits => {
+                self.begin_upload(conn)?;
+                return self.set_deadline(conn);
+            }
+            Upload::Bytes(_) | Upload::Stream if !conn.is_full() => {
+                self.go_on_uploading(conn)?;
+                return self.set_deadline(conn);
+            }
+            _ => {}
         }
         self.attempt.ours = true;
         let session = self.session()?;
