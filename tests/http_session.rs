@@ -1,5 +1,5 @@
 //! The session's rules, each against servers that follow a script, in the simulation.
-#![cfg(feature = "http")]
+#![cfg(all(feature = "http", feature = "sim"))]
 
 #[path = "common/http_bench.rs"]
 mod http_bench;

@@ -1,5 +1,5 @@
 //! The session on real sockets: over TLS, against a server of another make, and from a script that only wants a page.
-#![cfg(all(unix, feature = "http"))]
+#![cfg(all(unix, feature = "http", feature = "sim"))]
 
 #[path = "common/until.rs"]
 mod until;

@@ -1,6 +1,6 @@
 //! What a session makes of an answer does not depend on where the network has cut it: each is sent in two pieces, cut at
 //! every byte, in the simulation and over real sockets.
-#![cfg(feature = "http")]
+#![cfg(all(feature = "http", feature = "sim"))]
 
 #[path = "common/http_bench.rs"]
 mod http_bench;

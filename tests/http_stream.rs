@@ -1,5 +1,5 @@
 //! Answers as they come and bodies as they go: pausing, bounded memory, uploads, all in the simulation.
-#![cfg(feature = "http")]
+#![cfg(all(feature = "http", feature = "sim"))]
 
 #[path = "common/http_bench.rs"]
 mod http_bench;

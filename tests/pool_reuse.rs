@@ -1,4 +1,5 @@
 //! What a pool's client is told of a connection that was used before, and what it may want instead.
+#![cfg(feature = "sim")]
 
 #[path = "common/log.rs"]
 mod log_capture;

@@ -33,7 +33,8 @@ use whole::Whole;
 ///
 /// Nothing calls back within the call: what comes of a request is told by the loop, later, and exactly once.
 ///
-/// ```
+#[cfg_attr(feature = "sim", doc = "```")]
+#[cfg_attr(not(feature = "sim"), doc = "```ignore")]
 /// use enjamb::http::{Config, Session};
 /// use enjamb::sim::{Script, Sim};
 ///
