@@ -68,6 +68,11 @@ pub fn timed() -> Timed {
 }
 
 impl Timed {
+    /// Whether there is anything to time.
+    pub fn any(&self) -> bool {
+        self.count > 0 || self.idle_timeout
+    }
+
     /// When each is due: within a minute of each other, and not before all is over.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
         (0..self.count).map(|i| Duration::from_secs(3600) + timer_work::far(i))

@@ -24,7 +24,7 @@ pub fn titles<'a>(columns: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 }
 
 pub fn calls(peers: &[Built]) {
-    let works = [Work::PingPong, Work::AtOnce, Work::Churn];
+    let works = [Work::PingPong, Work::Large, Work::AtOnce, Work::Churn];
     let mut kinds = Vec::new();
     counted(peers, Tool::Strace, "System calls", &works, |peer, work| {
         let calls = count::calls(&peer.command, work)?;
@@ -35,14 +35,14 @@ pub fn calls(peers: &[Built]) {
 }
 
 pub fn instructions(peers: &[Built]) {
-    let works = [Work::PingPong, Work::AtOnce, Work::Churn];
+    let works = [Work::PingPong, Work::Large, Work::AtOnce, Work::Churn];
     counted(peers, Tool::Callgrind, "User-space instructions", &works, |peer, work| {
         Ok(format!("{:.0}", count::instructions(&peer.command, work)?))
     });
 }
 
 pub fn allocations(peers: &[Built]) {
-    let works = [Work::PingPong, Work::AtOnce, Work::Open];
+    let works = [Work::PingPong, Work::Large, Work::AtOnce, Work::Open];
     counted(peers, Tool::Dhat, "Heap allocations", &works, |peer, work| {
         Ok(format!("{:.2}", count::allocations(&peer.command, work)?))
     });

@@ -11,6 +11,8 @@ use crate::server::Server;
 pub enum Work {
     /// 64 bytes to and fro on one connection
     PingPong,
+    /// 16 KiB to and fro on one connection: a copy of them in user space shows
+    Large,
     /// 64 connections with 64 bytes each, all ready at once
     AtOnce,
     /// Connect, 64 bytes to and fro, close
@@ -23,6 +25,7 @@ impl Work {
     pub fn title(self) -> &'static str {
         match self {
             Work::PingPong => "64 B ping-pong",
+            Work::Large => "16 KiB ping-pong",
             Work::AtOnce => "64 ready at once",
             Work::Churn => "connect + echo + close",
             Work::Open => "open connection",
@@ -33,6 +36,7 @@ impl Work {
     pub fn lengths(self) -> (usize, usize) {
         match self {
             Work::PingPong => (100, 10_100), // long enough that a stray wake-up does not show
+            Work::Large => (100, 2_100),
             Work::AtOnce => (10, 110),
             Work::Churn | Work::Open => (50, 550),
         }
@@ -45,8 +49,9 @@ impl Work {
 
     pub fn run(self, server: &Server, units: usize) -> io::Result<()> {
         match self {
-            Work::PingPong => {
-                let mut client = Clients::connect(server.address, 1, 64)?;
+            Work::PingPong | Work::Large => {
+                let size = if self == Work::Large { 16 * 1024 } else { 64 };
+                let mut client = Clients::connect(server.address, 1, size)?;
                 // Under a tool the server is slow, and would find the next message before it has looked for none.
                 (0..units).try_for_each(|_| server.wait_until_asleep().and_then(|()| client.round()))
             }

@@ -104,5 +104,10 @@ fn main() -> io::Result<()> {
     enjamb_benches::expect_echo()?;
     let shared = std::env::args().nth(2).as_deref() == Some("shared");
     let timed = enjamb_benches::timed();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(shared, timed))
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_io();
+    if timed.any() {
+        builder.enable_time(); // each wait costs more with it
+    }
+    builder.build()?.block_on(serve(shared, timed))
 }
