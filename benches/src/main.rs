@@ -13,6 +13,7 @@ mod peers;
 mod pool;
 mod report;
 mod server;
+mod size;
 mod timed;
 mod timers;
 mod versions;
@@ -55,7 +56,9 @@ enum Measure {
     Allocations,
     /// Idle connections, and clients that do not read
     Memory,
-    /// Timers, of enjamb alone
+    /// Crates and bytes that come along
+    Size,
+    /// Timers, and a connection's deadline
     Timers,
     /// Server CPU per echo, as a ratio to C
     Echoes,
@@ -72,6 +75,7 @@ impl Measure {
             Measure::Instructions => report::instructions(peers),
             Measure::Allocations => report::allocations(peers),
             Measure::Memory => report::memory(peers),
+            Measure::Size => size::report(),
             Measure::Timers => timers::report(),
             Measure::Echoes => timed::echoes(peers, rounds),
             Measure::Streaming => timed::streaming(peers, rounds),

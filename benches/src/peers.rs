@@ -113,7 +113,7 @@ impl Peer {
     /// Why this peer cannot be measured here.
     pub fn build(self) -> Result<Vec<String>, String> {
         let mut command = match self.made() {
-            Made::Rust { bin } => vec![build_rust(bin, self != Peer::Enjamb)?],
+            Made::Rust { bin } => vec![build_rust(bin, self.is_feature())?],
             Made::C { source, library } => vec![build_c(source, library)?],
             Made::Python { module } => find_python(module)?,
         };
@@ -123,9 +123,22 @@ impl Peer {
         }
         Ok(command)
     }
+
+    /// Builds the server of a Rust peer somewhere else, with another profile, and returns its path.
+    pub fn build_in(self, target: &Path, profile: &[(&str, &str)]) -> Result<String, String> {
+        match self.made() {
+            Made::Rust { bin } => build_rust_in(target, profile, bin, self.is_feature()),
+            _ => Err(format!("{} is not written in Rust", self.title())),
+        }
+    }
+
+    /// Whether its library is behind the feature `peers`.
+    fn is_feature(self) -> bool {
+        self != Peer::Enjamb
+    }
 }
 
-fn target_dir() -> io::Result<PathBuf> {
+pub fn target_dir() -> io::Result<PathBuf> {
     let this = env::current_exe()?;
     let target = this.parent().and_then(Path::parent); // out of debug/ or release/
     target.map(Path::to_path_buf).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -134,11 +147,27 @@ fn target_dir() -> io::Result<PathBuf> {
 /// Builds a program of this package, and returns its path.
 pub fn build_rust(bin: &str, is_peer: bool) -> Result<String, String> {
     let target = target_dir().map_err(|error| format!("finding the target folder: {error}"))?;
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
+    build_rust_in(&target, &[], bin, is_peer)
+}
+
+/// The one that runs this, where one does.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(HERE);
+    cargo
+}
+
+fn build_rust_in(
+    target: &Path,
+    profile: &[(&str, &str)],
+    bin: &str,
+    is_peer: bool,
+) -> Result<String, String> {
+    let mut build = cargo();
+    build.envs(profile.iter().copied());
     build.args(["build", "--quiet", "--release", "--locked", "--bin", bin]);
     build.args(is_peer.then_some("--features=peers"));
-    build.arg("--target-dir").arg(&target).current_dir(HERE);
+    build.arg("--target-dir").arg(target);
     run(&mut build)?;
     Ok(target.join("release").join(bin).display().to_string())
 }
@@ -167,7 +196,7 @@ fn find_python(module: Option<&str>) -> Result<Vec<String>, String> {
 }
 
 /// Runs a command to its end, and returns what it printed.
-fn run(command: &mut Command) -> Result<String, String> {
+pub fn run(command: &mut Command) -> Result<String, String> {
     let name = Path::new(command.get_program()).file_name().map(OsStr::to_os_string).unwrap_or_default();
     let name = name.display().to_string();
     let output = command.output().map_err(|error| format!("{name}: {error}"))?;
