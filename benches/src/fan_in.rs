@@ -32,8 +32,8 @@ pub fn report(rounds: usize) {
     println!("## Fan-in: client CPU against C (ms in the row of C)\n");
     let programs = [
         (Peer::C.title(), peers::build_c("fan-in", None)),
-        (Peer::Enjamb.title(), peers::build_rust("fan-in-enjamb", false)),
-        (Peer::TokioShared.title(), peers::build_rust("fan-in-tokio", true)),
+        (Peer::Enjamb.title(), peers::build_rust("fan-in-enjamb", None)),
+        (Peer::TokioShared.title(), peers::build_rust("fan-in-tokio", Some("peers"))),
     ];
     let mut clients = Vec::new();
     for (title, program) in programs {

@@ -113,7 +113,7 @@ impl Peer {
     /// Why this peer cannot be measured here.
     pub fn build(self) -> Result<Vec<String>, String> {
         let mut command = match self.made() {
-            Made::Rust { bin } => vec![build_rust(bin, self.is_feature())?],
+            Made::Rust { bin } => vec![build_rust(bin, self.feature())?],
             Made::C { source, library } => vec![build_c(source, library)?],
             Made::Python { module } => find_python(module)?,
         };
@@ -127,14 +127,14 @@ impl Peer {
     /// Builds the server of a Rust peer somewhere else, with another profile, and returns its path.
     pub fn build_in(self, target: &Path, profile: &[(&str, &str)]) -> Result<String, String> {
         match self.made() {
-            Made::Rust { bin } => build_rust_in(target, profile, bin, self.is_feature()),
+            Made::Rust { bin } => build_rust_in(target, profile, bin, self.feature()),
             _ => Err(format!("{} is not written in Rust", self.title())),
         }
     }
 
-    /// Whether its library is behind the feature `peers`.
-    fn is_feature(self) -> bool {
-        self != Peer::Enjamb
+    /// The feature that its library is behind.
+    fn feature(self) -> Option<&'static str> {
+        (self != Peer::Enjamb).then_some("peers")
     }
 }
 
@@ -144,10 +144,10 @@ pub fn target_dir() -> io::Result<PathBuf> {
     target.map(Path::to_path_buf).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// Builds a program of this package, and returns its path.
-pub fn build_rust(bin: &str, is_peer: bool) -> Result<String, String> {
+/// Builds a program of this package, with a feature if it needs one, and returns its path.
+pub fn build_rust(bin: &str, feature: Option<&str>) -> Result<String, String> {
     let target = target_dir().map_err(|error| format!("finding the target folder: {error}"))?;
-    build_rust_in(&target, &[], bin, is_peer)
+    build_rust_in(&target, &[], bin, feature)
 }
 
 /// The one that runs this, where one does.
@@ -161,12 +161,12 @@ fn build_rust_in(
     target: &Path,
     profile: &[(&str, &str)],
     bin: &str,
-    is_peer: bool,
+    feature: Option<&str>,
 ) -> Result<String, String> {
     let mut build = cargo();
     build.envs(profile.iter().copied());
     build.args(["build", "--quiet", "--release", "--locked", "--bin", bin]);
-    build.args(is_peer.then_some("--features=peers"));
+    build.args(feature.map(|feature| format!("--features={feature}")));
     build.arg("--target-dir").arg(target);
     run(&mut build)?;
     Ok(target.join("release").join(bin).display().to_string())

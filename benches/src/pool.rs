@@ -11,7 +11,12 @@ use crate::peers;
 const TIMES: usize = 20_000;
 
 pub fn program() -> Result<String, String> {
-    peers::build_rust("pool-enjamb", false)
+    peers::build_rust("pool-enjamb", None)
+}
+
+/// The same on the simulation, in the other's place.
+pub fn simulated_program() -> Result<String, String> {
+    peers::build_rust("pool-enjamb", Some("sim"))
 }
 
 /// User-space instructions for each operation, with so many hosts or waiters.

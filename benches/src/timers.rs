@@ -61,7 +61,7 @@ fn printed(program: &str, work: &str, live: usize, times: usize) -> io::Result<V
 }
 
 pub fn program() -> Result<String, String> {
-    peers::build_rust("timers-enjamb", false)
+    peers::build_rust("timers-enjamb", None)
 }
 
 /// Timers that are measured.
@@ -76,9 +76,9 @@ struct Timers {
 
 fn all() -> [Timers; 6] {
     let c = |peer: Peer| peers::build_c(&format!("timers-{}", peer.name()), Some(&peer.name()));
-    let rust = |peer: Peer| peers::build_rust(&format!("timers-{}", peer.name()), true);
+    let rust = |peer: Peer| peers::build_rust(&format!("timers-{}", peer.name()), Some("peers"));
     let of = |peer: Peer, most, program| Timers { title: peer.title(), program, server: Some(peer), most };
-    let heap = peers::build_rust("timers-heap", true);
+    let heap = peers::build_rust("timers-heap", Some("peers"));
     let calloop = of(Peer::Calloop, FEW, rust(Peer::Calloop));
     [
         of(Peer::Enjamb, VERY_MANY, program()),

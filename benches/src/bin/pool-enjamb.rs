@@ -4,9 +4,13 @@
 //!   with an idle connection each;
 //! - `waiters LIVE TIMES`: a connection is released, and goes to the next of `LIVE` who wait at its host, and whoever
 //!   released it waits again;
+//! - `others LIVE TIMES`: the same with 1,000 who wait, at a host that has as many connections as it may, while there are
+//!   `LIVE` others with an idle connection each;
 //! - `hosts LIVE TIMES`: somebody begins to wait and gives it up, while at each of `LIVE` hosts somebody waits.
+//!
+//! With the feature `sim`, it does that on the simulation.
 
-use enjamb::pool::{Config, Key, Pool, Reuse};
+use enjamb::pool::{Config, Key, Pool, Reuse, Ticket};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use std::io;
 use std::net::Ipv4Addr;
@@ -82,14 +86,21 @@ impl Protocol<State> for Deaf {
     }
 }
 
+fn reactor() -> io::Result<Reactor<State>> {
+    #[cfg(feature = "sim")]
+    return enjamb::sim::Sim::new(1).reactor();
+    #[cfg(not(feature = "sim"))]
+    Reactor::new()
+}
+
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [work, live, times] = &words[..] else { return Err(io::ErrorKind::InvalidInput.into()) };
     let number = |word: &String| word.parse::<usize>().map_err(io::Error::other);
     let (live, times) = (number(live)?, number(times)?);
-    let mut reactor = Reactor::new()?;
-    let limit = if work == "idle" { None } else { Some(AT_A_TIME) };
-    let pool = Pool::new(Config { limit, ..Config::default() })?;
+    let mut reactor = reactor()?;
+    let limit = (work != "idle" && work != "others").then_some(AT_A_TIME);
+    let pool = Pool::new(Config { limit, limit_per_host: Some(AT_A_TIME), ..Config::default() })?;
     let mut state = State { pool, keys: Vec::new(), next: 0, left: 0, opened: 0 };
     let port = reactor.cx(&mut state).listen((Ipv4Addr::UNSPECIFIED, 0), |_, _| Deaf)?.local_addr()?.port();
     // Every address from 127.0.0.1 up is one of this machine's, and another host to the pool.
@@ -97,46 +108,57 @@ fn main() -> io::Result<()> {
     let hosts = if work == "waiters" { 1 } else { live };
     state.keys = (0..hosts).map(|nth| Key::new((address(nth), port))).collect();
 
-    let connections = if work == "idle" { live } else { AT_A_TIME };
-    let keeps = work == "hosts";
-    for from in (0..connections).step_by(AT_A_TIME) {
-        let to = connections.min(from + AT_A_TIME);
-        for _ in from..to {
-            let (pool, key) = (state.pool.clone(), state.next_key());
-            pool.acquire(&mut reactor.cx(&mut state), &key, Opens { keeps });
-        }
-        while state.opened < to {
-            reactor.turn(&mut state, None)?;
-        }
-    }
-    let waiting = match work.as_str() {
-        "idle" => 0,
-        _ => live,
-    };
-    for _ in 0..waiting {
-        let (pool, key) = (state.pool.clone(), state.next_key());
-        let round = Round { gives_up: false };
-        if keeps {
-            pool.acquire(&mut reactor.cx(&mut state), &key, Opens { keeps });
-        } else {
-            pool.acquire(&mut reactor.cx(&mut state), &key, round);
-        }
-    }
-    state.left = times;
+    let connections = if work == "idle" || work == "others" { live } else { AT_A_TIME };
+    open(&mut reactor, &mut state, connections, work == "hosts")?;
     match work.as_str() {
         "idle" => {
+            state.left = times;
             for _ in 0..AT_A_TIME.min(live) {
-                let (pool, key) = (state.pool.clone(), state.next_key());
-                pool.acquire(&mut reactor.cx(&mut state), &key, Round { gives_up: false });
+                acquire(&mut reactor, &mut state, Round { gives_up: false });
             }
         }
-        "hosts" => {
-            let (pool, key) = (state.pool.clone(), state.next_key());
-            let mut cx = reactor.cx(&mut state);
-            let ticket = pool.acquire(&mut cx, &key, Round { gives_up: true });
-            pool.cancel(&mut cx, ticket);
+        "others" => {
+            state.keys = vec![Key::new((address(live), port))];
+            open(&mut reactor, &mut state, AT_A_TIME, false)?;
+            (0..1_000).for_each(|_| _ = acquire(&mut reactor, &mut state, Round { gives_up: false }));
+            state.left = times;
         }
-        _ => {}
+        "waiters" => {
+            (0..live).for_each(|_| _ = acquire(&mut reactor, &mut state, Round { gives_up: false }));
+            state.left = times;
+        }
+        "hosts" => {
+            (0..live).for_each(|_| _ = acquire(&mut reactor, &mut state, Opens { keeps: true }));
+            state.left = times;
+            let ticket = acquire(&mut reactor, &mut state, Round { gives_up: true });
+            state.pool.clone().cancel(&mut reactor.cx(&mut state), ticket);
+        }
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
     }
-    reactor.run(&mut state)
+    let result = reactor.run(&mut state);
+    std::mem::forget((reactor, state)); // what it takes to free so many blocks depends on those of the work
+    result
+}
+
+/// Acquires a connection to the next host.
+fn acquire(
+    reactor: &mut Reactor<State>,
+    state: &mut State,
+    protocol: impl Protocol<State> + 'static,
+) -> Ticket {
+    let (pool, key) = (state.pool.clone(), state.next_key());
+    pool.acquire(&mut reactor.cx(state), &key, protocol)
+}
+
+/// Opens as many connections, a few at a time.
+fn open(reactor: &mut Reactor<State>, state: &mut State, connections: usize, keeps: bool) -> io::Result<()> {
+    state.opened = 0;
+    for from in (0..connections).step_by(AT_A_TIME) {
+        let to = connections.min(from + AT_A_TIME);
+        (from..to).for_each(|_| _ = acquire(reactor, state, Opens { keeps }));
+        while state.opened < to {
+            reactor.turn(state, None)?;
+        }
+    }
+    Ok(())
 }
