@@ -311,19 +311,20 @@ fn closing_fails_who_is_being_connected() {
 
 // Limits.
 
+struct SaysBye;
+impl Protocol<World> for SaysBye {
+    fn opened(&mut self, conn: &mut Conn<'_, World>) -> io::Result<()> {
+        conn.write(b"hang\n"); // the server will not close: closing lingers
+        conn.close();
+        Ok(())
+    }
+    fn received(&mut self, _: &mut Conn<'_, World>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn a_closing_connection_keeps_its_place_until_it_is_gone() {
-    struct SaysBye;
-    impl Protocol<World> for SaysBye {
-        fn opened(&mut self, conn: &mut Conn<'_, World>) -> io::Result<()> {
-            conn.write(b"hang\n"); // the server will not close: closing lingers
-            conn.close();
-            Ok(())
-        }
-        fn received(&mut self, _: &mut Conn<'_, World>, _: &mut Input<'_>) -> io::Result<()> {
-            Ok(())
-        }
-    }
     let mut bench = Bench::new(limit(1));
     bench.sim.links(Link { latency: ms(100)..=ms(100), ..Link::default() });
     bench.acquire(&key(1), SaysBye);
@@ -333,6 +334,22 @@ fn a_closing_connection_keeps_its_place_until_it_is_gone() {
     assert_eq!((total.closing, total.waiting, total.open()), (1, 1, 1));
     bench.pass(ms(1000));
     assert!(bench.world.has("next ok"));
+}
+
+#[test]
+fn who_wants_a_place_is_not_made_to_wait_for_a_connection_that_lingers() {
+    let mut bench = Bench::new(limit(2));
+    bench.ask(3, "idle", "ok");
+    bench.settle();
+    bench.sim.links(Link { latency: ms(100)..=ms(100), ..Link::default() });
+    bench.acquire(&key(1), SaysBye);
+    bench.pass(ms(250));
+    assert_eq!(bench.pool.snapshot().total.closing, 1);
+    bench.sim.links(Link::default());
+    bench.ask(2, "next", "ok");
+    bench.settle();
+    assert!(bench.world.has("next ok"), "the idle connection has made room");
+    assert_eq!((bench.closed(Reason::Evicted), bench.pool.snapshot().total.closing), (1, 1));
 }
 
 #[test]

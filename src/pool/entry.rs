@@ -73,6 +73,8 @@ pub(super) struct Member {
     pub(super) warned: bool,
     /// Its name in the loop, once that has made it.
     pub(super) conn: Option<ConnId>,
+    /// It was closed so that its place goes to the next in line.
+    pub(super) makes_room: bool,
     /// Until when it may be handed out, where its last user knew that.
     pub(super) good_until: Option<Instant>,
     pub(super) by_age: Links,

@@ -4,6 +4,7 @@
 use super::entry::{Counts, State};
 use super::stats::Reason;
 use super::table::Table;
+use super::turns::MOST_BYPASSED;
 
 impl Table {
     /// Panics where the books are wrong, and says how.
@@ -54,12 +55,18 @@ impl Table {
                 continue;
             }
             assert!(host.idle.is_empty(), "I2: {} has waiters and idle connections", host.key);
-            // Each that is closing makes a place for one who wants it.
-            let nothing_to_evict = self.idle.is_empty() || self.counts[State::Closing] >= self.demand;
+            // A place that is being freed for one in line is as good as a free one.
+            let nothing_to_evict = self.idle.is_empty() || self.making_room >= self.demand;
             let held_back = at_host == 0 || room == 0 && nothing_to_evict;
             assert!(held_back, "I2: {} has waiters, and room", host.key);
         }
         assert_eq!(self.demand, demand, "I2: what is wanted in all");
+        let making_room = self.members.iter().filter(|(_, member)| member.makes_room).count();
+        assert_eq!(self.making_room, making_room, "I2: the places that are being freed");
+        for host in self.in_line().skip(self.making_room).map(|host| &self.hosts[host]) {
+            let bypassed = self.handed - host.bypassed_from;
+            assert!(bypassed <= MOST_BYPASSED, "I2: {} was bypassed {bypassed} times", host.key);
+        }
     }
 
     /// I3: each lease, and each connection being made, has one owner; and who is none of these waits.

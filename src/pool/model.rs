@@ -1,7 +1,7 @@
 //! The table against a model that is as simple as it is slow: it counts everything anew whenever it is asked.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ struct Model {
     /// The hosts whose turn it is, and how many had been handed on before.
     turns: Vec<(u64, u64)>,
     handed: u64,
+    /// Those that were closed to make room.
+    making_room: BTreeSet<usize>,
 }
 
 impl Model {
@@ -89,7 +91,7 @@ impl Model {
         if self.room() {
             return Some((Some(host), None));
         }
-        let evict = self.wanted() > self.closing() && !self.idle.is_empty();
+        let evict = self.wanted() > self.making_room.len() && !self.idle.is_empty();
         evict.then(|| (None, Some(self.idle[0])))
     }
 
@@ -100,14 +102,13 @@ impl Model {
             return Returned::Close;
         }
         if self.waiting.iter().any(|(of, _)| *of == host) {
-            if let Some(at) = self.turns.iter().position(|(of, _)| *of != host) {
-                let others_wait = self.wanted() > self.closing() - 1;
-                if self.handed - self.turns[at].1 >= MOST_BYPASSED && others_wait {
-                    let (other, _) = self.turns.remove(at);
-                    self.turns.insert(0, (other, self.handed));
+            if let Some((next, bypassed_from)) = self.turns.get(self.making_room.len()) {
+                if self.handed - bypassed_from < MOST_BYPASSED {
+                    self.handed += 1;
+                } else if *next != host {
+                    self.making_room.insert(member);
                     return Returned::Close;
                 }
-                self.handed += 1;
             }
             let next = self.first(host);
             self.members.insert(member, (host, State::Leased, next));
@@ -169,6 +170,7 @@ impl Both {
             waiting: Vec::new(),
             turns: Vec::new(),
             handed: 0,
+            making_room: BTreeSet::new(),
         };
         Both { table: Table::new(config), model, now: Instant::now() }
     }
@@ -208,6 +210,7 @@ impl Both {
         let claim = self.table.gone(member, Reason::Lost, self.now);
         assert_eq!(claim, owner.map(|owner| owner.claim));
         self.model.idle.retain(|of| *of != member);
+        self.model.making_room.remove(&member);
     }
 
     fn cancel(&mut self, which: u16, reusable: bool) {
@@ -288,6 +291,7 @@ impl Both {
                 Step::Evict(member) => {
                     assert_eq!(Some(member), evict);
                     self.model.idle.remove(0);
+                    self.model.making_room.insert(member);
                     self.model.members.get_mut(&member).unwrap().1 = State::Closing;
                 }
             }

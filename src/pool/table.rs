@@ -89,7 +89,10 @@ pub(super) struct Table {
     pub(super) turns: List<Turns>,
     /// The sum of the hosts' demands.
     pub(super) demand: usize,
-    /// How many connections were handed on while another host wanted a place.
+    /// How many places are being freed for the next in line. That takes no longer than the turn: nothing is left to send on
+    /// these. What is closing for another reason may linger, so nobody is made to wait for it.
+    pub(super) making_room: usize,
+    /// How many connections were handed on while somebody was in line.
     pub(super) handed: u64,
     pub(super) stats: Stats,
 }
@@ -112,6 +115,7 @@ impl Table {
             queue: List::new(),
             turns: List::new(),
             demand: 0,
+            making_room: 0,
             handed: 0,
             stats: Stats::default(),
         }
@@ -288,6 +292,8 @@ impl Table {
         if self.members[member].state != State::Closing {
             self.stats.count(reason);
             self.set(member, State::Closing, now);
+            self.members[member].makes_room = reason == Reason::Evicted;
+            self.making_room += usize::from(reason == Reason::Evicted);
         }
     }
 
@@ -297,7 +303,7 @@ impl Table {
         self.close(member, reason, now);
         let host = self.members[member].host;
         let claim = self.disown(member);
-        self.members.remove(member);
+        self.making_room -= usize::from(self.members.remove(member).makes_room);
         self.counts[State::Closing] -= 1;
         self.hosts[host].counts[State::Closing] -= 1;
         self.refresh(host);

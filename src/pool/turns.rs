@@ -1,7 +1,9 @@
 //! Whose turn it is when there are fewer places than are wanted.
 //!
-//! Hosts take turns, those that could connect if there were a place: who has waited longest since it was last served
-//! comes first. So one that is flooded delays each of the others by its turn, and one at its own limit delays nobody.
+//! Hosts take turns, those that could connect if there were a place: the host that has waited longest comes first, since it
+//! was last served or, if it had nobody waiting then, since somebody has. It is not the one whose waiter is the oldest: a
+//! host that was flooded before the others came would have all the places until its flood is over, however often they are
+//! freed. So it delays each of the others by its turn, and one at its own limit delays nobody.
 
 use std::time::Instant;
 
@@ -38,6 +40,7 @@ impl Table {
                 since: now,
                 warned: false,
                 conn: None,
+                makes_room: false,
                 good_until: None,
                 by_age: Links::NONE,
                 of_host: Links::NONE,
@@ -49,7 +52,7 @@ impl Table {
             return Some(Step::Connect(member));
         }
         // One for each who wants a place, and no more.
-        if self.demand > self.counts[State::Closing]
+        if self.demand > self.making_room
             && let Some(member) = self.idle.front()
         {
             self.close(member, Reason::Evicted, now);
@@ -73,22 +76,21 @@ impl Table {
         true
     }
 
-    /// Whether a connection that could be handed on within its host has to make place for another host.
+    /// Whether a connection that could be handed on within its host has to make room for another host.
     pub(super) fn yields(&mut self, host: usize) -> bool {
         if self.hosts[host].waiting.is_empty() {
             return false;
         }
-        let first = self.turns.front();
-        let other = if first == Some(host) { self.turns.after(&self.hosts, host) } else { first };
-        let Some(other) = other else { return false };
-        let bypassed = self.handed - self.hosts[other].bypassed_from;
-        if bypassed >= MOST_BYPASSED && self.demand > self.counts[State::Closing] {
-            self.turns.remove(&mut self.hosts, other);
-            self.turns.push_front(&mut self.hosts, other); // the place is for it
-            self.hosts[other].bypassed_from = self.handed;
-            return true;
-        }
-        self.handed += 1;
-        false
+        // All who are before this one in line have their places.
+        let Some(next) = self.in_line().nth(self.making_room) else { return false };
+        // Those behind it were bypassed no more often.
+        let is_overdue = self.handed - self.hosts[next].bypassed_from >= MOST_BYPASSED;
+        self.handed += u64::from(!is_overdue);
+        is_overdue && next != host // if it is this host's own turn, handing on is what is due
+    }
+
+    /// The hosts whose turn it is, one after the other. The places that are being made go to as many of the first.
+    pub(super) fn in_line(&self) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.turns.front(), |host| self.turns.after(&self.hosts, *host))
     }
 }
