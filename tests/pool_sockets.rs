@@ -10,12 +10,14 @@ mod until;
 
 use enjamb::mio::unix::SourceFd;
 use enjamb::mio::{Events, Interest, Poll, Token};
-use enjamb::pool::{Config, Error, Key, Phase, Pool, Reason};
+use enjamb::pool::{Config, Error, Key, Phase, Pool, Reason, Reuse};
 use enjamb::{Cx, Reactor};
 use pooled::{Ask, Server, World};
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::time::Duration;
 use until::until;
 
@@ -100,6 +102,28 @@ fn an_idle_connection_on_which_something_was_said_is_not_handed_out() {
     outside.ask("b");
     let stats = outside.pool.snapshot().stats;
     assert_eq!((stats.closed(Reason::Unexpected), stats.reused), (1, 0), "the socket was asked");
+    outside.serve("b");
+}
+
+#[test]
+fn a_connection_that_the_server_has_closed_is_not_handed_on() {
+    let mut outside = Outside::new();
+    let key = Key::new(outside.listener.local_addr().unwrap());
+    let held = Rc::new(Cell::new(None));
+    let to = Rc::clone(&held);
+    let pool = outside.pool.clone();
+    pool.acquire_lease(&mut outside.cx(), &key, move |_, lease| to.set(lease.ok()));
+    let mut lease = None;
+    until(&mut outside.reactor, &mut outside.world, |_| {
+        lease = held.take();
+        lease.is_some()
+    });
+    outside.ask("b"); // waits
+    drop(outside.listener.accept().unwrap());
+    outside.wait_for_the_kernel();
+    lease.unwrap().release(&mut outside.cx(), Reuse::Reusable);
+    let stats = outside.pool.snapshot().stats;
+    assert_eq!((stats.closed(Reason::Ended), stats.reused), (1, 0), "the socket was asked");
     outside.serve("b");
 }
 

@@ -257,8 +257,12 @@ impl<S: 'static> Hub<S> {
         let Some(conn) = self.inner().conn(member) else { return };
         self.note_return(member, now);
         let dirty = (reuse == Reuse::Dirty).then_some(Reason::Dirty);
-        let farewell = self.inner().table.config().farewell;
-        let against = against.or(dirty).or_else(|| cx.core.unfit(conn.0, false, farewell));
+        let inner = self.inner();
+        // Who waits is handed it at once: for one that goes to the idle ones, the socket is asked when it leaves them.
+        let look = inner.table.is_waited_for(member);
+        let farewell = inner.table.config().farewell;
+        drop(inner);
+        let against = against.or(dirty).or_else(|| cx.core.unfit(conn.0, look, farewell));
         #[cfg(feature = "tls")]
         let against = against.or_else(|| self.was_secured(cx, member, conn).then_some(Reason::Dirty));
         let good_for = match reuse {

@@ -58,8 +58,8 @@
 //! - Who comes first is served first, at each host. Hosts take turns; one at its own limit holds up no other. A
 //!   connection goes from one user straight to the next of its host, but a host that wants a place is passed over like
 //!   that 8 times at most.
-//! - A connection is used again only if nothing is left to send or to read and neither side has finished. Of an idle one
-//!   the socket is asked, at the moment it is handed out: that is the one system call that reuse takes.
+//! - A connection is used again only if nothing is left to send or to read and neither side has finished. At the moment
+//!   it is handed out or handed on, the socket is asked: that is the one system call that reuse takes.
 //! - One that is idle is watched: it is closed when its server closes it, or says something that nobody asked for.
 //! - A ticket is enough to [cancel](Pool::cancel) a request, in any state, and costs no other anything.
 //!

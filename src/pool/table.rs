@@ -259,6 +259,11 @@ impl Table {
         self.hosts[host].waiting.front().is_some_and(|claim| self.claims[claim].fresh)
     }
 
+    /// Whether somebody waits for a connection to where this one goes.
+    pub(super) fn is_waited_for(&self, member: usize) -> bool {
+        !self.hosts[self.members[member].host].waiting.is_empty()
+    }
+
     /// A connection comes back from its owner, reusable unless there is a reason against it.
     pub(super) fn give_back(&mut self, member: usize, against: Option<Reason>, now: Instant) -> Returned {
         let host = self.members[member].host;
