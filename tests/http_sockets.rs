@@ -1,5 +1,5 @@
-//! The session on real sockets: over TLS, against a server of another make, and from a script that only wants a page.
-#![cfg(all(unix, feature = "http", feature = "sim"))]
+//! The session on real sockets: over TLS, by name, with a body that is large, and from a script that only wants a page.
+#![cfg(all(unix, feature = "http"))]
 
 #[path = "common/until.rs"]
 mod until;
@@ -125,7 +125,7 @@ fn a_body_that_the_kernel_takes_at_once_does_not_hold_up_the_loop() {
     server.join().unwrap();
 }
 
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", feature = "sim"))]
 mod over_tls {
     use super::*;
     use enjamb::http::Phase;
@@ -214,58 +214,4 @@ mod over_tls {
             assert_eq!(followed, allow_downgrade, "{failure}");
         }
     }
-}
-
-/// Python's own server, in a folder of the test's; `None` where there is no Python.
-struct Python {
-    child: std::process::Child,
-    port: u16,
-    folder: std::path::PathBuf,
-}
-
-impl Python {
-    fn start() -> Option<Python> {
-        let folder = std::env::temp_dir().join(format!("enjamb-http-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("sub")).unwrap();
-        std::fs::write(folder.join("poem.txt"), "running on\n".repeat(10_000)).unwrap();
-        std::fs::write(folder.join("sub/index.html"), "inside").unwrap();
-        let mut child = std::process::Command::new("python3")
-            .args(["-u", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", "127.0.0.1", "--directory"])
-            .arg(&folder)
-            .arg("0")
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take()?).read_line(&mut line).ok()?;
-        let port = line.split_whitespace().skip_while(|word| *word != "port").nth(1)?.parse().ok()?;
-        Some(Python { child, port, folder })
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-        std::fs::remove_dir_all(&self.folder).ok();
-    }
-}
-
-#[test]
-fn a_server_of_another_make_keeps_alive_redirects_and_says_what_is_not_there() {
-    let Some(python) = Python::start() else {
-        eprintln!("there is no python3, or one whose http.server has no --protocol: not tested");
-        return;
-    };
-    let mut reactor = Reactor::new().unwrap();
-    let session = Session::new(Config::default()).unwrap();
-    let urls = ["poem.txt", "sub", "poem.txt"].map(|path| format!("http://127.0.0.1:{}/{path}", python.port));
-    let results: Vec<Response> =
-        calls(&mut reactor, &session, &urls).into_iter().map(Result::unwrap).collect();
-    assert_eq!(results[0].body.len(), 110_000);
-    assert_eq!((results[1].url.path(), results[1].text().as_ref()), ("/sub/", "inside"));
-    assert_eq!(session.pool().snapshot().stats.opened, 1);
-    let missing = format!("http://127.0.0.1:{}/missing", python.port);
-    assert_eq!(calls(&mut reactor, &session, &[missing])[0].as_ref().unwrap().status, 404);
 }
