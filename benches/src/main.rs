@@ -56,14 +56,18 @@ enum Measure {
     Allocations,
     /// Idle connections, and clients that do not read
     Memory,
+    /// The work of enjamb's pool
+    Pool,
     /// Crates and bytes that come along
     Size,
     /// Timers, and a connection's deadline
     Timers,
-    /// Server CPU per echo, as a ratio to C
+    /// Server CPU per echo, and echoes per second, as ratios to C
     Echoes,
-    /// Server CPU per MiB, as a ratio to C
+    /// Server CPU per MiB, and MiB per second, as ratios to C
     Streaming,
+    /// Percentiles of a round trip, as ratios to C
+    Latency,
     /// CPU of a client that reads many slow poems, as a ratio to C
     FanIn,
 }
@@ -75,10 +79,12 @@ impl Measure {
             Measure::Instructions => report::instructions(peers),
             Measure::Allocations => report::allocations(peers),
             Measure::Memory => report::memory(peers),
+            Measure::Pool => pool::report(),
             Measure::Size => size::report(),
             Measure::Timers => timers::report(),
             Measure::Echoes => timed::echoes(peers, rounds),
             Measure::Streaming => timed::streaming(peers, rounds),
+            Measure::Latency => timed::latency(peers, rounds),
             Measure::FanIn => fan_in::report(rounds),
         }
     }

@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::child;
 use crate::count::{self, Calls, Tool};
 use crate::peers;
+use crate::report;
 
 /// Enough that what a run begins with is no part of the difference.
 const TIMES: usize = 20_000;
@@ -17,6 +18,35 @@ pub fn program() -> Result<String, String> {
 /// The same on the simulation, in the other's place.
 pub fn simulated_program() -> Result<String, String> {
     peers::build_rust("pool-enjamb", Some("sim"))
+}
+
+/// What is done, as the program calls it, and among how few and how many hosts or waiters.
+const WORKS: [(&str, &str, [usize; 2]); 3] = [
+    ("idle", "an idle connection acquired and released, 10 and 5,000 hosts", [10, 5_000]),
+    ("waiters", "a connection handed on to who waits, 1,000 and 100,000 of them", [1_000, 100_000]),
+    ("hosts", "waiting begun and given up, at one of 10 and 100,000 hosts", [10, 100_000]),
+];
+
+/// A table of all of it.
+pub fn report() {
+    println!("## The pool\n");
+    let tools = [Tool::Callgrind, Tool::Dhat, Tool::Strace];
+    let ready = tools.into_iter().try_for_each(Tool::check).and_then(|()| program());
+    let program = match ready {
+        Ok(program) => program,
+        Err(why) => return println!("Not counted: {why}.\n"),
+    };
+    let row = |(work, title, [few, many]): (&str, &str, [usize; 2])| {
+        eprintln!("pool: {title}");
+        let both = instructions(&program, work, few)
+            .and_then(|few| Ok(format!("{few:.0}, {:.0}", instructions(&program, work, many)?)));
+        let allocations = allocations(&program, work, few).map(|each| format!("{each:.2}"));
+        let calls = calls(&program, work, few).map(|calls| calls.by_kind());
+        let cells = [both, allocations, calls].map(|figure| report::cell(work, figure));
+        [title.to_string()].into_iter().chain(cells).collect()
+    };
+    let columns = ["", "instructions", "heap allocations", "system calls by kind"].map(str::to_string);
+    println!("{}", report::table(&columns, &WORKS.map(row)));
 }
 
 /// User-space instructions for each operation, with so many hosts or waiters.

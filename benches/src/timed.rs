@@ -1,5 +1,5 @@
-//! CPU time of the server per operation, as ratios to raw C. The rounds are interleaved, so that whatever else the
-//! machine does falls on all peers alike, and each ratio is one within a round.
+//! CPU time of the server per operation, throughput and latency, as ratios to raw C. The rounds are interleaved, so that
+//! whatever else the machine does falls on all peers alike, and each ratio is one within a round.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -9,76 +9,133 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::load::{Clients, connect};
+use crate::load::{Clients, churn, connect};
 use crate::memory::allow_descriptors;
 use crate::peers::{Built, Peer};
 use crate::report::{self, MISSING};
 use crate::server::Server;
+use crate::work::Work;
 
 pub const SERVER_CORE: usize = 0;
 pub const CLIENT_CORE: usize = 1;
 
 /// How long one sample of echoes takes.
-const SAMPLE: Duration = Duration::from_millis(400);
+const SAMPLE: Duration = Duration::from_millis(300);
 /// How much one sample of streaming sends, and gets back.
 const STREAMED_MIB: usize = 512;
+/// How many round trips the percentiles of one sample are of.
+const ROUND_TRIPS: usize = 10_000;
 /// Descriptors that are not the clients'.
 const OTHER_DESCRIPTORS: u64 = 100;
 
-/// Connections, and bytes in each message.
-const ECHOES: [(usize, usize); 7] =
-    [(1, 64), (64, 64), (1_000, 64), (10_000, 64), (1, 16 * 1024), (64, 16 * 1024), (1_000, 16 * 1024)];
+#[derive(Clone, Copy)]
+enum Load {
+    /// On so many connections, of so many bytes each
+    Echoes(usize, usize),
+    /// Connect, 64 bytes to and fro, close
+    Churn,
+}
 
-/// Server CPU per echo.
+const LOADS: [Load; 9] = [
+    Load::Echoes(1, 64),
+    Load::Echoes(64, 64),
+    Load::Echoes(1_000, 64),
+    Load::Echoes(10_000, 64),
+    Load::Echoes(1, 16 * 1024),
+    Load::Echoes(64, 16 * 1024),
+    Load::Echoes(1_000, 16 * 1024),
+    Load::Echoes(10_000, 16 * 1024),
+    Load::Churn,
+];
+
+impl Load {
+    fn title(self) -> String {
+        match self {
+            Load::Echoes(connections, size) if size < 1024 => format!("{connections} × {size} B"),
+            Load::Echoes(connections, size) => format!("{connections} × {} KiB", size / 1024),
+            Load::Churn => Work::Churn.title().to_string(),
+        }
+    }
+}
+
+/// Server CPU per echo, and echoes per second.
 pub fn echoes(peers: &[Built], rounds: usize) {
-    let title = |(connections, size): &(usize, usize)| match size / 1024 {
-        0 => format!("{connections} × {size} B"),
-        kib => format!("{connections} × {kib} KiB"),
-    };
-    let columns: Vec<_> = ECHOES.iter().map(title).collect();
-    println!("## Server CPU per echo, against C (µs in the row of C)\n");
-    ratios(peers, rounds, &columns, |peer, column| {
-        let (connections, size) = ECHOES[column];
-        echo_sample(&peer.command, connections, size)
+    let [cpu, rate] = samples(peers, rounds, &LOADS.map(Load::title), |peer, column| {
+        load_sample(&peer.command, LOADS[column])
     });
+    println!("## Server CPU per echo, against C (µs in the row of C)\n");
+    print(peers, &cpu);
+    println!("## Echoes per second, against C (thousands in the row of C)\n");
+    print(peers, &rate);
 }
 
-/// Server CPU per MiB received and sent back.
+/// Server CPU per MiB received and sent back, and MiB per second.
 pub fn streaming(peers: &[Built], rounds: usize) {
-    println!("## Server CPU per MiB streamed there and back, against C (µs in the row of C)\n");
-    ratios(peers, rounds, &["one connection".to_string()], |peer, _| streaming_sample(&peer.command));
+    println!("## Streaming there and back on one connection, against C\n");
+    let what = ["streaming".to_string()];
+    let [mut cpu, mut rate] = samples(peers, rounds, &what, |peer, _| streaming_sample(&peer.command));
+    cpu[0].title = "server CPU per MiB (C: µs)".to_string();
+    rate[0].title = "MiB per second".to_string();
+    cpu.append(&mut rate);
+    print(peers, &cpu);
 }
 
-fn ratios(
+/// How long a round trip of 64 bytes takes.
+pub fn latency(peers: &[Built], rounds: usize) {
+    println!("## Latency of a 64 B ping-pong, against C (µs in the row of C)\n");
+    let what = ["round trip".to_string()];
+    let [mut median, mut tail] = samples(peers, rounds, &what, |peer, _| latency_sample(&peer.command));
+    median[0].title = "p50".to_string();
+    tail[0].title = "p99".to_string();
+    median.append(&mut tail);
+    print(peers, &median);
+}
+
+struct Column {
+    title: String,
+    /// By peer, a sample for each round: NaN where there is none.
+    samples: Vec<Vec<f64>>,
+}
+
+/// Two figures for each peer and title, round by round.
+fn samples(
     peers: &[Built],
     rounds: usize,
-    columns: &[String],
-    sample: impl Fn(&Built, usize) -> io::Result<f64>,
-) {
-    // By column and peer, a sample for each round: NaN where there is none.
-    let mut samples = vec![vec![Vec::new(); peers.len()]; columns.len()];
-    for (column, of_column) in samples.iter_mut().enumerate() {
+    titles: &[String],
+    sample: impl Fn(&Built, usize) -> io::Result<[f64; 2]>,
+) -> [Vec<Column>; 2] {
+    let empty = |title: &String| Column { title: title.clone(), samples: vec![Vec::new(); peers.len()] };
+    let mut columns = [(); 2].map(|()| titles.iter().map(empty).collect::<Vec<_>>());
+    for (i, title) in titles.iter().enumerate() {
         for round in 1..=rounds {
-            for (peer, of_peer) in peers.iter().zip(of_column.iter_mut()) {
-                eprintln!("{}, round {round}: {}", columns[column], peer.name());
-                of_peer.push(sample(peer, column).unwrap_or_else(|error| {
+            for (nth, peer) in peers.iter().enumerate() {
+                eprintln!("{title}, round {round}: {}", peer.name());
+                let figures = sample(peer, i).unwrap_or_else(|error| {
                     eprintln!("{}: {error}", peer.name());
-                    f64::NAN
-                }));
+                    [f64::NAN; 2]
+                });
+                for (columns, figure) in columns.iter_mut().zip(figures) {
+                    columns[i].samples[nth].push(figure);
+                }
             }
         }
     }
+    columns
+}
+
+fn print(peers: &[Built], columns: &[Column]) {
     let base = peers.iter().position(|peer| peer.peer == Peer::C);
     let rows: Vec<_> = (0..peers.len())
         .map(|peer| {
-            let cells = samples.iter().map(|of_column| match base {
-                Some(base) if base != peer => ratio_cell(&of_column[peer], &of_column[base]),
-                _ => spread_cell(&of_column[peer]),
+            let cells = columns.iter().map(|Column { samples, .. }| match base {
+                Some(base) if base != peer => ratio_cell(&samples[peer], &samples[base]),
+                _ => spread_cell(&samples[peer]),
             });
             [peers[peer].title().to_string()].into_iter().chain(cells).collect()
         })
         .collect();
-    println!("{}", report::table(&report::titles(columns.iter().map(String::as_str)), &rows));
+    let titles = report::titles(columns.iter().map(|column| column.title.as_str()));
+    println!("{}", report::table(&titles, &rows));
 }
 
 fn ratio_cell(samples: &[f64], base: &[f64]) -> String {
@@ -96,28 +153,57 @@ pub fn spread_cell(samples: &[f64]) -> String {
     }
 }
 
-fn echo_sample(command: &[String], connections: usize, size: usize) -> io::Result<f64> {
+/// Microseconds of CPU each, and thousands a second.
+fn load_sample(command: &[String], load: Load) -> io::Result<[f64; 2]> {
+    let connections = if let Load::Echoes(connections, _) = load { connections } else { 0 };
     allow_descriptors(connections as u64 + OTHER_DESCRIPTORS)?;
     let server = start_pinned(command)?;
-    let mut clients = Clients::connect(server.address, connections, size)?;
-    for _ in 0..2 {
-        clients.round()?;
+    match load {
+        Load::Echoes(connections, size) => {
+            let mut clients = Clients::connect(server.address, connections, size)?;
+            clients.round()?;
+            for_a_while(&server, || clients.round().map(|()| connections))
+        }
+        Load::Churn => for_a_while(&server, || churn(server.address, 10).map(|()| 10)),
     }
-    let (mut echoes, begun, before) = (0, Instant::now(), settled_cpu(&server)?);
-    while begun.elapsed() < SAMPLE {
-        clients.round()?;
-        echoes += connections;
-    }
-    Ok(microseconds(settled_cpu(&server)?.saturating_sub(before)) / echoes as f64)
 }
 
-fn streaming_sample(command: &[String]) -> io::Result<f64> {
+/// Does what says how many operations it was again and again.
+fn for_a_while(server: &Server, mut work: impl FnMut() -> io::Result<usize>) -> io::Result<[f64; 2]> {
+    work()?;
+    let (mut operations, before, begun) = (0, settled_cpu(server)?, Instant::now());
+    while begun.elapsed() < SAMPLE {
+        operations += work()?;
+    }
+    let took = begun.elapsed();
+    let cpu = settled_cpu(server)?.saturating_sub(before);
+    Ok([microseconds(cpu) / operations as f64, operations as f64 / took.as_secs_f64() / 1000.0])
+}
+
+/// Microseconds of CPU per MiB, and MiB per second.
+fn streaming_sample(command: &[String]) -> io::Result<[f64; 2]> {
     let server = start_pinned(command)?;
     let mut stream = connect(server.address)?;
     stream_through(&mut stream, 8)?;
-    let before = settled_cpu(&server)?;
+    let (before, begun) = (settled_cpu(&server)?, Instant::now());
     stream_through(&mut stream, STREAMED_MIB)?;
-    Ok(microseconds(settled_cpu(&server)?.saturating_sub(before)) / STREAMED_MIB as f64)
+    let rate = STREAMED_MIB as f64 / begun.elapsed().as_secs_f64();
+    let cpu = settled_cpu(&server)?.saturating_sub(before);
+    Ok([microseconds(cpu) / STREAMED_MIB as f64, rate])
+}
+
+/// Microseconds that half of the round trips take at most, and 99 in a hundred.
+fn latency_sample(command: &[String]) -> io::Result<[f64; 2]> {
+    let server = start_pinned(command)?;
+    let mut client = Clients::connect(server.address, 1, 64)?;
+    let mut timed = || {
+        let begun = Instant::now();
+        client.round().map(|()| begun.elapsed())
+    };
+    let took: io::Result<Vec<_>> = (0..ROUND_TRIPS).map(|_| timed()).collect();
+    let mut took = took?;
+    took.sort_unstable();
+    Ok([took[took.len() / 2], took[took.len() * 99 / 100]].map(microseconds))
 }
 
 /// Sends from one thread and receives in another.
