@@ -24,21 +24,28 @@ const OTHER_DESCRIPTORS: u64 = 100;
 
 struct Client {
     title: &'static str,
-    program: String,
+    command: Vec<String>,
 }
 
 /// CPU of the clients, as ratios to the one in C, and how long the whole takes.
 pub fn report(rounds: usize) {
     println!("## Fan-in: client CPU against C (ms in the row of C)\n");
-    let programs = [
-        (Peer::C.title(), peers::build_c("fan-in", None)),
-        (Peer::Enjamb.title(), peers::build_rust("fan-in-enjamb", None)),
-        (Peer::TokioShared.title(), peers::build_rust("fan-in-tokio", Some("peers"))),
+    let alone = |program: Result<String, String>| program.map(|program| vec![program]);
+    let python = |module| peers::find_python("fan_in.py", module);
+    let commands = [
+        (Peer::C, alone(peers::build_c("fan-in", None))),
+        (Peer::Enjamb, alone(peers::build_rust("fan-in-enjamb", None))),
+        (Peer::Mio, alone(peers::build_rust("fan-in-mio", Some("peers")))),
+        (Peer::Libuv, alone(peers::build_c("fan-in-libuv", Some("libuv")))),
+        (Peer::TokioShared, alone(peers::build_rust("fan-in-tokio", Some("peers")))),
+        (Peer::Asyncio, python("asyncio")),
+        (Peer::Uvloop, python("uvloop")),
     ];
     let mut clients = Vec::new();
-    for (title, program) in programs {
-        match program {
-            Ok(program) => clients.push(Client { title, program }),
+    for (peer, command) in commands {
+        let title = peer.title();
+        match command {
+            Ok(command) => clients.push(Client { title, command }),
             Err(why) => println!("Not measured: {title} ({why})\n"),
         }
     }
@@ -101,8 +108,10 @@ fn sample(client: &Client, poems: usize) -> io::Result<(f64, f64)> {
 }
 
 fn read_all(client: &Client, address: SocketAddr, poems: usize) -> io::Result<usize> {
-    let mut reading = Command::new(&client.program);
-    let output = child::output(reading.args([address.to_string(), poems.to_string()]))?;
+    let (program, arguments) = client.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut reading = Command::new(program);
+    reading.args(arguments).args([address.to_string(), poems.to_string()]);
+    let output = child::output(&mut reading)?;
     String::from_utf8_lossy(&output.stdout)
         .trim()
         .parse()

@@ -32,7 +32,7 @@ pub enum Peer {
 enum Made {
     Rust { bin: &'static str },
     C { source: &'static str, library: Option<&'static str> },
-    Python { module: Option<&'static str> },
+    Python { module: &'static str },
 }
 
 /// A peer whose server is there to be run.
@@ -97,8 +97,8 @@ impl Peer {
             Peer::MessageIo => Made::Rust { bin: "server-message-io" },
             Peer::Tokio | Peer::TokioShared => Made::Rust { bin: "server-tokio" },
             Peer::Smol => Made::Rust { bin: "server-smol" },
-            Peer::Asyncio => Made::Python { module: None },
-            Peer::Uvloop => Made::Python { module: Some("uvloop") },
+            Peer::Asyncio => Made::Python { module: "asyncio" },
+            Peer::Uvloop => Made::Python { module: "uvloop" },
         }
     }
 
@@ -115,7 +115,7 @@ impl Peer {
         let mut command = match self.made() {
             Made::Rust { bin } => vec![build_rust(bin, self.feature())?],
             Made::C { source, library } => vec![build_c(source, library)?],
-            Made::Python { module } => find_python(module)?,
+            Made::Python { module } => find_python("echo.py", module)?,
         };
         command.push("echo".to_string());
         if self == Peer::TokioShared {
@@ -187,11 +187,10 @@ pub fn build_c(source: &str, library: Option<&str>) -> Result<String, String> {
 }
 
 /// The interpreter itself: what is on the path may be a script that finds it.
-fn find_python(module: Option<&str>) -> Result<Vec<String>, String> {
-    let module = module.unwrap_or("asyncio");
+pub fn find_python(script: &str, module: &str) -> Result<Vec<String>, String> {
     let ask = format!("import sys, {module}; print(sys.executable)");
     let python = run(Command::new("python3").args(["-c", &ask]))?;
-    let script = Path::new(HERE).join("python/echo.py").display().to_string();
+    let script = Path::new(HERE).join("python").join(script).display().to_string();
     Ok(vec![python.trim().to_string(), script, module.to_string()])
 }
 

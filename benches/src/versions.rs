@@ -15,6 +15,7 @@ pub fn all() -> String {
         first_line("pkg-config", &["--modversion", "libuv"]).map(|version| format!("libuv {version}")),
         first_line("pkg-config", &["--modversion", "libevent"]).map(|version| format!("libevent {version}")),
         first_line("python3", &["--version"]),
+        first_line("python3", &["-c", "import uvloop; print('uvloop', uvloop.__version__)"]),
     ];
     let tools: Vec<_> = tools.into_iter().flatten().collect();
     format!("{}.\n{}; {}.", machine(), tools.join(", "), crates.join(", "))
