@@ -6,7 +6,7 @@ mod pooled;
 
 use enjamb::pool::{Config, Error, Key, Phase, Pool, Reason, Reuse};
 use enjamb::sim::{Link, Script};
-use enjamb::{Conn, Input, Protocol, tls};
+use enjamb::{Conn, Cx, End, Input, Protocol, tls};
 use pooled::{Ask, Bench, Server, World, ms};
 use std::io;
 use std::net::SocketAddr;
@@ -47,6 +47,47 @@ fn who_trusts_others_does_not_get_the_same_connection() {
         bench.settle();
     }
     assert_eq!((bench.world.results(), bench.opened()), (vec!["a ok", "b ok", "c ok"], 2));
+}
+
+#[test]
+fn an_idle_connection_through_tls_is_closed_with_a_farewell() {
+    struct Ends;
+    impl Protocol<World> for Ends {
+        fn received(&mut self, conn: &mut Conn<'_, World>, input: &mut Input<'_>) -> io::Result<()> {
+            conn.write(input.take_all());
+            Ok(())
+        }
+        fn closed(self: Box<Self>, cx: &mut Cx<'_, World>, end: End) {
+            cx.state.notes.push(format!("the server's end: {:?}", end.result));
+        }
+    }
+    let config = Config { limit: Some(1), idle_timeout: Some(ms(500)), ..Config::default() };
+    let mut bench = Bench::new(config);
+    let server = tls::Server::new(CERTIFICATE, KEY).unwrap();
+    bench.cx().listen(here(), |_, _| Ends).unwrap().secure(&server);
+    let client = tls::Client::with_roots(AUTHORITY).unwrap();
+    let key = Key::new(here()).secure(&client, "localhost");
+    bench.acquire(&key, Ask::new("a", "ok"));
+    bench.pass(ms(1000));
+    assert_eq!(bench.closed(Reason::Idle), 1);
+    bench.acquire(&key, Ask::new("b", "ok"));
+    bench.settle();
+    bench.ask(2, "c", "ok");
+    bench.settle();
+    assert_eq!(bench.closed(Reason::Evicted), 1);
+    // Without close_notify that would be an error.
+    assert_eq!(bench.world.notes.iter().filter(|note| *note == "the server's end: Ok(())").count(), 2);
+}
+
+#[test]
+fn a_key_through_tls_is_told_from_one_in_plain() {
+    let mut bench = bench();
+    let client = tls::Client::with_roots(AUTHORITY).unwrap();
+    bench.acquire(&Key::new(here()).secure(&client, "localhost"), Ask::new("a", "ok"));
+    bench.acquire(&Key::new(here()), Ask::new("b", "ok"));
+    let snapshot = bench.pool.snapshot();
+    let names: Vec<String> = snapshot.hosts.iter().map(|(key, _)| key.to_string()).collect();
+    assert_eq!(names, ["10.0.0.1:443", "10.0.0.1:443 (TLS, localhost)"]);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What is due as time passes: who has waited too long, what was idle too long, which leases are held too long.
 
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::entry::State;
 use super::error::Held;
+use super::key::Key;
 use super::stats::Reason;
 use super::table::{Table, Ticket};
 
@@ -60,5 +62,12 @@ impl Table {
                 Some((now.saturating_duration_since(member.since), site))
             }),
         }
+    }
+
+    /// To whom a connection goes that somebody has, and where it was acquired.
+    pub(super) fn lease(&self, member: usize) -> Option<(Key, &'static Location<'static>)> {
+        let member = &self.members[member];
+        let site = self.claims[member.claim?].site;
+        Some((self.hosts[member.host].key.clone(), site))
     }
 }

@@ -1,6 +1,7 @@
 //! What the table decides, done: the part of a pool that connects, closes, and calls machines.
 //!
-//! No borrow of the pool is held while a user's code runs: neither in a callback, nor when a machine is dropped.
+//! No borrow of the pool is held while a user's code runs: neither in a callback, nor when a machine is dropped, nor when
+//! something is logged.
 
 use std::cell::{RefCell, RefMut};
 use std::io;
@@ -103,7 +104,10 @@ impl<S: 'static> Hub<S> {
             let Some(conn) = inner.conn(member) else { break };
             let unwanted = request.key.is_fresh().then_some(Reason::Evicted);
             let stale = unwanted.or_else(|| inner.table.stale(member, request.now));
-            let Some(reason) = stale.or_else(|| cx.core.unfit(conn.0, true, farewell)) else {
+            drop(inner);
+            let against = stale.or_else(|| cx.core.unfit(conn.0, true, farewell));
+            inner = self.inner();
+            let Some(reason) = against else {
                 let ticket = inner.table.lend(member, request);
                 inner.put_machine(ticket.claim, machine);
                 drop(inner);
@@ -150,8 +154,10 @@ impl<S: 'static> Hub<S> {
                 }
                 Some(Step::Connect(member)) => {
                     let host = inner.table.members[member].host;
-                    let target = &inner.table.hosts[host].key.destination().target;
-                    let conn = cx.connect(target, Member::new(self.clone(), member)).id();
+                    let target = inner.table.hosts[host].key.destination().target.clone();
+                    drop(inner);
+                    let conn = cx.connect(&target, Member::new(self.clone(), member)).id();
+                    let mut inner = self.inner();
                     let by_default = cx.core.config.connect_timeout;
                     let limit = |own: Option<Duration>| own.unwrap_or(by_default);
                     let config = inner.table.config();
@@ -210,15 +216,11 @@ impl<S: 'static> Hub<S> {
     }
 
     fn warn_long_hold(&self, member: usize, held: Duration) {
-        let inner = self.inner();
-        let entry = &inner.table.members[member];
-        let (key, claim) =
-            (&inner.table.hosts[entry.host].key, entry.claim.map(|claim| &inner.table.claims[claim]));
-        if let Some(claim) = claim {
+        let lease = self.inner().table.lease(member);
+        if let Some((key, site)) = lease {
             log::warn!(
-                "a connection to {key}, acquired at {}, has been held for {held:.0?}; is it released on every path? \
-                 (pool::Config::long_hold sets when to warn)",
-                claim.site
+                "a connection to {key}, acquired at {site}, has been held for {held:.0?}; is it released on every path? \
+                 (pool::Config::long_hold sets when to warn)"
             );
         }
     }
@@ -233,15 +235,13 @@ impl<S: 'static> Hub<S> {
     pub(super) fn note_return(&self, member: usize, now: Instant) {
         let inner = self.inner();
         let entry = &inner.table.members[member];
-        if entry.warned
-            && let Some(claim) = entry.claim.map(|claim| &inner.table.claims[claim])
-        {
-            let held = now.saturating_duration_since(entry.since);
-            log::warn!(
-                "the connection to {}, acquired at {}, has come back after {held:.0?}",
-                inner.table.hosts[entry.host].key,
-                claim.site
-            );
+        if !entry.warned {
+            return;
+        }
+        let (held, lease) = (now.saturating_duration_since(entry.since), inner.table.lease(member));
+        drop(inner);
+        if let Some((key, site)) = lease {
+            log::warn!("the connection to {key}, acquired at {site}, has come back after {held:.0?}");
         }
     }
 

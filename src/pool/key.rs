@@ -115,6 +115,11 @@ impl<T: Into<Target>> From<T> for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.destination.target.fmt(f)
+        self.destination.target.fmt(f)?;
+        #[cfg(feature = "tls")]
+        if let Some(Secured { name, .. }) = &self.destination.tls {
+            write!(f, " (TLS, {name})")?;
+        }
+        Ok(())
     }
 }

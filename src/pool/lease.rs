@@ -162,14 +162,13 @@ impl<S: 'static> Hub<S> {
 
     fn leaked(&self, cx: &mut Cx<'_, S>, ticket: Ticket) {
         let Some(member) = self.member_of(ticket) else { return };
-        let inner = self.inner();
-        let (host, site) = (inner.table.members[member].host, inner.table.claims[ticket.claim].site);
-        log::warn!(
-            "a lease of a connection to {}, acquired at {site}, was dropped: release it on every path; the connection is \
-             closed",
-            inner.table.hosts[host].key
-        );
-        drop(inner);
+        let lease = self.inner().table.lease(member);
+        if let Some((key, site)) = lease {
+            log::warn!(
+                "a lease of a connection to {key}, acquired at {site}, was dropped: release it on every path; the \
+                 connection is closed"
+            );
+        }
         self.close_one(member, Reason::Leaked, cx.now());
         self.doom(cx, member, Ok(()));
         self.act(cx);

@@ -1,0 +1,86 @@
+//! A logger that asks the pool how things are, whatever is logged: nothing is logged while the pool is busy with itself.
+#![cfg(feature = "sim")]
+
+#[path = "common/pooled.rs"]
+mod pooled;
+
+use enjamb::pool::{Config, Key, Pool, Reason, Reuse};
+use enjamb::sim::Link;
+use log::{LevelFilter, Log, Metadata, Record};
+use pooled::{Ask, Bench, World, key, ms};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+thread_local! {
+    static POOL: RefCell<Option<Pool<World>>> = const { RefCell::new(None) };
+    static LOGGED: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Asks;
+
+impl Log for Asks {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, _: &Record<'_>) {
+        let pool = POOL.with_borrow(Clone::clone);
+        if let Some(pool) = pool {
+            pool.snapshot();
+            LOGGED.set(LOGGED.get() + 1);
+        }
+    }
+    fn flush(&self) {}
+}
+
+/// A bench whose pool the logger asks.
+fn bench(config: Config) -> Bench {
+    let _ = log::set_logger(&Asks); // another test of this file may have done that
+    log::set_max_level(LevelFilter::Trace);
+    let bench = Bench::new(config);
+    POOL.set(Some(bench.pool.clone()));
+    LOGGED.set(0);
+    bench
+}
+
+#[test]
+fn what_is_said_of_leases() {
+    let mut bench = bench(Config { long_hold: Some(ms(1000)), ..Config::default() });
+    let held = Rc::new(Cell::new(None));
+    let pool = bench.pool.clone();
+    for drops in [false, true] {
+        let to = Rc::clone(&held);
+        pool.acquire_lease(&mut bench.cx(), &key(1), move |_, lease| to.set(lease.ok()));
+        bench.settle();
+        let before = LOGGED.get();
+        let lease = held.take().unwrap();
+        if drops {
+            drop(lease);
+            bench.settle();
+            assert!(LOGGED.get() > before && bench.closed(Reason::Leaked) == 1, "it was dropped");
+        } else {
+            bench.pass(ms(2000));
+            assert!(LOGGED.get() > before, "it is held for long");
+            let before = LOGGED.get();
+            lease.release(&mut bench.cx(), Reuse::Reusable);
+            assert!(LOGGED.get() > before, "it has come back");
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_connections() {
+    let mut bench = bench(Config { limit: Some(2), ..Config::default() });
+    bench.sim.name("several", ms(5), [[10, 0, 0, 99], [10, 0, 0, 1]]);
+    bench.acquire(&Key::new("several:7"), Ask::new("a", "ok"));
+    bench.settle();
+    bench.sim.name("other", ms(5), [[10, 0, 0, 2]]);
+    bench.sim.link(([10, 0, 0, 2], 7), Link { latency: ms(100)..=ms(100), ..Link::default() });
+    bench.acquire(&Key::new("other:7"), Ask::new("b", "noise"));
+    bench.pass(ms(850));
+    bench.sim.take_time(ms(100)); // the noise is there now, and the loop has not heard it
+    let before = LOGGED.get();
+    bench.acquire(&Key::new("other:7"), Ask::new("c", "ok"));
+    assert!(LOGGED.get() > before && bench.closed(Reason::Unexpected) == 1, "the noise");
+    bench.pass(ms(1000));
+    assert_eq!(bench.world.results(), ["a ok", "b ok", "c ok"]);
+}
