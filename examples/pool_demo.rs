@@ -101,8 +101,8 @@ fn run(args: &Args, pool: Pool<Demo>) -> io::Result<Demo> {
         cx.state.servers.push(key);
     }
     let heading = format!(
-        "{:24} {:>6} {:>11} {:>7} {:>5} {:>8} {:>10} {:>15}\n",
-        "", "limit", "connecting", "leased", "idle", "waiting", "available", "sockets opened"
+        "{:24} {:>6} {:>11} {:>7} {:>5} {:>8} {:>8} {:>10} {:>15}\n",
+        "", "limit", "connecting", "leased", "idle", "closing", "waiting", "available", "sockets opened"
     );
     cx.state.printed = output::print(&heading);
     show(cx.state, "nothing asked yet");
@@ -115,11 +115,12 @@ fn show(demo: &mut Demo, step: &str) {
     let snapshot = demo.pool.snapshot();
     let total = snapshot.total;
     let row = format!(
-        "{step:24} {:>6} {:>11} {:>7} {:>5} {:>8} {:>10} {:>15}\n",
+        "{step:24} {:>6} {:>11} {:>7} {:>5} {:>8} {:>8} {:>10} {:>15}\n",
         demo.limit,
         total.connecting,
         total.leased,
         total.idle,
+        total.closing,
         total.waiting,
         total.available.unwrap_or(0),
         snapshot.stats.opened

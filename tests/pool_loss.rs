@@ -10,16 +10,12 @@ mod pooled;
 use enjamb::pool::{Config, Error, Key, Lease, Pool, Reason, Reuse};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use log::Level;
-use pooled::{Ask, Bench, World, key, ms};
+use pooled::{Ask, Bench, World, key, limit, ms};
 use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-
-fn limit(limit: usize) -> Config {
-    Config { limit: Some(limit), ..Config::default() }
-}
 
 /// A lease in the hand.
 fn lease(bench: &mut Bench) -> Lease<World> {

@@ -10,9 +10,9 @@ mod until;
 
 use enjamb::mio::unix::SourceFd;
 use enjamb::mio::{Events, Interest, Poll, Token};
-use enjamb::pool::{Config, Error, Key, Phase, Pool, Reason, Reuse};
+use enjamb::pool::{Error, Key, Phase, Pool, Reason, Reuse};
 use enjamb::{Cx, Reactor};
-use pooled::{Ask, Server, World};
+use pooled::{Ask, Server, World, limit};
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -22,10 +22,6 @@ use std::time::Duration;
 use until::until;
 
 const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-
-fn limit(limit: usize) -> Config {
-    Config { limit: Some(limit), ..Config::default() }
-}
 
 /// A reactor, a pool of it, and a server outside of it that does as the test says.
 struct Outside {

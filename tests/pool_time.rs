@@ -10,15 +10,11 @@ use enjamb::pool::{Config, Error, Key, Lease, Phase, Pool, Reason, Reuse};
 use enjamb::sim::Link;
 use enjamb::{Conn, Input, Protocol};
 use log::Level;
-use pooled::{Ask, Bench, World, key, ms};
+use pooled::{Ask, Bench, World, key, limit, ms};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
-
-fn limit(limit: usize) -> Config {
-    Config { limit: Some(limit), ..Config::default() }
-}
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)

@@ -43,6 +43,14 @@ pub fn key(host: u8) -> Key {
     Key::new(([10, 0, 0, host], 7))
 }
 
+pub fn limit(limit: usize) -> pool::Config {
+    pool::Config { limit: Some(limit), ..pool::Config::default() }
+}
+
+pub fn limits(limit: usize, per_host: usize) -> pool::Config {
+    pool::Config { limit_per_host: Some(per_host), ..self::limit(limit) }
+}
+
 /// Answers each line it is sent: with `ok`, but see below.
 pub struct Server;
 
