@@ -22,6 +22,8 @@ mod servers;
 mod simulated;
 mod slow_poetry;
 mod talk;
+#[cfg(feature = "tls")]
+mod tls_echo;
 mod udp_echo;
 mod usage;
 mod values;
