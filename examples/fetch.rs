@@ -1,7 +1,8 @@
 //! Fetches URLs, all at once, through one session.
 //!
 //! What it teaches: a session of the HTTP client: connections that are kept and limited, redirects, a limit in time for
-//! each thing that is waited for, and errors that say which URL, which server and how far it got.
+//! each thing that is waited for, and errors that say which URL, which server and how far it got. Bodies are taken as they
+//! come: what comes before its turn is kept, and where that is much, its server is made to wait.
 //!
 //!     cargo run --features http,tls --example fetch -- https://example.org/
 //!     cargo run --features http,tls --example fetch -- --limit-per-host 2 http://localhost:8000/a http://localhost:8000/b
@@ -26,8 +27,9 @@ mod messages;
 mod output;
 
 use clap::Parser;
-use enjamb::http::{Config, Failure, Request, Response, Session, Url};
-use enjamb::{Reactor, pool, tls};
+use enjamb::http::{Call, Config, Failure, Head, Headers, Receiver, Request, Session, Url};
+use enjamb::pool::Reason;
+use enjamb::{Cx, Reactor, pool, tls};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -56,10 +58,10 @@ struct Args {
     #[arg(long, value_name = "D", default_value = "1m", value_parser = duration::at_least_ms(1), allow_hyphen_values = true)]
     timeout: Duration,
     /// Most sockets at once
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = from_one, allow_negative_numbers = true)]
     limit: usize,
     /// Most sockets to one server at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one, allow_negative_numbers = true)]
     limit_per_host: Option<usize>,
     /// Trust the certificates in this file (PEM), and no others
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
@@ -69,17 +71,30 @@ struct Args {
     insecure: bool,
 }
 
-/// What came of one URL, and after how long.
-type Fetched = (Result<Response, Failure>, Duration);
+/// How much of a page is kept that comes before its turn to be written.
+const AHEAD: usize = 1024 * 1024;
 
 struct Run {
-    fetched: Vec<Option<Fetched>>,
-    /// How many bodies are written.
-    written: usize,
+    start: Instant,
+    pages: Vec<Page>,
+    /// Whose turn it is to be written.
+    turn: usize,
     /// Where to; `None` is standard output.
     file: Option<File>,
     /// How writing has ended.
     result: io::Result<()>,
+}
+
+#[derive(Default)]
+struct Page {
+    call: Option<Call<Run>>,
+    /// Of its answer; 0 until that has begun.
+    status: u16,
+    /// What came before its turn.
+    ahead: Vec<u8>,
+    bytes: usize,
+    /// How it has ended, and after how long.
+    ended: Option<(Result<(), Failure>, Duration)>,
 }
 
 fn main() -> ExitCode {
@@ -93,12 +108,12 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut run = Run { fetched: Vec::new(), written: 0, file, result: Ok(()) };
+    let mut run = Run { start: Instant::now(), pages: Vec::new(), turn: 0, file, result: Ok(()) };
     if let Err(error) = fetch(&args, &session, &mut run) {
         log::error!("{error}");
         return ExitCode::FAILURE;
     }
-    let failed = run.fetched.iter().flatten().any(|(result, _)| result.is_err());
+    let failed = run.pages.iter().any(|page| matches!(page.ended, Some((Err(_), _))));
     output::exit_status(run.result, if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -129,8 +144,10 @@ fn prepare(args: &Args) -> io::Result<(Session<Run>, Option<File>)> {
 }
 
 fn fetch(args: &Args, session: &Session<Run>, run: &mut Run) -> io::Result<()> {
-    let (mut reactor, start) = (Reactor::new()?, Instant::now());
-    run.fetched.resize_with(args.urls.len(), || None);
+    // Whoever reads slowly from us holds up the loop, and is meant to.
+    let mut reactor =
+        Reactor::with_config(enjamb::Config { slow_callback: Duration::MAX, ..enjamb::Config::default() })?;
+    run.pages.resize_with(args.urls.len(), Page::default);
     let mut cx = reactor.cx(run);
     for (index, url) in args.urls.iter().enumerate() {
         let mut request = match &args.data {
@@ -142,56 +159,110 @@ fn fetch(args: &Args, session: &Session<Run>, run: &mut Run) -> io::Result<()> {
         for (name, value) in &args.headers {
             request = request.header(name, value);
         }
-        session.send(&mut cx, request, move |cx, result| {
-            cx.state.fetched[index] = Some((result, start.elapsed()));
-            cx.state.write();
-            if cx.state.written == cx.state.fetched.len() || cx.state.result.is_err() {
-                cx.stop(); // idle connections are no reason to stay
-            }
-        });
+        let call = session.stream(&mut cx, request, Fetch { index });
+        cx.state.pages[index].call = Some(call);
     }
     reactor.run(run)?;
-    run.report(&args.urls, session.pool().snapshot().stats.opened, start.elapsed());
+    if run.result.is_ok() {
+        let stats = session.pool().snapshot().stats;
+        run.report(&args.urls, stats.opened - stats.closed(Reason::Unconnected));
+    }
     Ok(())
 }
 
+/// Takes the page of this number as it comes.
+struct Fetch {
+    index: usize,
+}
+
+impl Receiver<Run> for Fetch {
+    fn head(&mut self, cx: &mut Cx<'_, Run>, _: &Call<Run>, head: Head) -> io::Result<()> {
+        cx.state.pages[self.index].status = head.status;
+        Ok(())
+    }
+
+    fn data(&mut self, cx: &mut Cx<'_, Run>, call: &Call<Run>, data: &[u8]) -> io::Result<()> {
+        let (turn, run) = (cx.state.turn, &mut *cx.state);
+        run.pages[self.index].bytes += data.len();
+        if self.index == turn {
+            run.write(data);
+            go_on(cx);
+            return Ok(());
+        }
+        let ahead = &mut run.pages[self.index].ahead;
+        ahead.extend_from_slice(data);
+        // A page whose answer has not begun may be waiting for a connection: for this one's, if there are few.
+        if ahead.len() >= AHEAD && run.pages[turn].status != 0 {
+            call.pause(cx);
+        }
+        Ok(())
+    }
+
+    fn end(self: Box<Self>, cx: &mut Cx<'_, Run>, result: Result<Headers, Failure>) {
+        let took = cx.state.start.elapsed();
+        cx.state.pages[self.index].ended = Some((result.map(drop), took));
+        go_on(cx);
+    }
+}
+
+/// Writes what it is the turn of, and ends when all is written.
+fn go_on(cx: &mut Cx<'_, Run>) {
+    while let Some(page) = cx.state.pages.get_mut(cx.state.turn) {
+        let (ahead, has_ended) = (std::mem::take(&mut page.ahead), page.ended.is_some());
+        let call = page.call.clone();
+        cx.state.write(&ahead);
+        if !has_ended {
+            call.into_iter().for_each(|call| call.resume(cx));
+            break;
+        }
+        cx.state.turn += 1;
+    }
+    if cx.state.turn == cx.state.pages.len() || cx.state.result.is_err() {
+        cx.stop(); // idle connections are no reason to stay
+    }
+}
+
 impl Run {
-    /// Writes the bodies that have come, as far as all before them have.
-    fn write(&mut self) {
-        while let Some(Some((result, _))) = self.fetched.get(self.written) {
-            self.written += 1;
-            if let (Ok(response), Ok(())) = (result, &self.result) {
-                self.result = match &mut self.file {
-                    Some(file) => file.write_all(&response.body),
-                    None => output::print(&response.body),
-                };
-            }
+    fn write(&mut self, data: &[u8]) {
+        if self.result.is_ok() && !data.is_empty() {
+            self.result = match &mut self.file {
+                Some(file) => file.write_all(data),
+                None => output::print(data),
+            };
         }
     }
 
-    fn report(&self, urls: &[Url], sockets: u64, elapsed: Duration) {
+    fn report(&self, urls: &[Url], sockets: u64) {
         log::info!("status     bytes      time  URL");
         let mut good = 0;
-        for (url, fetched) in urls.iter().zip(&self.fetched) {
-            match fetched {
-                Some((Ok(response), took)) => {
+        for (url, page) in urls.iter().zip(&self.pages) {
+            let bytes = page.bytes;
+            match &page.ended {
+                Some((Ok(()), took)) => {
                     good += 1;
-                    let (bytes, took) = (response.body.len(), took.as_secs_f64());
-                    log::info!("{:>6}{bytes:>10}{took:>9.3}s  {url}", response.status);
+                    log::info!("{:>6}{bytes:>10}{:>9.3}s  {url}", page.status, took.as_secs_f64());
                 }
-                Some((Err(failure), took)) => {
-                    log::info!("failed{:>10}{:>9.3}s  {url}", failure.received, took.as_secs_f64());
+                Some((Err(_), took)) => {
+                    log::info!("failed{bytes:>10}{:>9.3}s  {url}", took.as_secs_f64());
                 }
                 None => {} // nobody reads any more
             }
         }
-        for (result, _) in self.fetched.iter().flatten() {
-            if let Err(failure) = result {
+        for page in &self.pages {
+            if let Some((Err(failure), _)) = &page.ended {
                 log::error!("{failure}");
             }
         }
         let (all, noun) = (urls.len(), if sockets == 1 { "socket" } else { "sockets" });
-        log::info!("{good} of {all} fetched with {sockets} {noun} in {:.3}s", elapsed.as_secs_f64());
+        let elapsed = self.start.elapsed().as_secs_f64();
+        log::info!("{good} of {all} fetched with {sockets} {noun} in {elapsed:.3}s");
+    }
+}
+
+fn from_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a number from 1 up".to_string()),
     }
 }
 

@@ -80,7 +80,10 @@ fn begin(args: Args, visit: &mut Visit) -> io::Result<()> {
     let page = move |path: &str| format!("http://{site}{path}");
     let mine = session.clone();
     session.get(&mut cx, page("/login"), move |cx, form| {
-        let Some(form) = good(cx, form) else { return };
+        let form = match good(form) {
+            Ok(form) => form,
+            Err(error) => return fail(cx, error),
+        };
         let mut inputs = hidden_inputs(&form.text());
         let names: Vec<&str> = inputs.iter().map(|(name, _)| name.as_str()).collect();
         cx.state.say(format!("the form has {} hidden inputs: {}", names.len(), names.join(", ")));
@@ -88,10 +91,16 @@ fn begin(args: Args, visit: &mut Visit) -> io::Result<()> {
         inputs.push(("password".to_string(), args.password.clone()));
         let session = mine.clone();
         mine.send(cx, Request::post(page("/login")).form(inputs), move |cx, room| {
-            let Some(room) = good(cx, room) else { return };
-            cx.state.say(format!("logged in as {}, with {}", args.name, cookies(&session)));
-            let guard = Guard { session: session.clone(), logout: page("/logout") };
-            guard.leave(cx, validate(&room, &args.must_say));
+            let room = good(room).and_then(|room| validate(&room, &args.must_say));
+            // Who has the cookie is logged in, whatever the members' page says.
+            match room {
+                Err(error) if session.cookies().is_empty() => fail(cx, error),
+                room => {
+                    cx.state.say(format!("logged in as {}, with {}", args.name, cookies(&session)));
+                    let guard = Guard { session: session.clone(), logout: page("/logout") };
+                    guard.leave(cx, room);
+                }
+            }
         });
     });
     reactor.run(visit)
@@ -122,7 +131,9 @@ impl Guard {
         }
         let Guard { session, logout } = self;
         session.clone().post(cx, logout, "", move |cx, goodbye| {
-            let Some(_) = good(cx, goodbye) else { return };
+            if let Err(error) = good(goodbye) {
+                return fail(cx, error);
+            }
             cx.state.say(format!("logged out, with {}", cookies(&session)));
             let opened = session.pool().snapshot().stats.opened;
             cx.state.say(format!("3 requests and a redirect over {opened} socket"));
@@ -131,16 +142,21 @@ impl Guard {
     }
 }
 
-/// The answer, if it is one that leads on; else the visit ends.
-fn good(cx: &mut Cx<'_, Visit>, result: Result<Response, Failure>) -> Option<Response> {
-    let error = match result {
-        Ok(response) if response.is_success() => return Some(response),
-        Ok(response) => format!("{} says {}: {}", response.url, response.status, response.text().trim_end()),
-        Err(failure) => failure.to_string(),
-    };
+/// The answer, if it is one that leads on.
+fn good(result: Result<Response, Failure>) -> Result<Response, String> {
+    match result {
+        Ok(response) if response.is_success() => Ok(response),
+        Ok(response) => {
+            Err(format!("{} says {}: {}", response.url, response.status, response.text().trim_end()))
+        }
+        Err(failure) => Err(failure.to_string()),
+    }
+}
+
+/// Ends the visit.
+fn fail(cx: &mut Cx<'_, Visit>, error: String) {
     cx.state.failed.get_or_insert(error); // the first is the cause
     cx.stop();
-    None
 }
 
 impl Visit {

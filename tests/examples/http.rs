@@ -1,8 +1,10 @@
 //! The examples of the HTTP session: fetch, fetch10 and login.
 
-use crate::programs::{PATIENCE, run};
+use crate::programs::{PATIENCE, Program, path, run};
+use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -76,7 +78,69 @@ fn fetch_names_what_failed_and_prints_the_rest() {
     let ended = run("fetch", &[&bad, &good]);
     assert_eq!((ended.status, &ended.out[..]), (Some(1), &["zero".to_string()][..]), "{ended:#?}");
     ended.message(&format!("{bad}: connecting to {nobody}: "));
-    ended.message("1 of 2 fetched");
+    ended.message("1 of 2 fetched with 1 socket");
+}
+
+/// A server of so many connections that answers each with its number and this many bytes.
+fn large(connections: usize, length: usize) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    thread::spawn(move || {
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().expect("a client");
+            thread::spawn(move || {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let first = lines.next().expect("a request");
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let number = first.split(['/', ' ']).find_map(|word| word.parse::<u8>().ok());
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+                (&stream).write_all(head.as_bytes()).ok();
+                (&stream).write_all(&vec![b'0' + number.expect("a number"); length]).ok();
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn fetch_writes_what_is_large_as_it_comes_and_lets_the_others_wait() {
+    const LENGTH: usize = 12 << 20; // more than a whole body may have
+    let port = large(3, LENGTH);
+    let urls = [1, 2, 3].map(|page| format!("http://127.0.0.1:{port}/{page}"));
+    let folder = std::env::temp_dir().join(format!("enjamb-fetch-{}", std::process::id()));
+    let mut fetch = Command::new(path("fetch"));
+    fetch.args(&urls).args(["-o"]).arg(&folder).stdout(Stdio::piped());
+    let mut program = Program::spawn(fetch);
+    program.err.wait_for("3 of 3 fetched");
+    let ended = program.end();
+    let came = std::fs::read(&folder).expect("a file");
+    std::fs::remove_file(&folder).ok();
+    assert_eq!(ended.status, Some(0), "{ended:#?}");
+    assert_eq!(came.len(), 3 * LENGTH);
+    assert!(came.chunks(LENGTH).zip(b"123").all(|(page, digit)| page.iter().all(|byte| byte == digit)));
+}
+
+#[test]
+fn fetch_ends_quietly_when_nobody_reads() {
+    let port = large(1, 40 << 20);
+    let mut fetch = Command::new(path("fetch"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    fetch.arg(format!("http://127.0.0.1:{port}/1")).stdout(writer);
+    let program = Program::spawn(fetch);
+    drop(reader);
+    let ended = program.end();
+    assert_eq!((ended.status, ended.err.len()), (Some(0), 0), "{ended:#?}");
+}
+
+#[test]
+fn fetch_that_is_interrupted_says_so() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/", silent.local_addr().expect("its address"));
+    let program = Program::start("fetch", &[&url]);
+    let _client = silent.accept().expect("the program");
+    program.signal(Signal::SIGINT);
+    assert_eq!(program.end().status, Some(130));
 }
 
 #[test]
@@ -97,6 +161,10 @@ fn fetch_refuses_what_it_cannot_do() {
         &["-H", "no colon", "http://h/"],
         &["-H", "X: a\nb", "http://h/"],
         &["--limit", "0", "http://h/"],
+        &["--limit-per-host", "-1", "http://h/"],
+        &["--limit", "1", "--limit-per-host", "2", "http://h/"],
+        &["--output", "/nonexistent/x", "http://h/"],
+        &["--timeout", "0", "http://h/"],
         &["--ca", "/nonexistent.pem", "http://h/"],
         &["--ca", "x", "--insecure", "http://h/"],
     ] {
