@@ -384,6 +384,26 @@ fn a_server_that_takes_nothing_of_a_body_is_given_up() {
 }
 
 #[test]
+fn the_limit_for_all_tells_what_was_waited_for() {
+    let pool = pool::Config { limit_per_host: Some(1), ..pool::Config::default() };
+    let total = Some(Duration::from_secs(1));
+    let mut bench = Bench::with(http::Config { pool, total, ..http::Config::default() });
+    bench.sim.link(([10, 0, 0, 1], 80), Link { silent: 1.0, ..Link::default() });
+    bench.serve(2, |_| Script::new());
+    timed_out(&bench.fetch(&url(1, "/")).unwrap_err(), Phase::Connect);
+    bench.get(&url(2, "/"));
+    bench.pass(ms(500));
+    let waits = bench.get(&url(2, "/"));
+    bench.until(|world| world.results.len() == 1);
+    timed_out(&bench.world.results.pop().unwrap().unwrap_err(), Phase::FirstByte);
+    waits.cancel(&mut bench.cx());
+    bench.until(|world| world.results.len() == 1);
+    let failure = bench.world.results.pop().unwrap().unwrap_err();
+    assert_eq!(failure.phase, Phase::Connect, "its turn had come");
+    assert!(failure.to_string().contains("10.0.0.2:80: it was cancelled"), "{failure}");
+}
+
+#[test]
 fn a_server_that_is_slow_for_ever_is_given_up() {
     let mut bench =
         Bench::with(http::Config { total: Some(Duration::from_secs(30)), ..http::Config::default() });

@@ -179,13 +179,14 @@ fn a_streamed_body_goes_in_chunks_or_with_its_length() {
 #[test]
 fn a_body_that_is_not_taken_is_not_asked_for() {
     let mut bench = Bench::new();
-    bench.serve(1, |_| Script::new().pause().wait(ms(500)).resume().until("0\r\n\r\n").say(OK));
+    bench.serve(1, |_| Script::new().pause().wait(ms(500)).resume().wait(ms(10_000)).say(OK));
     let body = Notes { pieces: 100, piece: vec![b'x'; 10_000], ..Notes::default() };
     stream(&mut bench, Request::put(url(1, "/")).stream(None), body);
     bench.pass(ms(300));
     assert!(bench.world.bytes < 500_000, "{} bytes were asked for", bench.world.bytes);
     bench.until(ended);
     assert_eq!((bench.world.bytes, bench.world.notes.last().unwrap().as_str()), (1_000_002, "end 0"));
+    assert_eq!(bench.idle(), 1, "all of it was sent");
 }
 
 #[test]
@@ -204,6 +205,22 @@ fn a_body_can_be_written_from_elsewhere_and_only_while_it_is_wanted() {
     bench.until(ended);
     assert_eq!(bench.world.notes, ["200", "end 0"]);
     assert!(call.write(&mut bench.cx(), b"d").is_err());
+}
+
+#[test]
+fn the_first_byte_is_waited_for_from_when_the_body_was_finished() {
+    let config = Config { first_byte: Some(ms(500)), ..Config::default() };
+    let mut bench = Bench::with(config);
+    bench.serve(1, |_| Script::new());
+    let call = stream(&mut bench, Request::put(url(1, "/")).stream(3), Notes::default());
+    bench.pass(ms(2000)); // as long as we like
+    call.write(&mut bench.cx(), b"abc").unwrap();
+    call.finish(&mut bench.cx()).unwrap();
+    let began = bench.sim.now();
+    bench.until(ended);
+    let took = bench.sim.now() - began;
+    assert!(took >= ms(500) && took < ms(600), "{took:?}");
+    assert!(bench.world.notes[0].starts_with("FirstByte"), "{:?}", bench.world.notes);
 }
 
 #[test]

@@ -211,6 +211,12 @@ impl<S: 'static> Pool<S> {
         self.hub().close(cx, Refusal::Closed);
     }
 
+    /// Whether a connection is being made for this request.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_connecting(&self, ticket: Ticket) -> bool {
+        self.hub().inner().table.is_connecting(ticket)
+    }
+
     /// How things are now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.hub().inner().table)

@@ -230,6 +230,12 @@ impl Table {
         self.claims.get(ticket.claim).filter(|claim| claim.serial == ticket.serial)
     }
 
+    #[cfg(feature = "http")]
+    pub(super) fn is_connecting(&self, ticket: Ticket) -> bool {
+        let member = self.find(ticket).and_then(|claim| claim.member);
+        member.is_some_and(|member| self.members[member].state == State::Connecting)
+    }
+
     pub(super) fn ticket(&self, claim: usize) -> Ticket {
         Ticket { claim, serial: self.claims[claim].serial }
     }

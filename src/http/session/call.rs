@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) written: bool,
     /// Why it was given up.
     pub(super) verdict: Option<io::Error>,
+    /// It was given up while it was connecting.
+    pub(super) unconnected: bool,
     pub(super) over: bool,
 }
 
@@ -61,6 +63,7 @@ impl State {
             burst: 0,
             written: false,
             verdict: None,
+            unconnected: false,
             over: false,
         }
     }
@@ -132,6 +135,7 @@ impl<S: 'static> Call<S> {
         let ticket = state.ticket;
         drop(state);
         if let (Some(session), Some(ticket)) = (self.session.upgrade(), ticket) {
+            self.state.borrow_mut().unconnected = session.pool.is_connecting(ticket);
             session.pool.cancel(cx, ticket);
         }
         true

@@ -331,6 +331,7 @@ impl<S: 'static> Exchange<S> {
     fn phase(&self) -> Phase {
         let attempt = &self.attempt;
         match attempt.upload {
+            _ if !attempt.opened && self.call.state.borrow().unconnected => Phase::Connect,
             _ if !attempt.opened => Phase::Pool,
             _ if attempt.decoder.is_some() => Phase::Body,
             _ if attempt.parser.received() > 0 => Phase::Head,
@@ -421,6 +422,7 @@ impl<S: 'static> Protocol<S> for Exchange<S> {
         if std::mem::take(&mut self.call.state.borrow_mut().resumed) {
             return self.go_on(conn, &mut Input::new(&[]));
         }
+        self.note_written();
         match self.attempt.upload {
             Upload::Waits => {
                 self.begin_upload(conn)?;
