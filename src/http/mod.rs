@@ -4,6 +4,26 @@
 //! a limit in time for each thing it waits for ([`Config`]). Answers come [whole](Session::send) or
 //! [as they come](Session::stream). [`get`] is for scripts that only want a page.
 //!
+//! With the feature `tls` there is https, with `gzip` bodies are asked for and unpacked in gzip, with `charset`
+//! [text](Response::text) is read in the charset that the answer names.
+//!
+//! # What holds
+//!
+//! - Nothing waits without a limit: a place in the pool, a name, a connect, a TLS handshake, the first byte, the next
+//!   bytes, and all of it together have a limit each. Time spent on one is not taken from another.
+//! - A connection is used again only after an answer that is complete by RFC 9112's rules and has nothing behind it. Bytes
+//!   on an idle connection are never an answer.
+//! - A request is sent a second time only where that does no harm: once, on a new connection, if it is idempotent and was
+//!   lost on a used connection without a byte of an answer ([`Config::retry`], [`Session::retried`]).
+//! - No credential crosses an origin, port included: a redirect to another drops Authorization, Cookie and
+//!   Proxy-Authorization. https leads to http only if that is [asked for](Config::allow_downgrade).
+//! - Memory has limits: heads, trailers, chunk extensions and whole bodies; a streamed body that is paused stays with its
+//!   server.
+//! - An error names the URL, the server, how far the call had got, and how many bytes of the answer had come; of a whole
+//!   body it keeps those ([`Failure`]).
+//!
+//! # The parts
+//!
 //! The rest does no I/O: it turns requests into bytes and bytes into answers, and decides what is to be done next. So each
 //! part can be used, and tested, on its own.
 //!
@@ -36,10 +56,13 @@
 //!
 //! # What it does not do
 //!
-//! HTTP/2 and 3, pipelining, caching, proxies, digest authentication, brotli and zstd, WebSocket, a list of public
-//! suffixes for cookies, names that are not ASCII.
+//! HTTP/2 and 3, pipelining, caching, proxies (nor the variables that name them), digest authentication, brotli and zstd,
+//! WebSocket and other upgrades (a 101 is told, and its connection closed), a list of public suffixes for cookies (so a
+//! site may set one for all of `co.uk`: do not share a session among sites that must not know of each other), cookies kept
+//! in a file, and names that are not ASCII (give their `xn--` form).
 
 mod basic;
+mod charset;
 mod chunked;
 mod collect;
 mod content;

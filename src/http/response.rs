@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Head, Headers, Url, Version};
+use super::{Head, Headers, Url, Version, charset};
 
 /// An answer with its whole body.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,9 +36,10 @@ impl Response {
         (200..300).contains(&self.status)
     }
 
-    /// The body as text: UTF-8, with `\u{fffd}` in place of what is not.
+    /// The body as text: UTF-8, or with the feature `charset` whatever a byte order mark or the `Content-Type` names; with
+    /// `\u{fffd}` in place of what is not. What a page says of itself within its text is not looked at.
     pub fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.body)
+        charset::decode(&self.headers, &self.body)
     }
 }
 

@@ -33,6 +33,10 @@ use whole::Whole;
 ///
 /// Nothing calls back within the call: what comes of a request is told by the loop, later, and exactly once.
 ///
+/// Idle connections keep [`run`](crate::Reactor::run) going, as all connections do, until their time is over. Whoever has
+/// all that was wanted drops the last handle, which closes them and lets calls under way come to their end; or
+/// [stops](Cx::stop) the loop; or [drains](Pool::drain) the [pool](Self::pool).
+///
 #[cfg_attr(feature = "sim", doc = "```")]
 #[cfg_attr(not(feature = "sim"), doc = "```ignore")]
 /// use enjamb::http::{Config, Session};
@@ -79,8 +83,21 @@ impl<S: 'static> Session<S> {
         Ok(Session(Rc::new(Inner { pool, config, cookies: RefCell::default(), retried: Cell::new(0) })))
     }
 
-    /// Sends a request, a [`Request`] or a builder of one, and calls `then` with the whole answer, or with why there is
-    /// none. An answer of any status is an answer.
+    /// Sends a request of any method, a [`Request`] or a builder of one, and calls `then` with the whole answer, or with why
+    /// there is none. An answer of any status is an answer.
+    ///
+    /// ```no_run
+    /// # use enjamb::http::{Request, Session};
+    /// # fn send(session: &Session, cx: &mut enjamb::Cx<'_>) {
+    /// let request = Request::post("https://example.org/login")
+    ///     .form([("user", "ann"), ("next", "/")])
+    ///     .header("Accept-Language", "en");
+    /// session.send(cx, request, |_cx, result| match result {
+    ///     Ok(response) => println!("{} {}", response.status, response.text()),
+    ///     Err(failure) => eprintln!("{failure}"),
+    /// });
+    /// # }
+    /// ```
     #[track_caller]
     pub fn send<R>(
         &self,
