@@ -86,6 +86,9 @@ impl Cookies {
 
     /// The value of the Cookie field for a request to this URL; `None` where there is nothing to send.
     pub fn header(&mut self, url: &Url, now: SystemTime) -> Option<String> {
+        if self.is_empty() {
+            return None;
+        }
         self.clock += 1;
         let mut found = Vec::new();
         for domain in domains(url.host()) {

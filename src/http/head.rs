@@ -1,5 +1,7 @@
 //! The head of an answer: its status line and fields, put together from whatever pieces it comes in.
 
+use std::mem::MaybeUninit;
+
 use super::{Headers, Rule};
 use crate::Input;
 
@@ -65,7 +67,7 @@ pub(crate) struct HeadReader {
 impl HeadReader {
     /// Takes bytes up to the end of a head; `None` where more must come.
     ///
-    /// The end is found first, a byte at a time, and the head parsed once: so it costs the same, and gives the same,
+    /// The end is found first, a line at a time, and the head parsed once: so it costs the same, and gives the same,
     /// however it is split.
     pub(crate) fn read(&mut self, input: &mut Input<'_>) -> Result<Option<Head>, Rule> {
         let room = HEAD_LIMIT - self.taken;
@@ -100,27 +102,32 @@ impl HeadReader {
 
     /// How many bytes of the window belong to this head, if it ends there: with an empty line.
     fn end(&mut self, window: &[u8]) -> Option<usize> {
-        for (at, byte) in window.iter().enumerate() {
-            self.line = match (byte, self.line) {
-                (b'\n', Line::Start | Line::Cr) => {
-                    self.line = Line::Within;
-                    return Some(at + 1);
-                }
-                (b'\n', Line::Within) => Line::Start,
-                (b'\r', Line::Start) => Line::Cr,
-                _ => Line::Within,
-            };
+        let mut start = 0;
+        for (at, &byte) in window.iter().enumerate() {
+            if byte != b'\n' {
+                continue;
+            }
+            if matches!((self.line, &window[start..at]), (Line::Start, b"" | b"\r") | (Line::Cr, b"")) {
+                self.line = Line::Within;
+                return Some(at + 1);
+            }
+            (self.line, start) = (Line::Start, at + 1);
         }
+        self.line = match (self.line, &window[start..]) {
+            (line, b"") => line,
+            (Line::Start, b"\r") => Line::Cr,
+            _ => Line::Within,
+        };
         None
     }
 }
 
 fn parse(bytes: &[u8]) -> Result<Head, Rule> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELD_LIMIT];
-    let mut parsed = httparse::Response::new(&mut fields);
+    let mut fields = [const { MaybeUninit::uninit() }; FIELD_LIMIT];
+    let mut parsed = httparse::Response::new(&mut []);
     let result = httparse::ParserConfig::default()
         .allow_obsolete_multiline_headers_in_responses(true)
-        .parse_response(&mut parsed, bytes);
+        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
     match result {
         Ok(httparse::Status::Complete(end)) if end == bytes.len() => {}
         Ok(_) => return Err(Rule::Head),

@@ -123,9 +123,10 @@ impl Headers {
     /// (RFC 9112 section 5.2). `None` where the value holds what no value may.
     pub(crate) fn push_received(&mut self, name: &str, value: &[u8]) -> Option<()> {
         if !value.iter().any(|&byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            let value = trim(value);
             match str::from_utf8(value) {
-                Ok(text) => self.push(name, text.trim_matches([' ', '\t'])),
-                Err(_) => self.push(name, latin1(value).trim_matches([' ', '\t'])),
+                Ok(text) => self.push(name, text),
+                Err(_) => self.push(name, &latin1(value)),
             }
             return Some(());
         }

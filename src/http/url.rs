@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::error::{Error, UrlError, UrlPart};
 use super::url_parse::parse;
@@ -32,8 +33,8 @@ use super::url_parse::parse;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
-    /// From the scheme to the end of the query.
-    pub(super) text: String,
+    /// From the scheme to the end of the query. Shared, since a call, its connection and its answer all have it.
+    pub(super) text: Arc<str>,
     pub(super) scheme: Scheme,
     /// Where the host ends, and the target begins.
     pub(super) host_end: usize,
@@ -157,8 +158,7 @@ impl Url {
             Some("") => "",
             Some(_) => "&",
         };
-        self.text.push_str(mark);
-        self.text.push_str(encoded);
+        self.text = [&self.text, mark, encoded].concat().into();
     }
 }
 

@@ -54,7 +54,8 @@ pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
         url.push('?');
         url.push_str(query);
     }
-    Ok(Url { text: url, scheme, host_end, target, port, userinfo, fragment: fragment.map(str::to_owned) })
+    let fragment = fragment.map(str::to_owned);
+    Ok(Url { text: url.into(), scheme, host_end, target, port, userinfo, fragment })
 }
 
 fn scheme(text: &str) -> Result<Scheme, Wrong> {
