@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+pub mod http_client;
 pub mod timer_work;
 
 /// Bytes read at once, by every server: streaming over loopback swings between two speeds with 64 KiB.

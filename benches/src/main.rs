@@ -7,8 +7,10 @@ mod check;
 mod child;
 mod count;
 mod fan_in;
+mod http;
 mod load;
 mod memory;
+mod nginx;
 mod peers;
 mod pool;
 mod report;
@@ -70,9 +72,16 @@ enum Measure {
     Latency,
     /// CPU of a client that reads many slow poems, as a ratio to C
     FanIn,
+    /// Small GETs: what they cost a client of nginx
+    Http,
 }
 
 impl Measure {
+    /// Whether it is one of the echo servers.
+    fn is_of_peers(self) -> bool {
+        !matches!(self, Measure::Timers | Measure::FanIn | Measure::Http)
+    }
+
     fn run(self, peers: &[Built], rounds: usize) {
         match self {
             Measure::Calls => report::calls(peers),
@@ -86,6 +95,7 @@ impl Measure {
             Measure::Streaming => timed::streaming(peers, rounds),
             Measure::Latency => timed::latency(peers, rounds),
             Measure::FanIn => fan_in::report(rounds),
+            Measure::Http => http::report(rounds),
         }
     }
 }
@@ -97,8 +107,10 @@ fn or_all<T: ValueEnum + Clone>(asked: &[T]) -> &[T] {
 
 fn compare(args: &Args) {
     println!("{}\n", versions::all());
-    let peers = peers::build(or_all(&args.only));
-    for measure in or_all(&args.measure) {
+    let measures = or_all(&args.measure);
+    let of_peers = measures.iter().any(|measure| measure.is_of_peers());
+    let peers = if of_peers { peers::build(or_all(&args.only)) } else { Vec::new() };
+    for measure in measures {
         measure.run(&peers, args.rounds.into());
     }
 }

@@ -186,12 +186,27 @@ pub fn build_c(source: &str, library: Option<&str>) -> Result<String, String> {
     Ok(program.display().to_string())
 }
 
-/// The interpreter itself: what is on the path may be a script that finds it.
+/// The command that runs a script of the folder `python`, which needs this module, and gets its name. It names the
+/// interpreter itself: what is on the path may be a script that finds it.
 pub fn find_python(script: &str, module: &str) -> Result<Vec<String>, String> {
     let ask = format!("import sys, {module}; print(sys.executable)");
     let python = run(Command::new("python3").args(["-c", &ask]))?;
     let script = Path::new(HERE).join("python").join(script).display().to_string();
     Ok(vec![python.trim().to_string(), script, module.to_string()])
+}
+
+/// The crates that `enjamb` with these features is made of, itself included: a line for each, some of them several times.
+pub fn dependencies(features: &str) -> Result<String, String> {
+    let mut tree = cargo();
+    tree.args([
+        "tree",
+        "--locked",
+        "--package=enjamb",
+        "--no-default-features",
+        "--edges=normal",
+        "--prefix=none",
+    ]);
+    run(tree.arg(format!("--features={features}")))
 }
 
 /// Runs a command to its end, and returns what it printed.

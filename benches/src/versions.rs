@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 const LOCK: &str = include_str!("../../Cargo.lock");
-const CRATES: [&str; 6] = ["mio", "calloop", "message-io", "tokio", "smol", "async-io"];
+const CRATES: [&str; 8] = ["mio", "calloop", "message-io", "tokio", "smol", "async-io", "ureq", "reqwest"];
 
 /// The machine and the versions, as a sentence each.
 pub fn all() -> String {

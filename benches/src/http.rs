@@ -1,0 +1,268 @@
+//! Small GETs, one after another and many at once: what they cost a client of nginx, and what the features of `enjamb`
+//! bring along.
+
+use std::io;
+use std::process::Command;
+
+use crate::child;
+use crate::count::{self, Calls, Tool};
+use crate::nginx::{self, Nginx};
+use crate::peers;
+use crate::report::{self, MISSING};
+use crate::timed::{CLIENT_CORE, SERVER_CORE, pin_to, spread_cell};
+
+/// GETs in a run, after the first of each lane.
+const GETS: usize = 2_000;
+/// How many are under way at once.
+const LANES: [usize; 2] = [1, 100];
+/// Two lengths of run: the difference is what is counted.
+const COUNTED: [usize; 2] = [200, 2_200];
+
+struct Client {
+    title: &'static str,
+    command: Vec<String>,
+}
+
+/// What one run says of itself.
+struct Run {
+    microseconds: f64,
+    cpu: f64,
+}
+
+fn clients() -> Vec<Client> {
+    let rust = |bin, feature| peers::build_rust(bin, feature).map(|program| vec![program]);
+    let clients = [
+        ("mio by hand", rust("http-mio", Some("peers"))),
+        ("**enjamb**", rust("http-enjamb", None)),
+        ("ureq", rust("http-ureq", Some("peers"))),
+        ("reqwest", rust("http-reqwest", Some("peers"))),
+        ("aiohttp", peers::find_python("http-aiohttp.py", "aiohttp")),
+    ];
+    let built = |(title, command): (_, Result<_, String>)| match command {
+        Ok(command) => Some(Client { title, command }),
+        Err(why) => {
+            println!("Not measured: {title} ({why})\n");
+            None
+        }
+    };
+    clients.into_iter().filter_map(built).collect()
+}
+
+pub fn report(rounds: usize) {
+    println!("## HTTP: {GETS} small GETs from nginx\n");
+    if let Some(versions) = versions() {
+        println!("{versions}.\n");
+    }
+    let clients = clients();
+    match in_turn(|| pin_to(SERVER_CORE), Nginx::start) {
+        Ok(nginx) => {
+            count_all(&clients, &nginx.url);
+            time_all(&clients, &nginx.url, rounds);
+        }
+        Err(error) => println!("Not measured: {error}.\n"),
+    }
+    print_crates();
+}
+
+/// nginx on one core, what is started later on another.
+fn in_turn<T>(pin: impl Fn() -> io::Result<()>, start: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    pin()?;
+    let started = start();
+    pin_to(CLIENT_CORE)?;
+    started
+}
+
+fn versions() -> Option<String> {
+    let aiohttp = Command::new("python3").args(["-c", "import aiohttp; print(aiohttp.__version__)"]).output();
+    let aiohttp = aiohttp.ok().filter(|output| output.status.success());
+    let aiohttp =
+        aiohttp.map(|output| format!(", aiohttp {}", String::from_utf8_lossy(&output.stdout).trim()));
+    Some(format!("nginx {}{}", nginx::version()?, aiohttp.unwrap_or_default()))
+}
+
+/// By how many are under way at once, a column each.
+fn titles(what: &str) -> [String; 2] {
+    LANES.map(|lanes| match lanes {
+        1 => format!("{what}, one after another"),
+        _ => format!("{what}, {lanes} at once"),
+    })
+}
+
+// What is counted.
+
+fn count_all(clients: &[Client], url: &str) {
+    let mut kinds = Vec::new();
+    count_with(Tool::Strace, "System calls", clients, |client, lanes| {
+        let calls = calls(&client.command, url, lanes)?;
+        let how = if lanes == 1 { "one after another".to_string() } else { format!("{lanes} at once") };
+        kinds.push(vec![client.title.to_string(), how, calls.by_kind()]);
+        Ok(format!("{:.2}", calls.total()))
+    });
+    println!("{}", report::table(&report::titles(["work", "system calls by kind"]), &kinds));
+    count_with(Tool::Callgrind, "User-space instructions", clients, |client, lanes| {
+        Ok(format!("{:.0}", instructions(&client.command, url, lanes)?))
+    });
+    count_with(Tool::Dhat, "Heap allocations", clients, |client, lanes| {
+        Ok(format!("{:.2}", allocations(&client.command, url, lanes)?))
+    });
+}
+
+fn count_with(
+    tool: Tool,
+    what: &str,
+    clients: &[Client],
+    mut count: impl FnMut(&Client, usize) -> io::Result<String>,
+) {
+    if let Err(why) = tool.check() {
+        return println!("Not counted: {why}.\n");
+    }
+    let mut row = |client: &Client| {
+        let cells = LANES.map(|lanes| {
+            eprintln!("{what}: {}, {lanes} at once", client.title);
+            report::cell(client.title, count(client, lanes))
+        });
+        [client.title.to_string()].into_iter().chain(cells).collect()
+    };
+    let rows: Vec<_> = clients.iter().map(&mut row).collect();
+    let titles = titles(&format!("{what} per GET"));
+    println!("{}", report::table(&report::titles(titles.iter().map(String::as_str)), &rows));
+}
+
+/// System calls per GET, by their names.
+pub fn calls(command: &[String], url: &str, lanes: usize) -> io::Result<Calls> {
+    let [few, many] = two_lengths(Tool::Strace, command, url, lanes)?;
+    let (few, many) = (count::strace_counts(&few), count::strace_counts(&many));
+    let each = |(name, calls): (&String, &u64)| {
+        let before = few.get(name).copied().unwrap_or(0);
+        (name.clone(), per_get(calls.saturating_sub(before)))
+    };
+    Ok(Calls(many.iter().map(each).collect()))
+}
+
+/// User-space instructions per GET.
+pub fn instructions(command: &[String], url: &str, lanes: usize) -> io::Result<f64> {
+    difference(Tool::Callgrind, command, url, lanes, count::collected)
+}
+
+/// Heap allocations per GET.
+pub fn allocations(command: &[String], url: &str, lanes: usize) -> io::Result<f64> {
+    difference(Tool::Dhat, command, url, lanes, count::blocks)
+}
+
+fn difference(
+    tool: Tool,
+    command: &[String],
+    url: &str,
+    lanes: usize,
+    number_in: impl Fn(&str) -> Option<u64>,
+) -> io::Result<f64> {
+    let reports = two_lengths(tool, command, url, lanes)?;
+    match reports.each_ref().map(|report| number_in(report)) {
+        [Some(few), Some(many)] => Ok(per_get(many.saturating_sub(few))),
+        _ => Err(io::Error::other(format!("no count in what the tool said: {}", reports[0].trim()))),
+    }
+}
+
+fn two_lengths(tool: Tool, command: &[String], url: &str, lanes: usize) -> io::Result<[String; 2]> {
+    let report = |gets: usize| Ok::<_, io::Error>(run(tool.words(), command, url, gets, lanes)?.1);
+    Ok([report(COUNTED[0])?, report(COUNTED[1])?])
+}
+
+fn per_get(counted: u64) -> f64 {
+    counted as f64 / (COUNTED[1] - COUNTED[0]) as f64
+}
+
+// What is timed.
+
+fn time_all(clients: &[Client], url: &str, rounds: usize) {
+    // By client and lanes, a sample for each round.
+    let mut samples: Vec<[Vec<Run>; 2]> = clients.iter().map(|_| Default::default()).collect();
+    for round in 1..=rounds {
+        for (column, lanes) in LANES.into_iter().enumerate() {
+            for (client, of_client) in clients.iter().zip(&mut samples) {
+                eprintln!("{GETS} GETs, {lanes} at once, round {round}: {}", client.title);
+                match run(&[], &client.command, url, GETS, lanes) {
+                    Ok((run, _)) => of_client[column].push(run),
+                    Err(error) => eprintln!("{}: {error}", client.title),
+                }
+            }
+        }
+    }
+    let rows: Vec<_> = clients
+        .iter()
+        .zip(&samples)
+        .map(|(client, samples)| {
+            let cpu = samples.each_ref().map(|runs| {
+                let each: Vec<_> = runs.iter().map(|run| run.cpu / GETS as f64).collect();
+                spread_cell(&each)
+            });
+            let rate = samples.each_ref().map(|runs| rate_cell(runs));
+            [client.title.to_string()].into_iter().chain(cpu).chain(rate).collect()
+        })
+        .collect();
+    let columns = [titles("µs of client CPU per GET"), titles("GETs/s")].concat();
+    println!("{}", report::table(&report::titles(columns.iter().map(String::as_str)), &rows));
+}
+
+/// The median, the least and the most.
+fn rate_cell(runs: &[Run]) -> String {
+    let mut rates: Vec<_> = runs.iter().map(|run| GETS as f64 / run.microseconds * 1e6).collect();
+    rates.sort_by(f64::total_cmp);
+    match (rates.first(), rates.last()) {
+        (Some(least), Some(most)) => format!("{:.0} ({least:.0}–{most:.0})", rates[rates.len() / 2]),
+        _ => MISSING.to_string(),
+    }
+}
+
+/// Runs a client, with `under` in front of it, and returns what it says of itself, and what was said on stderr.
+fn run(
+    under: &[&str],
+    command: &[String],
+    url: &str,
+    gets: usize,
+    lanes: usize,
+) -> io::Result<(Run, String)> {
+    let words: Vec<&str> = under.iter().copied().chain(command.iter().map(String::as_str)).collect();
+    let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let output = child::output(Command::new(program).args(arguments).args([
+        url,
+        &gets.to_string(),
+        &lanes.to_string(),
+    ]))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let numbers: Vec<f64> = stdout.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    match numbers[..] {
+        [bytes, microseconds, cpu] if bytes as usize == gets * nginx::BODY.len() => {
+            Ok((Run { microseconds, cpu }, said))
+        }
+        [_, _, _] => Err(io::Error::other("not every answer came")),
+        _ => Err(io::Error::other(said)),
+    }
+}
+
+// What each feature brings.
+
+const FEATURES: [&str; 5] = ["", "http", "gzip", "tls", "http,gzip,tls"];
+
+fn print_crates() {
+    let rows: Vec<_> = FEATURES
+        .iter()
+        .map(|features| {
+            let name = if features.is_empty() { "none" } else { features };
+            let all = report::cell(name, crates(features).map(|all| all.to_string()));
+            vec![name.to_string(), all]
+        })
+        .collect();
+    let titles = ["features of enjamb", "crates besides it"].map(str::to_string);
+    println!("{}", report::table(&titles, &rows));
+}
+
+/// How many other crates are compiled into a program because of this one: without what is only built to build.
+fn crates(features: &str) -> io::Result<usize> {
+    let tree = peers::dependencies(features).map_err(io::Error::other)?;
+    let mut crates: Vec<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    crates.sort_unstable();
+    crates.dedup();
+    Ok(crates.len().saturating_sub(1))
+}
