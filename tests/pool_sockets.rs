@@ -194,6 +194,23 @@ fn a_unix_socket_is_pooled_by_its_path() {
 }
 
 #[test]
+fn a_name_is_looked_up_and_pooled_by_its_name() {
+    let (mut reactor, mut world) = (Reactor::new().unwrap(), World::default());
+    reactor.set_resolver(|host, port| {
+        assert_eq!(host, "directory");
+        Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))])
+    });
+    let mut cx = reactor.cx(&mut world);
+    let key = Key::new(("directory", serve(&mut cx).port()));
+    let pool = Pool::new(limit(1)).unwrap();
+    for name in ["a", "b"] {
+        pool.acquire(&mut cx, &key, Ask::new(name, "ok"));
+    }
+    until(&mut reactor, &mut world, |cx| cx.state.has("b ok"));
+    assert_eq!((world.results(), pool.snapshot().stats.opened), (vec!["a ok", "b ok"], 1));
+}
+
+#[test]
 fn a_path_at_which_nobody_listens_is_told_with_the_path() {
     let (mut reactor, mut world) = (Reactor::new().unwrap(), World::default());
     let pool = Pool::new(limit(2)).unwrap();
