@@ -384,6 +384,15 @@ fn a_server_that_takes_nothing_of_a_body_is_given_up() {
 }
 
 #[test]
+fn the_addresses_of_a_name_are_raced_and_the_name_is_asked_for() {
+    let mut bench = Bench::new();
+    bench.sim.name("two.example", ms(1), [[10, 0, 0, 2], [10, 0, 0, 1]]);
+    bench.sim.link(([10, 0, 0, 2], 80), Link { silent: 1.0, ..Link::default() });
+    bench.serve(1, |_| Script::new().until("\r\nHost: two.example\r\n").until("\r\n\r\n").say(OK));
+    assert_eq!(bench.fetch("http://two.example/").unwrap().text(), "ok");
+}
+
+#[test]
 fn the_limit_for_all_tells_what_was_waited_for() {
     let pool = pool::Config { limit_per_host: Some(1), ..pool::Config::default() };
     let total = Some(Duration::from_secs(1));

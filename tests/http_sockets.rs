@@ -71,6 +71,25 @@ fn a_server_by_name_is_asked_twice_over_one_connection() {
     assert_eq!(session.pool().snapshot().stats.opened, 1);
 }
 
+#[test]
+fn an_ipv6_address_stands_in_brackets() {
+    let Ok(listener) = TcpListener::bind(("::1", 0)) else {
+        return println!("not run: there is no IPv6 here");
+    };
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let heard = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+        let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+        stream.write_all(b"HTTP/1.1 204 Here\r\n\r\n").unwrap();
+        lines
+    });
+    let (mut reactor, session) = (Reactor::new().unwrap(), Session::new(Config::default()).unwrap());
+    assert_eq!(calls(&mut reactor, &session, &[url.clone()])[0].as_ref().unwrap().status, 204);
+    let host = format!("Host: {}", &url["http://".len()..url.len() - 1]);
+    assert!(heard.join().unwrap().contains(&host));
+}
+
 /// Pours out a body for as long as there is room.
 struct Pours(usize);
 
