@@ -20,7 +20,7 @@ pub const SERVER_CORE: usize = 0;
 pub const CLIENT_CORE: usize = 1;
 
 /// How long one sample of echoes takes.
-const SAMPLE: Duration = Duration::from_millis(300);
+const SAMPLE: Duration = Duration::from_millis(200);
 /// How much one sample of streaming sends, and gets back.
 const STREAMED_MIB: usize = 512;
 /// How many round trips the percentiles of one sample are of.
