@@ -136,14 +136,18 @@ impl<S> Core<S> {
         self.doom(key, Err(error));
     }
 
-    /// The time to connect is over: what has come of it so far.
-    pub(crate) fn connect_timed_out(&mut self, key: Key) -> io::Error {
-        match self.dials.get(&key) {
-            None => io::ErrorKind::TimedOut.into(),
-            Some(dial) => {
-                error::unreached(io::ErrorKind::TimedOut, dial.tried(), format!("timed out, {dial}"))
-            }
+    /// The time to connect is over: says what has come of it so far.
+    pub(crate) fn connect_timed_out(&mut self, key: Key) {
+        let timed_out = io::ErrorKind::TimedOut;
+        if let Some(dial) = self.dials.get(&key) {
+            let error = error::unreached(timed_out, dial.tried(), format!("timed out, {dial}"));
+            return self.cannot_connect(key, error);
         }
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let shakes_hands = stream.socket.as_ref().is_some_and(Socket::is_reached);
+        let doing = if shakes_hands { error::SHAKING_HANDS } else { error::CONNECTING };
+        let error = while_doing(doing, &stream.peer, timed_out.into());
+        self.doom(key, Err(error));
     }
 
     /// The addresses of a connection's name have come.

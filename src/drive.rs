@@ -361,8 +361,7 @@ impl<S> Core<S> {
         }
         stream.deadline = NO_DEADLINE;
         if stream.flags.any(Flags::CONNECTING) {
-            let error = self.connect_timed_out(key);
-            self.cannot_connect(key, error);
+            self.connect_timed_out(key);
         } else if stream.flags.any(Flags::CLOSING) {
             let result = match stream.unsent() {
                 0 => Ok(()), // all was sent; only the peer's own end did not come

@@ -33,6 +33,8 @@ impl Error for Failure {
 
 pub(crate) const RESOLVING: &str = "resolving";
 pub(crate) const CONNECTING: &str = "connecting to";
+/// Of what is below, it has come through.
+pub(crate) const SHAKING_HANDS: &str = "the TLS handshake with";
 pub(crate) const READING: &str = "reading from";
 pub(crate) const WRITING: &str = "writing to";
 pub(crate) const WAITING: &str = "waiting for";
@@ -58,6 +60,7 @@ fn hint(doing: &str, peer: &Peer, kind: io::ErrorKind) -> Option<&'static str> {
         io::ErrorKind::TimedOut if doing == CONNECTING => {
             Some("is the address right, and does a firewall let it through?")
         }
+        io::ErrorKind::TimedOut if doing == SHAKING_HANDS => Some("does it speak TLS on this port?"),
         io::ErrorKind::AddrNotAvailable if doing == CONNECTING => {
             Some("is port 0 meant, or are all local ports in use?")
         }

@@ -121,6 +121,11 @@ impl Socket {
         each!(&self.0, _stream => false, _id => false, _tls => true)
     }
 
+    /// Whether it speaks TLS over one that is known to be connected.
+    pub(crate) fn is_reached(&self) -> bool {
+        each!(&self.0, _stream => false, _id => false, tls => tls.borrow().is_reached())
+    }
+
     /// Whether a connect has come through: `None` while it is under way. Only a socket that stands has a peer,
     /// getpeername(2); one that does not may have an error, and asking for that clears it, so it is done only here.
     pub(crate) fn connected(&self, driver: &Driver) -> Option<io::Result<()>> {

@@ -100,6 +100,11 @@ impl TlsSocket {
         Ok(Some(came))
     }
 
+    /// Whether the one below is known to stand.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.reached
+    }
+
     /// Whether the connection stands and the handshake is done: `None` while either is under way.
     pub(crate) fn connected(&mut self, driver: &Driver) -> Option<io::Result<()>> {
         if !self.reached {
