@@ -85,7 +85,7 @@ fn an_ipv6_address_stands_in_brackets() {
         lines
     });
     let (mut reactor, session) = (Reactor::new().unwrap(), Session::new(Config::default()).unwrap());
-    assert_eq!(calls(&mut reactor, &session, &[url.clone()])[0].as_ref().unwrap().status, 204);
+    assert_eq!(calls(&mut reactor, &session, std::slice::from_ref(&url))[0].as_ref().unwrap().status, 204);
     let host = format!("Host: {}", &url["http://".len()..url.len() - 1]);
     assert!(heard.join().unwrap().contains(&host));
 }

@@ -248,7 +248,7 @@ fn a_handshake_that_does_not_go_on_has_a_timeout_on_both_sides() {
     for error in [seen.client.unwrap().result.unwrap_err(), seen.servers.remove(0).result.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         let message = error.to_string();
-        assert!(message.starts_with("the TLS handshake with 10."), "{message}");
+        assert!(message.starts_with("the TLS handshake with "), "{message}");
         assert!(message.ends_with("timed out; does it speak TLS on this port?"), "{message}");
     }
     assert!(sim.now() >= Config::default().connect_timeout);
