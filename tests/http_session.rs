@@ -216,6 +216,15 @@ fn a_request_lost_on_a_new_connection_or_in_an_answer_is_not_sent_again() {
 }
 
 #[test]
+fn a_request_that_was_given_up_is_not_sent_again() {
+    let mut bench = Bench::with(http::Config { first_byte: Some(ms(500)), ..http::Config::default() });
+    bench.serve(1, |_| answering(&[OK]));
+    bench.fetch(&url(1, "/")).unwrap();
+    timed_out(&bench.fetch(&url(1, "/")).unwrap_err(), Phase::FirstByte);
+    assert_eq!((bench.session.retried(), bench.world.accepted), (0, 1));
+}
+
+#[test]
 fn a_retry_does_not_meet_the_next_dead_connection() {
     let mut bench = Bench::new();
     bench.serve(1, |n| match n {

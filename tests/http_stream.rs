@@ -4,9 +4,9 @@
 #[path = "common/http_bench.rs"]
 mod http_bench;
 
-use enjamb::Cx;
 use enjamb::http::{Call, Config, Failure, Head, Headers, Phase, Receiver, Request};
 use enjamb::sim::Script;
+use enjamb::{Conn, Cx, Input, Protocol};
 use http_bench::{Bench, World, answering, ms, ok, url};
 use std::io::{self, ErrorKind};
 
@@ -132,6 +132,21 @@ fn pausing_before_the_answer_holds_up_its_body() {
     call.resume(&mut bench.cx());
     bench.until(ended);
     assert_eq!((bench.world.bytes, bench.idle()), (2, 1));
+}
+
+#[test]
+fn limits_rest_while_a_call_is_paused_from_elsewhere() {
+    let mut bench = Bench::new();
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npart";
+    bench.serve(1, move |_| answering(&[head]).wait(ms(200)).say("rest"));
+    let call = stream(&mut bench, Request::get(url(1, "/")), Notes::default());
+    bench.pass(ms(100));
+    call.pause(&mut bench.cx());
+    bench.pass(ms(120_000)); // twice as long as a server may say nothing
+    assert_eq!((bench.world.bytes, bench.world.notes.len()), (4, 1));
+    call.resume(&mut bench.cx());
+    bench.until(ended);
+    assert_eq!((bench.world.bytes, bench.world.notes[1].as_str()), (8, "end 0"));
 }
 
 #[test]
@@ -285,6 +300,34 @@ fn an_answer_before_the_end_of_the_upload_stops_it_and_is_delivered() {
     bench.until(ended);
     assert_eq!(bench.world.notes, ["413", "end 0"]);
     assert!(bench.world.bytes < 2 << 20, "{} bytes were asked for", bench.world.bytes);
+}
+
+/// Refuses what comes after the head, at leisure, and counts it.
+struct Refuses(bool);
+
+impl Protocol<World> for Refuses {
+    fn received(&mut self, conn: &mut Conn<'_, World>, input: &mut Input<'_>) -> io::Result<()> {
+        if !std::mem::replace(&mut self.0, true) {
+            conn.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n");
+            conn.deadline(ms(1000));
+        }
+        conn.state().bytes += input.take_all().len();
+        Ok(())
+    }
+    fn timed_out(&mut self, conn: &mut Conn<'_, World>) -> io::Result<()> {
+        conn.write(b"no");
+        Ok(())
+    }
+}
+
+#[test]
+fn no_more_is_sent_to_a_server_that_has_begun_to_answer() {
+    let mut bench = Bench::new();
+    bench.cx().listen(([10, 0, 0, 1], 80), |_, _| Refuses(false)).unwrap();
+    let response = bench.call(Request::put(url(1, "/")).body(vec![b'x'; 32 << 20])).unwrap();
+    assert_eq!((response.status, response.text().as_ref()), (413, "no"));
+    bench.pass(ms(2000));
+    assert!(bench.world.bytes < 4 << 20, "{} bytes were sent all the same", bench.world.bytes);
 }
 
 #[test]
