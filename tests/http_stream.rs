@@ -218,7 +218,7 @@ fn a_body_can_be_written_from_elsewhere_and_only_while_it_is_wanted() {
     call.write(&mut bench.cx(), b"c").unwrap();
     call.finish(&mut bench.cx()).unwrap();
     bench.until(ended);
-    assert_eq!(bench.world.notes, ["200", "end 0"]);
+    assert_eq!((&bench.world.notes[..], bench.idle()), (&["200".to_string(), "end 0".to_string()][..], 1));
     assert!(call.write(&mut bench.cx(), b"d").is_err());
 }
 
@@ -231,6 +231,7 @@ fn the_first_byte_is_waited_for_from_when_the_body_was_finished() {
     bench.pass(ms(2000)); // as long as we like
     call.write(&mut bench.cx(), b"abc").unwrap();
     call.finish(&mut bench.cx()).unwrap();
+    assert!(call.finish(&mut bench.cx()).is_err(), "once");
     let began = bench.sim.now();
     bench.until(ended);
     let took = bench.sim.now() - began;
@@ -274,7 +275,8 @@ fn a_body_waits_a_second_for_a_100_and_no_longer() {
 fn a_body_that_is_refused_is_not_sent() {
     let mut bench = Bench::new();
     bench.serve(1, |_| {
-        let no = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno";
+        let no =
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno";
         Script::new()
             .until("Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
             .say(no)
@@ -296,9 +298,10 @@ fn an_answer_before_the_end_of_the_upload_stops_it_and_is_delivered() {
     assert_eq!((response.status, response.text().as_ref()), (413, "too la"));
     assert_eq!((bench.leased(), bench.idle()), (0, 0));
     let body = Notes { pieces: 1000, piece: vec![b'x'; 10_000], ..Notes::default() };
-    stream(&mut bench, Request::put(url(1, "/")).stream(None), body);
+    let call = stream(&mut bench, Request::put(url(1, "/")).stream(None), body);
     bench.until(ended);
     assert_eq!(bench.world.notes, ["413", "end 0"]);
+    assert_eq!(call.write(&mut bench.cx(), b"x").unwrap_err().kind(), ErrorKind::NotConnected);
     assert!(bench.world.bytes < 2 << 20, "{} bytes were asked for", bench.world.bytes);
 }
 

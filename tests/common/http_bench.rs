@@ -1,10 +1,11 @@
 //! A session in a simulation, with servers that follow scripts.
 #![allow(dead_code)] // each test file uses some of it
 
-use enjamb::http::{Call, Config, Error, Failure, Request, Response, Session};
+use enjamb::http::{Call, Config, Error, Failure, Phase, Request, Response, Rule, Session};
 use enjamb::sim::{Script, Sim};
 use enjamb::{Cx, Reactor};
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -127,6 +128,23 @@ impl Bench {
 /// Says these one after the other, each when a head has come.
 pub fn answering<A: AsRef<[u8]>>(answers: &[A]) -> Script {
     answers.iter().fold(Script::new(), |script, answer| script.until("\r\n\r\n").say(answer))
+}
+
+pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// The rule that was broken.
+#[track_caller]
+pub fn rule(failure: &Failure) -> Rule {
+    match failure.http() {
+        Some(Error::Response(error)) => error.rule,
+        _ => panic!("{failure:?}"),
+    }
+}
+
+#[track_caller]
+pub fn timed_out(failure: &Failure, phase: Phase) {
+    assert_eq!((failure.kind(), failure.phase), (ErrorKind::TimedOut, phase), "{failure}");
+    assert!(failure.to_string().starts_with("http://"), "{failure}");
 }
 
 /// An answer with this body.

@@ -1,4 +1,5 @@
 //! Servers of other makes, as children of the test: ended with it, also when it panics.
+#![allow(dead_code)] // which are used, depends on the features
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -238,7 +238,9 @@ impl<S: 'static> Exchange<S> {
     }
 
     fn end(self: Box<Self>, cx: &mut Cx<'_, S>, result: Result<Headers, Failure>) {
-        self.call.state.borrow_mut().over = true;
+        let mut state = self.call.state.borrow_mut();
+        (state.over, state.writer) = (true, None);
+        drop(state);
         cx.cancel(self.timer);
         self.receiver.end(cx, result);
     }
