@@ -1,4 +1,4 @@
-"""Small GETs on aiohttp: `http-aiohttp.py URL COUNT LANES`. A task for each lane, all with one session."""
+"""Small GETs on aiohttp: `http-aiohttp.py aiohttp URL COUNT LANES`. A task for each lane, all with one session."""
 
 import asyncio
 import resource

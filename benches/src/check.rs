@@ -2,7 +2,9 @@
 
 use std::io;
 
+use crate::canned;
 use crate::count::{self, Tool};
+use crate::http;
 use crate::memory;
 use crate::peers::Peer;
 use crate::pool;
@@ -41,6 +43,10 @@ const SIMULATED_POOL: [(&str, usize, f64); 6] = [
     ("others", 1_000, 4100.0),
     ("others", 100_000, 4300.0),
 ];
+/// A small GET on a connection that is kept: sent, waited for, received, and the idle connection asked whether it lives.
+const HTTP_CALLS: f64 = 4.02;
+const HTTP_INSTRUCTIONS: f64 = 15_700.0;
+const HTTP_ALLOCATIONS: f64 = 9.05;
 /// Nothing else belongs on the path of a message: no epoll_ctl, no timerfd, no eventfd.
 const MESSAGE_CALLS: [&str; 3] = ["epoll_wait", "recvfrom", "sendto"];
 
@@ -60,6 +66,7 @@ pub fn run() -> Result<bool, String> {
         check.each("allocations", &ALLOCATIONS, count::allocations).map_err(failed)?;
     }
     check.pool()?;
+    check.http()?;
     check.memory().map_err(failed)?;
     Ok(check.passed)
 }
@@ -146,6 +153,26 @@ impl Check {
                 let counted = pool::instructions(&program, work, live).map_err(failed)?;
                 self.compare(&format!("instructions, simulated pool: {work}, {live}"), counted, budget);
             }
+        }
+        Ok(())
+    }
+
+    fn http(&mut self) -> Result<(), String> {
+        let command = [http::program()?];
+        let failed = |error: io::Error| format!("counting a small GET failed: {error}");
+        let url = canned::start().map_err(failed)?;
+        if Tool::Strace.check().is_ok() {
+            let calls = http::calls(&command, &url, 1).map_err(failed)?;
+            let what = format!("system calls, a small GET ({})", calls.by_kind());
+            self.compare(&what, calls.total(), HTTP_CALLS);
+        }
+        if Tool::Callgrind.check().is_ok() {
+            let counted = http::instructions(&command, &url, 1).map_err(failed)?;
+            self.compare("instructions, a small GET", counted, HTTP_INSTRUCTIONS);
+        }
+        if Tool::Dhat.check().is_ok() {
+            let counted = http::allocations(&command, &url, 1).map_err(failed)?;
+            self.compare("allocations, a small GET", counted, HTTP_ALLOCATIONS);
         }
         Ok(())
     }

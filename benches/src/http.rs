@@ -15,8 +15,13 @@ use crate::timed::{CLIENT_CORE, SERVER_CORE, pin_to, spread_cell};
 const GETS: usize = 2_000;
 /// How many are under way at once.
 const LANES: [usize; 2] = [1, 100];
+/// What is timed: so many at once, on this core. One that has gone to sleep must be woken for each answer, which costs more
+/// than all the rest; on nginx's own core, none ever sleeps.
+const TIMED: [(usize, usize); 3] = [(1, SERVER_CORE), (1, CLIENT_CORE), (100, CLIENT_CORE)];
 /// Two lengths of run: the difference is what is counted.
-const COUNTED: [usize; 2] = [200, 2_200];
+const COUNTED: [usize; 2] = [200, 1_200];
+/// The one whose allocations are not counted: Python has memory of its own to give.
+const AIOHTTP: &str = "aiohttp";
 
 struct Client {
     title: &'static str,
@@ -29,14 +34,19 @@ struct Run {
     cpu: f64,
 }
 
+/// Builds the client of this crate.
+pub fn program() -> Result<String, String> {
+    peers::build_rust("http-enjamb", Some("http"))
+}
+
 fn clients() -> Vec<Client> {
-    let rust = |bin, feature| peers::build_rust(bin, feature).map(|program| vec![program]);
+    let peer = |bin| peers::build_rust(bin, Some("http-peers")).map(|program| vec![program]);
     let clients = [
-        ("mio by hand", rust("http-mio", Some("peers"))),
-        ("**enjamb**", rust("http-enjamb", None)),
-        ("ureq", rust("http-ureq", Some("peers"))),
-        ("reqwest", rust("http-reqwest", Some("peers"))),
-        ("aiohttp", peers::find_python("http-aiohttp.py", "aiohttp")),
+        ("mio by hand", peer("http-mio")),
+        ("**enjamb**", program().map(|program| vec![program])),
+        ("ureq", peer("http-ureq")),
+        ("reqwest", peer("http-reqwest")),
+        (AIOHTTP, peers::find_python("http-aiohttp.py", "aiohttp")),
     ];
     let built = |(title, command): (_, Result<_, String>)| match command {
         Ok(command) => Some(Client { title, command }),
@@ -54,7 +64,7 @@ pub fn report(rounds: usize) {
         println!("{versions}.\n");
     }
     let clients = clients();
-    match in_turn(|| pin_to(SERVER_CORE), Nginx::start) {
+    match pin_to(SERVER_CORE).and_then(|()| Nginx::start()) {
         Ok(nginx) => {
             count_all(&clients, &nginx.url);
             time_all(&clients, &nginx.url, rounds);
@@ -62,14 +72,6 @@ pub fn report(rounds: usize) {
         Err(error) => println!("Not measured: {error}.\n"),
     }
     print_crates();
-}
-
-/// nginx on one core, what is started later on another.
-fn in_turn<T>(pin: impl Fn() -> io::Result<()>, start: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    pin()?;
-    let started = start();
-    pin_to(CLIENT_CORE)?;
-    started
 }
 
 fn versions() -> Option<String> {
@@ -80,12 +82,8 @@ fn versions() -> Option<String> {
     Some(format!("nginx {}{}", nginx::version()?, aiohttp.unwrap_or_default()))
 }
 
-/// By how many are under way at once, a column each.
-fn titles(what: &str) -> [String; 2] {
-    LANES.map(|lanes| match lanes {
-        1 => format!("{what}, one after another"),
-        _ => format!("{what}, {lanes} at once"),
-    })
+fn how_many(lanes: usize) -> String {
+    if lanes == 1 { "one after another".to_string() } else { format!("{lanes} at once") }
 }
 
 // What is counted.
@@ -94,16 +92,16 @@ fn count_all(clients: &[Client], url: &str) {
     let mut kinds = Vec::new();
     count_with(Tool::Strace, "System calls", clients, |client, lanes| {
         let calls = calls(&client.command, url, lanes)?;
-        let how = if lanes == 1 { "one after another".to_string() } else { format!("{lanes} at once") };
-        kinds.push(vec![client.title.to_string(), how, calls.by_kind()]);
+        kinds.push(vec![client.title.to_string(), how_many(lanes), calls.by_kind()]);
         Ok(format!("{:.2}", calls.total()))
     });
     println!("{}", report::table(&report::titles(["work", "system calls by kind"]), &kinds));
     count_with(Tool::Callgrind, "User-space instructions", clients, |client, lanes| {
         Ok(format!("{:.0}", instructions(&client.command, url, lanes)?))
     });
-    count_with(Tool::Dhat, "Heap allocations", clients, |client, lanes| {
-        Ok(format!("{:.2}", allocations(&client.command, url, lanes)?))
+    count_with(Tool::Dhat, "Heap allocations", clients, |client, lanes| match client.title {
+        AIOHTTP => Ok(MISSING.to_string()),
+        _ => Ok(format!("{:.2}", allocations(&client.command, url, lanes)?)),
     });
 }
 
@@ -124,7 +122,8 @@ fn count_with(
         [client.title.to_string()].into_iter().chain(cells).collect()
     };
     let rows: Vec<_> = clients.iter().map(&mut row).collect();
-    let titles = titles(&format!("{what} per GET"));
+    println!("{what} per GET:\n");
+    let titles = LANES.map(how_many);
     println!("{}", report::table(&report::titles(titles.iter().map(String::as_str)), &rows));
 }
 
@@ -175,33 +174,39 @@ fn per_get(counted: u64) -> f64 {
 // What is timed.
 
 fn time_all(clients: &[Client], url: &str, rounds: usize) {
-    // By client and lanes, a sample for each round.
-    let mut samples: Vec<[Vec<Run>; 2]> = clients.iter().map(|_| Default::default()).collect();
+    // By client and what is timed, a sample for each round.
+    let mut samples: Vec<[Vec<Run>; TIMED.len()]> = clients.iter().map(|_| Default::default()).collect();
     for round in 1..=rounds {
-        for (column, lanes) in LANES.into_iter().enumerate() {
+        for (column, (lanes, core)) in TIMED.into_iter().enumerate() {
             for (client, of_client) in clients.iter().zip(&mut samples) {
-                eprintln!("{GETS} GETs, {lanes} at once, round {round}: {}", client.title);
-                match run(&[], &client.command, url, GETS, lanes) {
+                eprintln!("{GETS} GETs, {} on core {core}, round {round}: {}", how_many(lanes), client.title);
+                match pin_to(core).and_then(|()| run(&[], &client.command, url, GETS, lanes)) {
                     Ok((run, _)) => of_client[column].push(run),
                     Err(error) => eprintln!("{}: {error}", client.title),
                 }
             }
         }
     }
-    let rows: Vec<_> = clients
-        .iter()
-        .zip(&samples)
-        .map(|(client, samples)| {
-            let cpu = samples.each_ref().map(|runs| {
-                let each: Vec<_> = runs.iter().map(|run| run.cpu / GETS as f64).collect();
-                spread_cell(&each)
-            });
-            let rate = samples.each_ref().map(|runs| rate_cell(runs));
-            [client.title.to_string()].into_iter().chain(cpu).chain(rate).collect()
-        })
-        .collect();
-    let columns = [titles("µs of client CPU per GET"), titles("GETs/s")].concat();
-    println!("{}", report::table(&report::titles(columns.iter().map(String::as_str)), &rows));
+    println!("µs of client CPU per GET:\n");
+    print_timed(clients, &samples, |runs| {
+        let each: Vec<_> = runs.iter().map(|run| run.cpu / GETS as f64).collect();
+        spread_cell(&each)
+    });
+    println!("GETs per second:\n");
+    print_timed(clients, &samples, rate_cell);
+}
+
+fn print_timed(clients: &[Client], samples: &[[Vec<Run>; TIMED.len()]], cell: impl Fn(&[Run]) -> String) {
+    let row = |(client, samples): (&Client, &[Vec<Run>; TIMED.len()])| {
+        let cells = samples.iter().map(|runs| cell(runs));
+        [client.title.to_string()].into_iter().chain(cells).collect()
+    };
+    let rows: Vec<_> = clients.iter().zip(samples).map(row).collect();
+    let titles = TIMED.map(|(lanes, core)| {
+        let where_to = if core == SERVER_CORE { "nginx's core" } else { "a core of its own" };
+        format!("{}, on {where_to}", how_many(lanes))
+    });
+    println!("{}", report::table(&report::titles(titles.iter().map(String::as_str)), &rows));
 }
 
 /// The median, the least and the most.
@@ -243,7 +248,7 @@ fn run(
 
 // What each feature brings.
 
-const FEATURES: [&str; 5] = ["", "http", "gzip", "tls", "http,gzip,tls"];
+const FEATURES: [&str; 6] = ["", "http", "gzip", "charset", "tls", "gzip,charset,tls"];
 
 fn print_crates() {
     let rows: Vec<_> = FEATURES
@@ -260,7 +265,9 @@ fn print_crates() {
 
 /// How many other crates are compiled into a program because of this one: without what is only built to build.
 fn crates(features: &str) -> io::Result<usize> {
-    let tree = peers::dependencies(features).map_err(io::Error::other)?;
+    let mut tree = peers::cargo();
+    tree.args(["tree", "--locked", "--package=enjamb", "--edges=normal", "--prefix=none"]);
+    let tree = peers::run(tree.arg(format!("--features={features}"))).map_err(io::Error::other)?;
     let mut crates: Vec<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
     crates.sort_unstable();
     crates.dedup();

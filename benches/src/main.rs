@@ -3,6 +3,7 @@
 //!     cargo run --release -p enjamb-benches             # every peer that can be built here, as Markdown tables
 //!     cargo run --release -p enjamb-benches -- check    # enjamb alone: fails where a counted budget is exceeded
 
+mod canned;
 mod check;
 mod child;
 mod count;
@@ -77,9 +78,9 @@ enum Measure {
 }
 
 impl Measure {
-    /// Whether it is one of the echo servers.
+    /// Whether it is one of the echo servers that `--only` names.
     fn is_of_peers(self) -> bool {
-        !matches!(self, Measure::Timers | Measure::FanIn | Measure::Http)
+        !matches!(self, Measure::Pool | Measure::Size | Measure::Timers | Measure::FanIn | Measure::Http)
     }
 
     fn run(self, peers: &[Built], rounds: usize) {

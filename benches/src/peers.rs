@@ -195,20 +195,6 @@ pub fn find_python(script: &str, module: &str) -> Result<Vec<String>, String> {
     Ok(vec![python.trim().to_string(), script, module.to_string()])
 }
 
-/// The crates that `enjamb` with these features is made of, itself included: a line for each, some of them several times.
-pub fn dependencies(features: &str) -> Result<String, String> {
-    let mut tree = cargo();
-    tree.args([
-        "tree",
-        "--locked",
-        "--package=enjamb",
-        "--no-default-features",
-        "--edges=normal",
-        "--prefix=none",
-    ]);
-    run(tree.arg(format!("--features={features}")))
-}
-
 /// Runs a command to its end, and returns what it printed.
 pub fn run(command: &mut Command) -> Result<String, String> {
     let name = Path::new(command.get_program()).file_name().map(OsStr::to_os_string).unwrap_or_default();
