@@ -9,6 +9,7 @@ use crate::count::{self, Calls, Tool};
 use crate::nginx::{self, Nginx};
 use crate::peers;
 use crate::report::{self, MISSING};
+use crate::size;
 use crate::timed::{CLIENT_CORE, SERVER_CORE, pin_to, spread_cell};
 
 /// GETs in a run, after the first of each lane.
@@ -251,23 +252,28 @@ fn run(
 const FEATURES: [&str; 6] = ["", "http", "gzip", "charset", "tls", "gzip,charset,tls"];
 
 fn print_crates() {
-    let rows: Vec<_> = FEATURES
-        .iter()
-        .map(|features| {
-            let name = if features.is_empty() { "none" } else { features };
-            let all = report::cell(name, crates(features).map(|all| all.to_string()));
-            vec![name.to_string(), all]
-        })
-        .collect();
-    let titles = ["features of enjamb", "crates besides it"].map(str::to_string);
-    println!("{}", report::table(&titles, &rows));
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut add = |name: &str, crates: Result<usize, String>| {
+        let crates = crates.map(|crates| crates.to_string()).map_err(io::Error::other);
+        rows.push(vec![name.to_string(), report::cell(name, crates)]);
+    };
+    for features in FEATURES {
+        let name = if features.is_empty() { "without features" } else { features };
+        add(&format!("**enjamb**, {name}"), crates(features));
+    }
+    let peers = size::tree("http-peers");
+    for peer in ["ureq", "reqwest"] {
+        let crates = peers.as_ref().map(|tree| size::dependencies(tree, peer, usize::MAX));
+        add(&format!("{peer}, without features"), crates.map_err(String::clone));
+    }
+    println!("{}", report::table(&["library", "crates besides it"].map(str::to_string), &rows));
 }
 
 /// How many other crates are compiled into a program because of this one: without what is only built to build.
-fn crates(features: &str) -> io::Result<usize> {
+fn crates(features: &str) -> Result<usize, String> {
     let mut tree = peers::cargo();
     tree.args(["tree", "--locked", "--package=enjamb", "--edges=normal", "--prefix=none"]);
-    let tree = peers::run(tree.arg(format!("--features={features}"))).map_err(io::Error::other)?;
+    let tree = peers::run(tree.arg(format!("--features={features}")))?;
     let mut crates: Vec<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
     crates.sort_unstable();
     crates.dedup();

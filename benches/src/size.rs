@@ -20,7 +20,7 @@ const PROFILE: [(&str, &str); 4] = [
 pub fn report() {
     println!("## Size\n");
     let columns = ["crates it depends on", "of these directly", "echo server, fat LTO and stripped, KiB"];
-    let tree = tree();
+    let tree = tree("peers");
     let rows: Vec<_> = PEERS.iter().map(|(peer, name)| row(*peer, name, &tree)).collect();
     println!("{}", report::table(&report::titles(columns), &rows));
 }
@@ -35,8 +35,8 @@ fn row(peer: Peer, name: &str, tree: &Result<String, String>) -> Vec<String> {
     vec![peer.title().to_string(), crates(usize::MAX), crates(2), report::cell(name, kib)]
 }
 
-/// All crates under this one, a line each, how deep they are before their names, in the order of a tree.
-fn tree() -> Result<String, String> {
+/// All crates under this one with a feature, a line each, how deep they are before their names, in the order of a tree.
+pub fn tree(feature: &str) -> Result<String, String> {
     let mut tree = peers::cargo();
     tree.args([
         "tree",
@@ -44,7 +44,7 @@ fn tree() -> Result<String, String> {
         "--package",
         "enjamb-benches",
         "--features",
-        "peers",
+        feature,
         "--edges",
         "normal",
     ]);
@@ -52,7 +52,7 @@ fn tree() -> Result<String, String> {
 }
 
 /// How many others a crate depends on, down to a depth: 2 is what it names itself.
-fn dependencies(tree: &str, name: &str, deepest: usize) -> usize {
+pub fn dependencies(tree: &str, name: &str, deepest: usize) -> usize {
     let lines = tree.lines().filter_map(|line| {
         let mut words = line.split(' ');
         Some((words.next()?.parse::<usize>().ok()?, words.next()?))
