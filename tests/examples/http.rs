@@ -1,8 +1,9 @@
 //! The examples of the HTTP session: fetch, fetch10 and login.
 
 use crate::programs::{PATIENCE, Program, path, run};
+use enjamb::{Conn, Input, Protocol, Reactor, tls};
 use nix::sys::signal::Signal;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -179,6 +180,45 @@ fn fetch_says_that_insecure_is() {
     let ended = run("fetch", &["--insecure", &format!("http://127.0.0.1:{port}/")]);
     assert_eq!(ended.status, Some(0), "{ended:#?}");
     ended.message("whoever answers is trusted");
+}
+
+/// Answers each request with the same page.
+struct Page;
+
+impl Protocol for Page {
+    fn received(&mut self, conn: &mut Conn<'_>, input: &mut Input<'_>) -> io::Result<()> {
+        if input.peek().ends_with(b"\r\n\r\n") {
+            input.take_all();
+            conn.write(ZERO.as_bytes());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn fetch_trusts_whom_it_is_told_to() {
+    let (listens, listening) = channel();
+    thread::spawn(move || {
+        let (certificate, key) =
+            (include_str!("../certs/localhost.pem"), include_str!("../certs/localhost.key"));
+        let server = tls::Server::new(certificate, key).expect("a certificate");
+        let (mut reactor, mut state) = (Reactor::new().expect("a loop"), ());
+        let mut cx = reactor.cx(&mut state);
+        let mut listener = cx.listen(([127, 0, 0, 1], 0), |_, _| Page).expect("a free port");
+        listener.secure(&server);
+        listens.send(listener.local_addr().expect("its address").port()).expect("the test waits");
+        reactor.run(&mut state).expect("it runs");
+    });
+    let port = listening.recv_timeout(PATIENCE).expect("a server");
+    let url = format!("https://localhost:{port}/");
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certs/ca.pem");
+    for (options, status) in [(&["--ca", authority][..], 0), (&["--insecure"], 0), (&[], 1)] {
+        let ended = run("fetch", &[options, &[&url]].concat());
+        assert_eq!((ended.status, ended.out.len()), (Some(status), 1 - status as usize), "{ended:#?}");
+        if status == 1 {
+            ended.message("invalid peer certificate");
+        }
+    }
 }
 
 #[test]
