@@ -109,6 +109,9 @@ impl<S> Conn<'_, S> {
             core.write_failed(key, error);
             return false;
         }
+        if stream.output.is_none() && !stream.flags.any(Flags::FULL) {
+            return true; // it went out at once
+        }
         let overflows = stream.unsent() > stream.high_water as usize;
         core.mark_dirty(key);
         if overflows {
