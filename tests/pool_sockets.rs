@@ -83,9 +83,9 @@ fn an_idle_connection_that_the_server_has_closed_is_not_handed_out() {
     drop(outside.serve("a"));
     outside.wait_for_the_kernel(); // the end is there, and the loop has not heard of it
     outside.ask("b");
+    outside.serve("b");
     let stats = outside.pool.snapshot().stats;
     assert_eq!((stats.closed(Reason::Ended), stats.reused), (1, 0), "the socket was asked");
-    outside.serve("b");
 }
 
 #[test]
@@ -96,9 +96,9 @@ fn an_idle_connection_on_which_something_was_said_is_not_handed_out() {
     first.write_all(b"what nobody asked for").unwrap();
     outside.wait_for_the_kernel();
     outside.ask("b");
+    outside.serve("b");
     let stats = outside.pool.snapshot().stats;
     assert_eq!((stats.closed(Reason::Unexpected), stats.reused), (1, 0), "the socket was asked");
-    outside.serve("b");
 }
 
 #[test]
@@ -118,9 +118,30 @@ fn a_connection_that_the_server_has_closed_is_not_handed_on() {
     drop(outside.listener.accept().unwrap());
     outside.wait_for_the_kernel();
     lease.unwrap().release(&mut outside.cx(), Reuse::Reusable);
+    outside.serve("b");
     let stats = outside.pool.snapshot().stats;
     assert_eq!((stats.closed(Reason::Ended), stats.reused), (1, 0), "the socket was asked");
-    outside.serve("b");
+}
+
+#[test]
+fn who_is_handed_a_connection_that_dies_before_it_is_used_gets_the_next_before_all_others() {
+    for noise in [&b""[..], b"what nobody asked for"] {
+        let mut outside = Outside::new();
+        outside.ask("a");
+        let mut first = outside.serve("a");
+        outside.ask("b"); // has it, and is called in the next turn
+        outside.ask("c");
+        first.write_all(noise).unwrap();
+        drop(first);
+        outside.wait_for_the_kernel();
+        let mut second = outside.serve("b");
+        until(&mut outside.reactor, &mut outside.world, |cx| cx.state.has("c opened"));
+        second.write_all(b"ok\n").unwrap();
+        until(&mut outside.reactor, &mut outside.world, |cx| cx.state.has("c ok"));
+        let stats = outside.pool.snapshot().stats;
+        let reason = if noise.is_empty() { Reason::Ended } else { Reason::Unexpected };
+        assert_eq!((stats.opened, stats.closed(reason), stats.reused), (2, 1, 1));
+    }
 }
 
 #[test]

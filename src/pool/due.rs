@@ -22,6 +22,22 @@ impl Table {
         idle.into_iter().chain(lease).chain(waiter).min()
     }
 
+    /// Why a connection is not to be handed out although it works.
+    pub(super) fn stale(&self, member: usize, now: Instant) -> Option<Reason> {
+        let member = &self.members[member];
+        let past = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
+        if self.config().max_lifetime.is_some_and(|most| past(member.born, most)) {
+            Some(Reason::Lifetime)
+        } else if member.good_until.is_some_and(|until| until <= now)
+            || member.state == State::Idle
+                && self.config().idle_timeout.is_some_and(|most| past(member.since, most))
+        {
+            Some(Reason::Idle)
+        } else {
+            None
+        }
+    }
+
     /// The next that has been idle for too long; it is closing then.
     pub(super) fn idle_too_long(&mut self, now: Instant) -> Option<usize> {
         let (first, limit) = (self.idle.front()?, self.config().idle_timeout?);

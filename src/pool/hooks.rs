@@ -13,22 +13,31 @@ use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
 const SHOWN: usize = 32;
 
 impl<S> Core<S> {
-    /// Why a connection cannot be used by another, as far as the loop knows: something is left to send or to read, or
-    /// one of both sides has finished. Where it may have something to say, or if `look`, the socket is asked too.
-    pub(super) fn unfit(&mut self, key: Key, look: bool, farewell: Farewell) -> Option<Reason> {
+    /// Why a connection cannot be used by another, as far as the loop knows. Where it may have something to say, the socket
+    /// is asked too.
+    pub(super) fn unfit(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
         self.ungather();
+        self.known_against(key, farewell).or_else(|| {
+            let stream = self.slots.get::<Stream<S>>(key)?;
+            stream.flags.any(Flags::READABLE | Flags::READ_CLOSED).then(|| self.hear(key, farewell))?
+        })
+    }
+
+    /// The same at the last moment before its next user writes to it: the socket is asked in any case.
+    pub(super) fn unfit_now(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
+        self.known_against(key, farewell).or_else(|| self.hear(key, farewell))
+    }
+
+    /// Something is left to send or to read, or one of both sides has finished.
+    fn known_against(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return Some(Reason::Lost) };
         let over = Flags::CLOSING | Flags::DOOMED | Flags::FINISHING | Flags::FINISHED | Flags::BROKEN;
         if stream.flags.any(Flags::ENDED) {
             Some(Reason::Ended)
         } else if stream.flags.any(over) || stream.output.is_some() {
             Some(Reason::Dirty)
-        } else if let Some(input) = &stream.input {
-            Some(unexpected(key, input.as_slice(), farewell))
-        } else if look || stream.flags.any(Flags::READABLE | Flags::READ_CLOSED) {
-            self.hear(key, farewell)
         } else {
-            None
+            stream.input.as_ref().map(|input| unexpected(key, input.as_slice(), farewell))
         }
     }
 

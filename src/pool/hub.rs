@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::error::Error;
+use super::key::Key;
 use super::member::Member;
 use super::reuse::Reuse;
 use super::stats::Reason;
@@ -18,6 +19,12 @@ use super::turns::Step;
 use crate::local::Local;
 use crate::protocol::Protocol;
 use crate::{ConnId, Cx, TimerId, error};
+
+/// A connection has another owner: it is like new to it, and its machine is called by the loop.
+pub(super) fn make_ready<S>(cx: &mut Cx<'_, S>, conn: ConnId) {
+    cx.core.make_like_new(conn.0);
+    cx.core.reopen(conn.0);
+}
 
 /// How much sooner than its server a connection is given up.
 const AHEAD_OF_SERVER: Duration = Duration::from_secs(1);
@@ -99,25 +106,16 @@ impl<S: 'static> Hub<S> {
             drop(inner);
             return self.refuse(cx, machine, refusal.into());
         }
-        let farewell = inner.table.config().farewell;
-        while let Some(member) = inner.table.candidate(request.key) {
-            let Some(conn) = inner.conn(member) else { break };
-            let unwanted = request.key.is_fresh().then_some(Reason::Evicted);
-            let stale = unwanted.or_else(|| inner.table.stale(member, request.now));
+        drop(inner);
+        let idle = self.idle_and_fit(cx, request.key, request.key.is_fresh());
+        let mut inner = self.inner();
+        if let Some((member, conn)) = idle {
+            let ticket = inner.table.lend(member, request);
+            inner.put_machine(ticket.claim, machine);
             drop(inner);
-            let against = stale.or_else(|| cx.core.unfit(conn.0, true, farewell));
-            inner = self.inner();
-            let Some(reason) = against else {
-                let ticket = inner.table.lend(member, request);
-                inner.put_machine(ticket.claim, machine);
-                drop(inner);
-                cx.core.make_like_new(conn.0);
-                cx.core.reopen(conn.0);
-                self.act(cx);
-                return ticket;
-            };
-            inner.table.close(member, reason, request.now);
-            cx.core.doom(conn.0, Ok(()));
+            make_ready(cx, conn);
+            self.act(cx);
+            return ticket;
         }
         if inner.table.is_full_for(request.key) {
             let (waiting, held) = (inner.table.queue.len(), inner.table.held(request.now));
@@ -132,7 +130,26 @@ impl<S: 'static> Hub<S> {
         ticket
     }
 
-    fn refuse(&self, cx: &mut Cx<'_, S>, machine: Machine<S>, error: Error) -> Ticket {
+    /// The most recently used of a host's idle connections that, as far as is known, can be used. Those before it are
+    /// closed.
+    pub(super) fn idle_and_fit(&self, cx: &mut Cx<'_, S>, key: &Key, fresh: bool) -> Option<(usize, ConnId)> {
+        let now = cx.now();
+        loop {
+            let inner = self.inner();
+            let member = inner.table.candidate(key)?;
+            let conn = inner.conn(member)?;
+            let farewell = inner.table.config().farewell;
+            let stale = fresh.then_some(Reason::Evicted).or_else(|| inner.table.stale(member, now));
+            drop(inner);
+            let Some(reason) = stale.or_else(|| cx.core.unfit(conn.0, farewell)) else {
+                return Some((member, conn));
+            };
+            self.inner().table.close(member, reason, now);
+            cx.core.doom(conn.0, Ok(()));
+        }
+    }
+
+    pub(super) fn refuse(&self, cx: &mut Cx<'_, S>, machine: Machine<S>, error: Error) -> Ticket {
         cx.core.refuse(machine, error.into());
         Ticket::NOBODY
     }
@@ -257,12 +274,8 @@ impl<S: 'static> Hub<S> {
         let Some(conn) = self.inner().conn(member) else { return };
         self.note_return(member, now);
         let dirty = (reuse == Reuse::Dirty).then_some(Reason::Dirty);
-        let inner = self.inner();
-        // Who waits is handed it at once: for one that goes to the idle ones, the socket is asked when it leaves them.
-        let look = inner.table.is_waited_for(member);
-        let farewell = inner.table.config().farewell;
-        drop(inner);
-        let against = against.or(dirty).or_else(|| cx.core.unfit(conn.0, look, farewell));
+        let farewell = self.inner().table.config().farewell;
+        let against = against.or(dirty).or_else(|| cx.core.unfit(conn.0, farewell));
         #[cfg(feature = "tls")]
         let against = against.or_else(|| self.was_secured(cx, member, conn).then_some(Reason::Dirty));
         let good_for = match reuse {
@@ -275,10 +288,7 @@ impl<S: 'static> Hub<S> {
         drop(inner);
         match returned {
             Returned::Close => cx.core.let_go(conn.0),
-            Returned::Handed => {
-                cx.core.make_like_new(conn.0);
-                cx.core.reopen(conn.0);
-            }
+            Returned::Handed => make_ready(cx, conn),
             Returned::Idle => {
                 cx.core.make_like_new(conn.0);
                 if let Some(time) = good_for {

@@ -126,10 +126,9 @@ impl<S: 'static> Protocol<S> for Member<S> {
         if !std::mem::replace(&mut self.reached, true) && self.begin_tls(conn)? {
             return Ok(());
         }
-        if self.hub.inner().table.deliver(self.index, conn.cx().now()) {
-            self.hub.act(conn.cx()); // a lease begins, which has a time of its own
+        if self.hub.deliver(conn.cx(), self.index) {
+            self.call(conn, None, |machine, conn, _| machine.opened(conn))?;
         }
-        self.call(conn, None, |machine, conn, _| machine.opened(conn))?;
         Ok(())
     }
 

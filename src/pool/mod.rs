@@ -58,8 +58,9 @@
 //! - Who comes first is served first, at each host. Hosts take turns; one at its own limit holds up no other. A
 //!   connection goes from one user straight to the next of its host, but a host that wants a place is passed over like
 //!   that 8 times at most.
-//! - A connection is used again only if nothing is left to send or to read and neither side has finished. At the moment
-//!   it is handed out or handed on, the socket is asked: that is the one system call that reuse takes.
+//! - A connection is used again only if nothing is left to send or to read and neither side has finished. Just
+//!   before its next user is called, the socket is asked: that is the one system call that reuse takes. If it turns out to
+//!   be of no use, its user, who has said nothing yet, gets another and is none the wiser.
 //! - One that is idle is watched: it is closed when its server closes it, or says something that nobody asked for.
 //! - A ticket is enough to [cancel](Pool::cancel) a request, in any state, and costs no other anything.
 //!
@@ -68,8 +69,8 @@
 
 // The way to read this. Decisions, without any I/O: `entry` says what there is, `table` what happens to it, `turns` who is
 // next, `due` what is too old, and `invariants` what always holds. What is done about it: `hub` connects and closes,
-// `member` stands between the loop and the machines, `lease` and `ending` are special cases of that, and `hooks` is what
-// all of them ask of the loop. The rest are values; `list` keeps the order of all that is in line. Of the tests, `model`
+// `member` stands between the loop and the machines, `recheck`, `lease` and `ending` are special cases of that, and `hooks`
+// is what all of them ask of the loop. The rest are values; `list` keeps the order of all that is in line. Of the tests, `model`
 // is for the decisions, and `chaos` for everything; `operations` is what both do, by chance.
 #[cfg(all(test, feature = "sim"))]
 mod chaos;
@@ -89,6 +90,7 @@ mod member;
 mod model;
 #[cfg(all(test, feature = "sim"))]
 mod operations;
+mod recheck;
 mod reuse;
 mod snapshot;
 mod stats;

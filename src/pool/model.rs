@@ -125,6 +125,8 @@ enum Do {
     Acquire,
     Deliver,
     GiveBack,
+    /// One that was handed out turns out to be of no use before its owner is called.
+    TakeBack,
     /// The descriptor of one that is closing is closed.
     Close,
     /// A refusal, a reset, the server's end.
@@ -137,10 +139,15 @@ impl Verb for Do {
         (4, Do::Acquire),
         (2, Do::Deliver),
         (3, Do::GiveBack),
+        (1, Do::TakeBack),
         (2, Do::Close),
         (1, Do::Lose),
         (1, Do::Cancel),
     ];
+}
+
+fn key(host: u64) -> Key {
+    Key::new(([10, 0, 0, 1], host as u16 + 1))
 }
 
 /// One of them, if there are any.
@@ -182,7 +189,7 @@ impl Both {
 
     #[track_caller]
     fn acquire(&mut self, host: u64) {
-        let key = Key::new(([10, 0, 0, 1], host as u16 + 1));
+        let key = key(host);
         let request = Request { key: &key, now: self.now, site: Location::caller() };
         let candidate = self.table.candidate(&key);
         assert_eq!(candidate, self.model.candidate(host));
@@ -203,6 +210,25 @@ impl Both {
     fn give_back(&mut self, member: usize, reusable: bool) {
         let returned = self.table.give_back(member, (!reusable).then_some(Reason::Dirty), self.now);
         assert_eq!(returned, self.model.give_back(member, reusable));
+    }
+
+    fn take_back(&mut self, member: usize) {
+        let (host, _, owner) = self.model.members[&member];
+        let claim = self.table.take_back(member, Reason::Ended, self.now).unwrap();
+        assert_eq!(Some(claim), owner.map(|owner| owner.claim));
+        self.model.members.insert(member, (host, State::Closing, None));
+        let other = self.table.candidate(&key(host));
+        assert_eq!(other, self.model.candidate(host));
+        if let Some(other) = other {
+            self.table.hand_out(other, claim, self.now);
+            self.model.idle.retain(|of| *of != other);
+            self.model.members.insert(other, (host, State::Leased, owner));
+        } else {
+            self.table.wait_first(claim, self.now);
+            let first = self.model.waiting.iter().position(|(of, _)| *of == host);
+            let at = first.unwrap_or(self.model.waiting.len());
+            self.model.waiting.insert(at, (host, owner.unwrap()));
+        }
     }
 
     fn gone(&mut self, member: usize) {
@@ -253,7 +279,7 @@ impl Both {
             }
             Do::Deliver => {
                 if let Some(member) = self.any_of(State::Connecting, whom) {
-                    assert!(self.table.deliver(member, self.now));
+                    assert!(self.table.deliver(member, false, self.now));
                     self.model.members.get_mut(&member).unwrap().1 = State::Leased;
                 }
             }
@@ -263,6 +289,13 @@ impl Both {
                     if delivered {
                         self.give_back(member, reusable);
                     }
+                }
+            }
+            Do::TakeBack => {
+                if let Some(member) = self.any_of(State::Leased, whom)
+                    && self.table.is_to_be_looked_at(member)
+                {
+                    self.take_back(member);
                 }
             }
             Do::Close => {

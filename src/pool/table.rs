@@ -140,30 +140,18 @@ impl Table {
         self.hosts[*self.by_destination.get(key.destination())?].idle.front()
     }
 
-    /// Why a connection is not to be handed out although it works.
-    pub(super) fn stale(&self, member: usize, now: Instant) -> Option<Reason> {
-        let member = &self.members[member];
-        let past = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
-        if self.config.max_lifetime.is_some_and(|most| past(member.born, most)) {
-            Some(Reason::Lifetime)
-        } else if member.good_until.is_some_and(|until| until <= now)
-            || member.state == State::Idle
-                && self.config.idle_timeout.is_some_and(|most| past(member.since, most))
-        {
-            Some(Reason::Idle)
-        } else {
-            None
-        }
-    }
-
     /// Leases an idle connection.
     pub(super) fn lend(&mut self, member: usize, request: Request<'_>) -> Ticket {
         let host = self.members[member].host;
         let ticket = self.claim(host, request);
-        self.stats.reused += 1;
-        self.own(member, ticket.claim);
-        self.set(member, State::Leased, request.now);
+        self.hand_out(member, ticket.claim, request.now);
         ticket
+    }
+
+    /// Gives an idle connection to a claim that has none.
+    pub(super) fn hand_out(&mut self, member: usize, claim: usize, now: Instant) {
+        self.own(member, claim);
+        self.set(member, State::Leased, now);
     }
 
     /// Whether a newcomer has nowhere to wait.
@@ -249,7 +237,8 @@ impl Table {
     }
 
     /// A connection stands, and its owner is about to be called. Returns whether it is a new one.
-    pub(super) fn deliver(&mut self, member: usize, now: Instant) -> bool {
+    pub(super) fn deliver(&mut self, member: usize, is_used: bool, now: Instant) -> bool {
+        self.stats.reused += u64::from(is_used);
         let entry = &mut self.members[member];
         entry.delivered = true;
         let is_new = entry.state == State::Connecting;
@@ -263,11 +252,6 @@ impl Table {
     /// Whether the first who waits at a host takes only a new connection.
     fn wants_fresh(&self, host: usize) -> bool {
         self.hosts[host].waiting.front().is_some_and(|claim| self.claims[claim].fresh)
-    }
-
-    /// Whether somebody waits for a connection to where this one goes.
-    pub(super) fn is_waited_for(&self, member: usize) -> bool {
-        !self.hosts[self.members[member].host].waiting.is_empty()
     }
 
     /// A connection comes back from its owner, reusable unless there is a reason against it.
@@ -290,7 +274,6 @@ impl Table {
         }
         self.members[member].reused = true;
         if self.give_to_first(host, member) {
-            self.stats.reused += 1;
             self.set(member, State::Leased, now);
             return Returned::Handed;
         }
