@@ -186,6 +186,24 @@ impl<S> Conn<'_, S> {
         matches!(self.pooled, Pooled::Held { reused: true, .. })
     }
 
+    /// Sends what is written as far as the kernel takes it, and returns how much that leaves.
+    #[cfg(feature = "http")]
+    pub(crate) fn send_now(&mut self) -> usize {
+        self.cx.core.ungather();
+        if self.stream().takes_output() {
+            self.cx.core.push_out(self.key);
+        }
+        self.stream().unsent()
+    }
+
+    /// Has `drained` called when everything is sent, and not before.
+    #[cfg(feature = "http")]
+    pub(crate) fn drain_whole(&mut self) {
+        let stream = self.stream();
+        stream.low_water = 0;
+        stream.flags.set(Flags::FULL);
+    }
+
     /// How many bytes are left of what came before: none while they are lent as [`Input`](crate::Input).
     pub(crate) fn unread(&mut self) -> usize {
         self.stream().unread()

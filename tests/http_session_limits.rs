@@ -6,8 +6,9 @@ mod http_bench;
 
 use enjamb::http::{Phase, Request};
 use enjamb::sim::{Link, Script};
-use enjamb::{http, pool};
-use http_bench::{Bench, OK, answering, ms, timed_out, url};
+use enjamb::{Cx, http, pool};
+use http_bench::{Bench, OK, World, answering, ms, timed_out, url};
+use std::io;
 use std::time::Duration;
 
 #[test]
@@ -114,4 +115,32 @@ fn a_server_that_is_slow_for_ever_is_given_up() {
     timed_out(&failure, Phase::Head);
     assert!(bench.sim.now() >= Duration::from_secs(30));
     assert!(failure.to_string().contains("30.0s in all"), "{failure}");
+}
+
+/// Pauses and resumes at every piece.
+struct Hesitates;
+
+impl http::Receiver<World> for Hesitates {
+    fn head(&mut self, _: &mut Cx<'_, World>, _: &http::Call<World>, _: http::Head) -> io::Result<()> {
+        Ok(())
+    }
+    fn data(&mut self, cx: &mut Cx<'_, World>, call: &http::Call<World>, _: &[u8]) -> io::Result<()> {
+        call.pause(cx);
+        call.resume(cx);
+        Ok(())
+    }
+    fn end(self: Box<Self>, cx: &mut Cx<'_, World>, result: Result<http::Headers, http::Failure>) {
+        cx.state.notes.push(result.unwrap_err().to_string());
+    }
+}
+
+#[test]
+fn pausing_and_resuming_at_once_gives_a_silent_server_no_more_time() {
+    let mut bench = Bench::with(http::Config { between_bytes: Some(ms(1000)), ..http::Config::default() });
+    bench.serve(1, |_| answering(&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"]).wait(ms(100_000)));
+    let session = bench.session.clone();
+    session.stream(&mut bench.cx(), Request::get(url(1, "/")), Hesitates);
+    bench.until(|world| world.notes.len() == 1);
+    let now = bench.sim.now();
+    assert!(now >= ms(1000) && now < ms(1500), "at {now:?}");
 }

@@ -34,12 +34,14 @@ pub(super) struct State {
     /// The head of the answer has come: from then on, pausing holds up the connection.
     pub(super) begun: bool,
     pub(super) paused: bool,
-    /// It was resumed, and what was held back is still to be delivered.
-    pub(super) resumed: bool,
+    /// Something was done to it from outside, and it is called at once to see to that.
+    pub(super) prompted: bool,
     /// While a streamed body may be written.
     pub(super) writer: Option<BodyWriter>,
     /// How many bytes of a body were written since the loop has gone on.
     pub(super) burst: usize,
+    /// How many bytes of the request were unsent at the last look, and what was written since.
+    pub(super) unsent: usize,
     /// The streamed body has been written whole.
     pub(super) written: bool,
     /// Why it was given up.
@@ -58,9 +60,10 @@ impl State {
             received: 0,
             begun: false,
             paused: false,
-            resumed: false,
+            prompted: false,
             writer: None,
             burst: 0,
+            unsent: 0,
             written: false,
             verdict: None,
             unconnected: false,
@@ -117,7 +120,7 @@ impl<S: 'static> Call<S> {
             conn.resume();
             // What was unpacked and not delivered is not the connection's to offer again.
             conn.deadline(Duration::ZERO);
-            self.state.borrow_mut().resumed = true;
+            self.state.borrow_mut().prompted = true;
         }
     }
 
@@ -131,7 +134,7 @@ impl<S: 'static> Call<S> {
         if state.over || state.verdict.is_some() {
             return false;
         }
-        state.verdict = Some(why);
+        (state.verdict, state.writer) = (Some(why), None);
         let ticket = state.ticket;
         drop(state);
         if let (Some(session), Some(ticket)) = (self.session.upgrade(), ticket) {
@@ -151,14 +154,18 @@ impl<S: 'static> Call<S> {
     pub fn write(&self, cx: &mut Cx<'_, S>, piece: &[u8]) -> io::Result<()> {
         let mut out = Vec::with_capacity(piece.len() + 20);
         self.state.borrow_mut().writer.as_mut().ok_or_else(unwanted)?.write(piece, &mut out)?;
-        self.state.borrow_mut().burst += out.len();
+        let mut state = self.state.borrow_mut();
+        state.burst += out.len();
+        let (burst, before) = (state.burst, state.unsent);
+        state.unsent += out.len();
+        drop(state);
         let within = self.session.upgrade().and_then(|session| session.config.between_bytes);
         if let Some(mut conn) = self.conn(cx) {
             conn.write(&out);
-            if conn.is_full() {
-                conn.deadline(within);
-            } else if self.state.borrow().burst >= BURST {
+            if burst >= BURST && !conn.is_full() {
                 conn.deadline(Duration::ZERO); // it is wanted again as soon as the loop has gone round
+            } else if before == 0 {
+                conn.deadline(within);
             }
         }
         Ok(())
@@ -183,10 +190,10 @@ impl<S: 'static> Call<S> {
             return Err(error.into());
         }
         self.state.borrow_mut().written = true;
-        let within = self.session.upgrade().and_then(|session| session.config.first_byte);
         if let Some(mut conn) = self.conn(cx) {
             conn.write(&out);
-            conn.deadline(within);
+            conn.deadline(Duration::ZERO); // for what is waited for now
+            self.state.borrow_mut().prompted = true;
         }
         Ok(())
     }

@@ -1,18 +1,20 @@
-//! A call on a connection: the request written, the [answer] read, and what follows from it.
+//! A call on a connection: the request written, with the [upload] of its body, the [answer] read, and what follows from it.
 
 mod answer;
+mod upload;
 
 use std::io;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::call::{BURST, Call};
+use super::call::Call;
 use super::failure::{Failure, Phase, server};
 use super::{Inner, Receiver};
-use crate::http::{Attempt, Body, BodyWriter, ContentDecoder, Headers, Redirects, Request, ResponseParser};
+use crate::http::{Attempt, Body, ContentDecoder, Headers, Redirects, Request, ResponseParser};
 use crate::pool;
 use crate::protocol::{End, Protocol};
-use crate::{Conn, Cx, Input, TimerId, error};
+use crate::{Conn, Cx, Input, TimerId};
+use upload::Upload;
 
 /// How long a body waits for a 100 (RFC 9110 section 10.1.1: not for ever, since many servers never send one).
 const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
@@ -40,6 +42,8 @@ struct Attempted {
     opened: bool,
     reused: bool,
     upload: Upload,
+    /// When a body goes without a 100.
+    continue_by: Option<Instant>,
     decoder: Option<ContentDecoder>,
     /// Came, and is not unpacked, since the call was paused.
     held_back: Option<Vec<u8>>,
@@ -50,19 +54,6 @@ struct Attempted {
     /// We have lost patience with the server, or the receiver has failed.
     ours: bool,
     outcome: Option<Outcome>,
-}
-
-/// How far the request's body is written.
-enum Upload {
-    /// For a 100.
-    Waits,
-    /// As bytes, so many of them.
-    Bytes(usize),
-    /// By the receiver.
-    Stream,
-    Done,
-    /// The answer came first.
-    Stopped,
 }
 
 enum Outcome {
@@ -77,6 +68,7 @@ impl Attempted {
             opened: false,
             reused: false,
             upload: Upload::Waits,
+            continue_by: None,
             decoder: None,
             held_back: None,
             at_end: false,
@@ -121,76 +113,6 @@ impl<S: 'static> Exchange<S> {
         self.call.state.borrow().holds()
     }
 
-    // The request.
-
-    fn begin_upload(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
-        match self.request.body() {
-            Body::Empty => self.sent(),
-            Body::Bytes(_) => {
-                self.attempt.upload = Upload::Bytes(0);
-                self.go_on_uploading(conn)?;
-            }
-            Body::Stream(_) => {
-                self.attempt.upload = Upload::Stream;
-                self.call.state.borrow_mut().writer = Some(BodyWriter::new(&self.request));
-                self.go_on_uploading(conn)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn go_on_uploading(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
-        self.call.state.borrow_mut().burst = 0;
-        if let (Upload::Bytes(at), Body::Bytes(bytes)) = (&mut self.attempt.upload, self.request.body()) {
-            let most = bytes.len().min(*at + BURST);
-            while *at < most && !conn.is_full() {
-                let piece = &bytes[*at..most.min(*at + PIECE)];
-                conn.write(piece);
-                *at += piece.len();
-            }
-            if *at == bytes.len() {
-                self.sent();
-            }
-        }
-        let wanted = self.call.state.borrow().writer.is_some();
-        if wanted && let Err(error) = self.receiver.wanted(conn.cx(), &self.call) {
-            self.attempt.ours = true;
-            return Err(error);
-        }
-        self.note_written();
-        Ok(())
-    }
-
-    fn sent(&mut self) {
-        self.attempt.upload = Upload::Done;
-        self.attempt.parser.request_written();
-    }
-
-    /// A streamed body may have been finished from anywhere.
-    fn note_written(&mut self) {
-        if matches!(self.attempt.upload, Upload::Stream) && self.call.state.borrow().written {
-            self.sent();
-        }
-    }
-
-    /// Sets the limit in time for what is waited for now.
-    fn set_deadline(&self, conn: &mut Conn<'_, S>) -> io::Result<()> {
-        let session = self.session()?;
-        let (first_byte, between_bytes) = (session.config.first_byte, session.config.between_bytes);
-        let is_full = conn.is_full();
-        conn.deadline(match self.attempt.upload {
-            _ if self.holds() => None,
-            Upload::Waits => Some(CONTINUE_WITHIN),
-            Upload::Bytes(_) | Upload::Stream if is_full => between_bytes,
-            Upload::Bytes(_) => Some(Duration::ZERO), // for the next burst
-            Upload::Stream if self.call.state.borrow().burst >= BURST => Some(Duration::ZERO),
-            Upload::Stream => None, // it is for us to write
-            Upload::Done if self.attempt.parser.received() == 0 => first_byte,
-            Upload::Done | Upload::Stopped => between_bytes,
-        });
-        Ok(())
-    }
-
     // What follows.
 
     fn phase(&self) -> Phase {
@@ -200,7 +122,7 @@ impl<S: 'static> Exchange<S> {
             _ if !attempt.opened => Phase::Pool,
             _ if attempt.decoder.is_some() => Phase::Body,
             _ if attempt.parser.received() > 0 => Phase::Head,
-            Upload::Done => Phase::FirstByte,
+            Upload::Done if self.call.state.borrow().unsent == 0 => Phase::FirstByte,
             _ => Phase::Send,
         }
     }
@@ -226,6 +148,7 @@ impl<S: 'static> Exchange<S> {
         let mut state = call.state.borrow_mut();
         state.url = Some(self.request.url().clone());
         (state.ticket, state.writer, state.written, state.received) = (None, None, false, 0);
+        state.unsent = 0;
         drop(state);
         let ticket = session.pool.acquire_boxed(cx, &key, self);
         call.state.borrow_mut().ticket = Some(ticket);
@@ -261,23 +184,27 @@ impl<S: 'static> Protocol<S> for Exchange<S> {
         let mut head = Vec::with_capacity(256);
         self.request.write_head(cookies.as_deref(), &mut head);
         conn.write(&head);
-        if !self.request.expects_continue() {
+        if self.request.expects_continue() {
+            self.attempt.continue_by = conn.cx().now().checked_add(CONTINUE_WITHIN);
+        } else {
             self.begin_upload(conn)?;
+        }
+        if let (Upload::Done, Body::Empty) = (&self.attempt.upload, self.request.body()) {
+            conn.deadline(session.config.first_byte); // so little is sent in one go when this returns
+            return Ok(());
         }
         self.set_deadline(conn)
     }
 
     fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
-        self.call.state.borrow_mut().resumed = false;
         self.go_on(conn, input)
     }
 
     fn drained(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         if matches!(self.attempt.upload, Upload::Bytes(_) | Upload::Stream) {
             self.go_on_uploading(conn)?;
-            self.set_deadline(conn)?;
         }
-        Ok(())
+        self.set_deadline(conn)
     }
 
     fn ended(&mut self, conn: &mut Conn<'_, S>, rest: &mut Input<'_>) -> io::Result<()> {
@@ -286,35 +213,15 @@ impl<S: 'static> Protocol<S> for Exchange<S> {
     }
 
     fn timed_out(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
-        if std::mem::take(&mut self.call.state.borrow_mut().resumed) {
+        if std::mem::take(&mut self.call.state.borrow_mut().prompted) {
             return self.go_on(conn, &mut Input::new(&[]));
         }
-        self.note_written();
-        match self.attempt.upload {
-            Upload::Waits => {
-                self.begin_upload(conn)?;
-                return self.set_deadline(conn);
-            }
-            Upload::Bytes(_) | Upload::Stream if !conn.is_full() => {
-                self.go_on_uploading(conn)?;
-                return self.set_deadline(conn);
-            }
-            _ => {}
-        }
-        self.attempt.ours = true;
-        let session = self.session()?;
-        let (what, limit) = match self.phase() {
-            Phase::Send => ("nothing was taken", session.config.between_bytes),
-            Phase::FirstByte => ("no byte came", session.config.first_byte),
-            _ => ("no more came", session.config.between_bytes),
-        };
-        let within = limit.unwrap_or_default();
-        Err(error::new(io::ErrorKind::TimedOut, format!("{what} within {within:.1?}")))
+        self.is_over_time(conn)
     }
 
     fn closed(mut self: Box<Self>, cx: &mut Cx<'_, S>, end: End) {
         let mut state = self.call.state.borrow_mut();
-        (state.conn, state.begun) = (None, false);
+        (state.conn, state.begun, state.unsent) = (None, false, end.unsent);
         let verdict = state.verdict.take();
         drop(state);
         let outcome = self.attempt.outcome.take();

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::{Exchange, Outcome, PIECE, Upload, server};
 use crate::http::{ContentDecoder, Error, Event, Head, ResponseError, Rule, keep_alive};
 use crate::pool::Reuse;
-use crate::{Conn, Input};
+use crate::{Conn, Input, error};
 
 impl<S: 'static> Exchange<S> {
     pub(super) fn go_on(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
@@ -39,6 +39,7 @@ impl<S: 'static> Exchange<S> {
                 Event::End => return self.complete(conn, input),
             }
         }
+        self.call.state.borrow_mut().prompted = false;
         self.set_deadline(conn)
     }
 
@@ -118,6 +119,13 @@ impl<S: 'static> Exchange<S> {
     }
 
     fn release(&mut self, conn: &mut Conn<'_, S>, input: &Input<'_>) {
+        if !matches!(self.attempt.upload, Upload::Done) || conn.unsent() > 0 {
+            // The server has said all it had to say, and whether it reads the rest is no reason to keep the place.
+            return conn.abort(error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the answer came before the end of the request",
+            ));
+        }
         // That bytes are left over, the pool sees and says.
         conn.release(match self.attempt.parser.reusable(0) {
             Ok(()) => self.attempt.kept_for.map_or(Reuse::Reusable, Reuse::ReusableFor),
