@@ -94,7 +94,7 @@ fn begin(args: Args, visit: &mut Visit) -> io::Result<()> {
             let room = good(room).and_then(|room| validate(&room, &args.must_say));
             // Who has the cookie is logged in, whatever the members' page says.
             match room {
-                Err(error) if session.cookies().is_empty() => fail(cx, error),
+                Err(error) if session.with_cookies(|jar| jar.is_empty()) => fail(cx, error),
                 room => {
                     cx.state.say(format!("logged in as {}, with {}", args.name, cookies(&session)));
                     let guard = Guard { session: session.clone(), logout: page("/logout") };
@@ -167,7 +167,7 @@ impl Visit {
 }
 
 fn cookies(session: &Session<Visit>) -> String {
-    match session.cookies().len() {
+    match session.with_cookies(|jar| jar.len()) {
         1 => "1 cookie".to_string(),
         n => format!("{n} cookies"),
     }

@@ -6,9 +6,10 @@ mod http_bench;
 
 use enjamb::http::{Request, Session};
 use enjamb::sim::{Link, Script, check};
-use enjamb::{Config, Conn, Input, Protocol, Reactor, http, pool};
+use enjamb::{Config, Conn, Cx, Input, Protocol, Reactor, http, pool};
 use http_bench::{Bench, OK, World, answering, ms, url};
 use std::io::{self, ErrorKind, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 #[test]
@@ -127,5 +128,37 @@ impl Protocol<World> for Echo {
             conn.write(body);
         }
         Ok(())
+    }
+}
+
+/// Panics at the head, or at the body.
+struct Panics {
+    at_the_head: bool,
+}
+
+impl http::Receiver<World> for Panics {
+    fn head(&mut self, _: &mut Cx<'_, World>, _: &http::Call<World>, _: http::Head) -> io::Result<()> {
+        assert!(!self.at_the_head, "the head is not welcome");
+        Ok(())
+    }
+    fn data(&mut self, _: &mut Cx<'_, World>, _: &http::Call<World>, _: &[u8]) -> io::Result<()> {
+        panic!("the body is not welcome");
+    }
+    fn end(self: Box<Self>, _: &mut Cx<'_, World>, _: Result<http::Headers, http::Failure>) {}
+}
+
+#[test]
+fn a_panic_in_a_callback_ends_its_call_and_keeps_no_session() {
+    for at_the_head in [true, false] {
+        let mut bench = Bench::new();
+        bench.serve(1, |_| answering(&[OK]));
+        let session = std::mem::replace(&mut bench.session, Session::new(http::Config::default()).unwrap());
+        let call = session.stream(&mut bench.cx(), Request::get(url(1, "/")), Panics { at_the_head });
+        drop(session);
+        let passed = catch_unwind(AssertUnwindSafe(|| bench.pass(ms(1000))));
+        assert!(passed.is_err() && call.is_over());
+        bench.pass(ms(2000)); // the server's side closes
+        let alive = bench.reactor.alive().to_string();
+        assert!(alive.contains(" 0 timers"), "{alive}");
     }
 }

@@ -156,8 +156,18 @@ impl<S: 'static> Pool<S> {
     /// nothing.
     #[track_caller]
     pub fn acquire_boxed(&self, cx: &mut Cx<'_, S>, key: &Key, protocol: Box<dyn Protocol<S>>) -> Ticket {
-        let request = Request { key, now: cx.now(), site: Location::caller() };
-        self.hub().acquire(cx, request, protocol)
+        self.acquire_at(cx, key, protocol, Location::caller())
+    }
+
+    /// The same on behalf of somebody else.
+    pub(crate) fn acquire_at(
+        &self,
+        cx: &mut Cx<'_, S>,
+        key: &Key,
+        protocol: Box<dyn Protocol<S>>,
+        site: &'static Location<'static>,
+    ) -> Ticket {
+        self.hub().acquire(cx, Request { key, now: cx.now(), site }, protocol)
     }
 
     /// Gets a connection into the hand, for who decides only then what to do with it. `then` is called once, with the

@@ -13,7 +13,8 @@ use crate::tls;
 /// theirs in [`pool::Config`]. So time spent waiting is not taken from the time to connect.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many connections there are, how long one is waited for, and how long making one may take.
+    /// How many connections there are, how long one is waited for, and how long making one may take. Its
+    /// [`long_hold`](pool::Config::long_hold) does not count: a session releases its connections by itself.
     pub pool: pool::Config,
     /// How many redirects are followed, one after the other; one more is an error. Default 10. `None`: a redirect is an
     /// answer like any other.

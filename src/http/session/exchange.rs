@@ -4,16 +4,18 @@ mod answer;
 mod upload;
 
 use std::io;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::call::Call;
 use super::failure::{Failure, Phase, server};
+use super::total::Total;
 use super::{Inner, Receiver};
 use crate::http::{Attempt, Body, ContentDecoder, Headers, Redirects, Request, ResponseParser};
 use crate::pool;
 use crate::protocol::{End, Protocol};
-use crate::{Conn, Cx, Input, TimerId};
+use crate::{Conn, Cx, Input, error};
 use upload::Upload;
 
 /// How long a body waits for a 100 (RFC 9110 section 10.1.1: not for ever, since many servers never send one).
@@ -29,8 +31,9 @@ pub(super) struct Exchange<S: 'static> {
     request: Request,
     receiver: Box<dyn Receiver<S>>,
     redirects: Redirects,
-    /// Its total limit in time.
-    timer: TimerId,
+    total: Total<S>,
+    /// Where it was begun.
+    site: &'static Location<'static>,
     /// It was sent twice already.
     repeated: bool,
     attempt: Attempted,
@@ -86,7 +89,8 @@ impl<S: 'static> Exchange<S> {
         call: Call<S>,
         request: Request,
         receiver: Box<dyn Receiver<S>>,
-        timer: TimerId,
+        total: Total<S>,
+        site: &'static Location<'static>,
     ) -> Self {
         let redirects = Redirects {
             limit: session.config.redirects.unwrap_or_default(),
@@ -100,7 +104,8 @@ impl<S: 'static> Exchange<S> {
             request,
             receiver,
             redirects,
-            timer,
+            total,
+            site,
             repeated: false,
         }
     }
@@ -150,7 +155,8 @@ impl<S: 'static> Exchange<S> {
         (state.ticket, state.writer, state.written, state.received) = (None, None, false, 0);
         state.unsent = 0;
         drop(state);
-        let ticket = session.pool.acquire_boxed(cx, &key, self);
+        let site = self.site;
+        let ticket = session.pool.acquire_at(cx, &key, self, site);
         call.state.borrow_mut().ticket = Some(ticket);
     }
 
@@ -160,11 +166,11 @@ impl<S: 'static> Exchange<S> {
         self.end(cx, Err(failure));
     }
 
-    fn end(self: Box<Self>, cx: &mut Cx<'_, S>, result: Result<Headers, Failure>) {
+    fn end(mut self: Box<Self>, cx: &mut Cx<'_, S>, result: Result<Headers, Failure>) {
         let mut state = self.call.state.borrow_mut();
         (state.over, state.writer) = (true, None);
         drop(state);
-        cx.cancel(self.timer);
+        self.total.cancel(cx);
         self.receiver.end(cx, result);
     }
 }
@@ -239,7 +245,13 @@ impl<S: 'static> Protocol<S> for Exchange<S> {
             self.repeated = false;
             return self.send_again(cx, &session);
         }
-        let source = end.result.err().unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into());
+        let source = end.result.err().unwrap_or_else(|| match cx.core.shutdown_by {
+            Some(_) => error::shutting_down(),
+            None => error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the connection was closed by somebody who knew its id, before the answer was complete",
+            ),
+        });
         if pool::Error::of(&source).is_none() && self.may_be_repeated(&session) {
             log::debug!("{} is sent again, since a used connection was lost: {source}", self.request.url());
             self.repeated = true;

@@ -111,11 +111,8 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
+/// Without a source, as its text has all that the source says: who prints a chain of errors would print that twice.
+impl std::error::Error for Failure {}
 
 impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {

@@ -6,11 +6,13 @@ mod config;
 mod exchange;
 mod failure;
 mod receiver;
+mod total;
 mod whole;
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ pub use receiver::Receiver;
 
 use call::State;
 use exchange::Exchange;
+use total::Total;
 use whole::Whole;
 
 /// A handle on a session: a [pool](crate::pool) of connections, a jar of cookies, and the limits of all calls. Clones are
@@ -79,7 +82,8 @@ impl<S: 'static> Session<S> {
         let config = Config { tls: config.tls.offering(&["http/1.1"]), ..config };
         let is_408: fn(&[u8]) -> bool = |bytes| IdleBytes::of(bytes) == IdleBytes::Timeout;
         let farewell = config.pool.farewell.or(Some(is_408));
-        let pool = Pool::new(pool::Config { farewell, ..config.pool.clone() })?;
+        // A call holds its connection for as long as the server takes; the limits say how long that may be.
+        let pool = Pool::new(pool::Config { farewell, long_hold: None, ..config.pool.clone() })?;
         Ok(Session(Rc::new(Inner { pool, config, cookies: RefCell::default(), retried: Cell::new(0) })))
     }
 
@@ -201,13 +205,13 @@ impl<S: 'static> Session<S> {
         &self.0.pool
     }
 
-    /// Its cookies.
+    /// Lends its cookies, to look at them and to change them.
     ///
     /// # Panics
     ///
-    /// While they are borrowed already.
-    pub fn cookies(&self) -> RefMut<'_, Cookies> {
-        self.0.cookies.borrow_mut()
+    /// Within another such call of this session.
+    pub fn with_cookies<R>(&self, look: impl FnOnce(&mut Cookies) -> R) -> R {
+        look(&mut self.0.cookies.borrow_mut())
     }
 
     /// How many requests were sent a second time: see [`Config::retry`].
@@ -233,12 +237,16 @@ impl<S: 'static> Inner<S> {
                 let (timed, session, total) = (call.clone(), Rc::clone(this), this.config.total);
                 // It keeps the session, which the machines in the session's own pool must not.
                 let timer = cx.after(total.unwrap_or(Duration::MAX), move |cx| {
-                    let why = format!("it has taken longer than {:.1?} in all", total.unwrap_or_default());
+                    let within = total.unwrap_or_default();
+                    let why = format!(
+                        "it has taken longer than {within:.1?} in all (Config::total sets how long it may)"
+                    );
                     timed.give_up(cx, error::new(io::ErrorKind::TimedOut, why));
                     drop(session);
                 });
-                let exchange = Exchange::new(this, call.clone(), request, receiver, timer);
-                let ticket = this.pool.acquire(cx, &key, exchange);
+                let (total, site) = (Total::new(cx, timer, &call.state), Location::caller());
+                let exchange = Exchange::new(this, call.clone(), request, receiver, total, site);
+                let ticket = this.pool.acquire_at(cx, &key, Box::new(exchange), site);
                 call.state.borrow_mut().ticket = Some(ticket);
             }
             Err(error) => {
