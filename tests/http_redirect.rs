@@ -169,6 +169,18 @@ fn only_http_and_https_are_followed() {
 }
 
 #[test]
+fn a_host_that_is_none_is_not_mended_into_another() {
+    for (location, at) in [("http://10.0.0.1\\@evil/", 15), ("//good\\@evil/", 11), ("http://h h/", 8)] {
+        match after(Request::get("http://h/"), &to(302, location)).unwrap_err() {
+            RedirectError::Location(error) => assert_eq!(error.at, at, "{error}"),
+            other => panic!("{location}: {other}"),
+        }
+    }
+    let request = after(Request::get("http://h/"), &to(302, "http://h/a\\b@c")).unwrap();
+    assert_eq!(request.url().to_string(), "http://h/a%5Cb@c");
+}
+
+#[test]
 fn several_locations_must_agree() {
     let same = head(302, "Location: /x\r\nLocation: /x");
     assert_eq!(after(Request::get("http://h/"), &same).unwrap().url().path(), "/x");

@@ -57,24 +57,16 @@ fn has_scheme(reference: &str) -> bool {
 }
 
 /// Percent-encodes what a URL may not contain, for references that servers write: blanks, brackets in a query, letters
-/// that are not ASCII, and a `%` that begins no escape.
+/// that are not ASCII, and a `%` that begins no escape. A server's name is left as it is: mended, it might be another's.
 pub(super) fn escape_illegal(reference: &str) -> String {
     let bytes = reference.as_bytes();
-    // Brackets are legal around an IPv6 address only.
-    let brackets_until = if has_scheme(reference) || reference.starts_with("//") {
-        reference.find("//").map_or(0, |slashes| {
-            let start = slashes + 2;
-            reference[start..].find(['/', '?', '#']).map_or(bytes.len(), |length| start + length)
-        })
-    } else {
-        0
-    };
+    let path = path_start(reference);
     let mut escaped = String::with_capacity(bytes.len());
+    escaped.push_str(&reference[..path]);
     let mut in_fragment = false;
-    for (at, &byte) in bytes.iter().enumerate() {
+    for (at, &byte) in bytes.iter().enumerate().skip(path) {
         let legal = match byte {
             b'%' => is_escape(&bytes[at..]),
-            b'[' | b']' => at < brackets_until,
             b'#' => !std::mem::replace(&mut in_fragment, true),
             b'/' | b'?' => true,
             _ => is_pchar(byte),
@@ -86,6 +78,17 @@ pub(super) fn escape_illegal(reference: &str) -> String {
         }
     }
     escaped
+}
+
+/// Where a reference's path begins: behind the authority, if it has one (RFC 3986 section 3.2).
+fn path_start(reference: &str) -> usize {
+    let behind_scheme = match reference.split_once(':') {
+        Some((_, behind)) if has_scheme(reference) => behind,
+        _ => reference,
+    };
+    let Some(authority) = behind_scheme.strip_prefix("//") else { return 0 };
+    let start = reference.len() - authority.len();
+    authority.find(['/', '?', '#']).map_or(reference.len(), |length| start + length)
 }
 
 #[cfg(test)]
@@ -152,6 +155,8 @@ mod tests {
             ("http://[::1]:80/[x]", "http://[::1]:80/%5Bx%5D"),
             ("/100%&%41#a#b", "/100%25&%41#a%23b"),
             ("\\evil", "%5Cevil"),
+            ("//h\\x/\\", "//h\\x/%5C"),
+            ("x//[a]", "x//%5Ba%5D"),
         ] {
             assert_eq!(escape_illegal(reference), escaped);
         }
