@@ -72,6 +72,29 @@ fn no_domain_of_one_label_is_set_from_below_it() {
 }
 
 #[test]
+fn a_dot_at_the_end_makes_no_second_label() {
+    stays("http://evil.com./", "a=b; Domain=com.", "http://victim.com./");
+    stays("http://com./", "a=b; Domain=com.", "http://victim.com./");
+    goes("http://com./", "a=b; Domain=com.", "http://com./");
+    goes("http://x.example.org./", "a=b; Domain=example.org.", "http://y.example.org./");
+}
+
+#[test]
+fn a_host_with_a_dot_at_its_end_is_another() {
+    goes("http://h.example./", "a=b", "http://h.example./");
+    stays("http://h.example./", "a=b", "http://h.example/");
+    stays("http://h.example/", "a=b", "http://h.example./");
+    stays("http://x.example.org./", "a=b; Domain=example.org", "http://x.example.org./");
+    stays("http://x.example.org/", "a=b; Domain=example.org", "http://x.example.org./");
+}
+
+#[test]
+fn a_cookie_goes_to_every_port_of_its_host() {
+    goes("http://h.example/", "a=b", "http://h.example:81/");
+    goes("https://h.example/", "a=b", "http://h.example/");
+}
+
+#[test]
 fn an_address_has_no_domains() {
     goes("http://127.0.0.1/", "a=b; Domain=127.0.0.1", "http://127.0.0.1/");
     stays("http://127.0.0.1/", "a=b; Domain=0.0.1", "http://127.0.0.1/");
@@ -275,21 +298,44 @@ fn a_jar_has_3000_cookies() {
 }
 
 #[test]
-fn control_characters_in_a_cookie_forget_it() {
-    // A header of ours would reject them already, so this comes from a parser's.
-    let bytes = b"HTTP/1.1 204 S\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\te\r\n\r\n";
+fn the_cookies_of_one_request_go_one_at_a_time() {
+    let mut jar = Cookies::new();
+    let hosts = COOKIES_IN_ALL / COOKIES_PER_HOST;
+    for n in 0..COOKIES_IN_ALL {
+        set(&mut jar, &format!("https://h{}.example/", n / COOKIES_PER_HOST), &format!("c{n}=v"));
+    }
+    for host in 0..hosts {
+        jar.header(&url(&format!("https://h{host}.example/")), now());
+    }
+    set(&mut jar, "https://new.example/", "a=b");
+    assert_eq!(jar.len(), COOKIES_IN_ALL);
+    assert!(!jar.iter().any(|cookie| cookie.name == "c0"), "the one that was there first");
+}
+
+/// What is sent back after an answer with these bytes in its head.
+fn sent_after(fields: &[u8]) -> Option<String> {
+    let bytes = [b"HTTP/1.1 204 S\r\n", fields, b"\r\n"].concat();
     let request = enjamb::http::Request::get("http://h/").build().unwrap();
     let mut parser = enjamb::http::ResponseParser::new(&request);
-    let Ok(enjamb::http::Event::Head(head)) = parser.next(&mut enjamb::Input::new(bytes)) else {
+    let Ok(enjamb::http::Event::Head(head)) = parser.next(&mut enjamb::Input::new(&bytes)) else {
         panic!("no head")
     };
     let mut jar = Cookies::new();
     jar.store(&url("http://h/"), &head.headers, now());
-    assert_eq!(
-        jar.header(&url("http://h/"), now()).as_deref(),
-        Some("a=b; c=d\te"),
-        "all fields are read; a tab is none"
-    );
+    jar.header(&url("http://h/"), now())
+}
+
+#[test]
+fn control_characters_in_a_cookie_forget_it() {
+    // A header of ours would reject them already, so this comes from a parser's.
+    let sent = sent_after(b"Set-Cookie: a=b\r\nSet-Cookie: c=d\te\r\n");
+    assert_eq!(sent.as_deref(), Some("a=b; c=d\te"), "all fields are read; a tab is none");
+}
+
+#[test]
+fn a_cookie_goes_back_with_the_bytes_it_came_with_or_not_at_all() {
+    assert_eq!(sent_after(b"Set-Cookie: a=caf\xc3\xa9\r\n").as_deref(), Some("a=caf\u{e9}"));
+    assert_eq!(sent_after(b"Set-Cookie: a=caf\xe9\r\n"), None, "ISO 8859-1 would go back as UTF-8");
 }
 
 #[test]

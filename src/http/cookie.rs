@@ -99,14 +99,15 @@ impl Cookie {
             Some(None) => Some(SystemTime::UNIX_EPOCH),
             None => cookie.expires.map(|at| now.checked_add(LONGEST).map_or(at, |longest| at.min(longest))),
         };
+        // Without a list of public suffixes, those of one label can be told at least.
+        let has_labels = domain.strip_suffix('.').unwrap_or(&domain).contains('.');
         if !domain.is_empty() && domain != cookie.domain {
-            // Without a list of public suffixes, those of one label can be told at least.
-            if !domain.contains('.') || !domain_matches(url.host(), &domain) {
+            if !has_labels || !domain_matches(url.host(), &domain) {
                 return None;
             }
             cookie.domain = domain;
             cookie.host_only = false;
-        } else if !domain.is_empty() && domain.contains('.') && !is_address(&domain) {
+        } else if has_labels && !is_address(&domain) {
             cookie.host_only = false;
         }
         let good = (!cookie.secure || url.scheme() == Scheme::Https) && cookie.keeps_its_prefix(root_path);

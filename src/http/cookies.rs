@@ -19,6 +19,10 @@ pub const COOKIES_IN_ALL: usize = 3_000;
 /// do not share a jar between servers that must not know of each other. `SameSite` has no meaning here, since there
 /// are no sites that embed others.
 ///
+/// A cookie belongs to a host, whatever its port, and goes from https to http too unless it is `Secure`: so the RFC has it
+/// (section 8.5). A host with a dot at its end is another than the one without. A cookie whose bytes are not UTF-8 is not
+/// kept, since it could not be sent as it came.
+///
 /// ```
 /// use enjamb::http::{Cookies, Headers, Url};
 /// use std::time::SystemTime;
@@ -46,6 +50,13 @@ struct Kept {
     cookie: Cookie,
     created: u64,
     used: u64,
+}
+
+impl Kept {
+    /// When it was used last: no two are the same, though a request uses several cookies at once.
+    fn last_used(&self) -> (u64, u64) {
+        (self.used, self.created)
+    }
 }
 
 impl Cookies {
@@ -77,7 +88,7 @@ impl Cookies {
     /// Keeps what the answer from this URL sets. What is malformed, too large, or for somebody else is passed over, as the
     /// RFC has it.
     pub fn store(&mut self, url: &Url, answer: &Headers, now: SystemTime) {
-        for field in answer.get_all("set-cookie") {
+        for field in answer.get_all_exact("set-cookie") {
             if let Some(cookie) = Cookie::parse(field, url, now) {
                 self.keep(cookie, url, now);
             }
@@ -113,7 +124,8 @@ impl Cookies {
         }
         self.clock += 1;
         let mut created = self.clock;
-        let of_domain = self.kept.entry(cookie.domain.clone()).or_default();
+        let domain = cookie.domain.clone();
+        let of_domain = self.kept.entry(domain.clone()).or_default();
         self.len -= of_domain.len();
         if let Some(at) = of_domain.iter().position(|old| cookie.replaces(&old.cookie)) {
             created = of_domain.remove(at).created;
@@ -124,25 +136,30 @@ impl Cookies {
             }
             if of_domain.len() >= COOKIES_PER_HOST {
                 // Those that anybody on the way may have seen go first.
-                let least =
-                    of_domain.iter().enumerate().min_by_key(|(_, kept)| (kept.cookie.secure, kept.used));
+                let least = of_domain
+                    .iter()
+                    .enumerate()
+                    .min_by_key(|(_, kept)| (kept.cookie.secure, kept.last_used()));
                 let at = least.map_or(0, |(at, _)| at);
                 of_domain.remove(at);
             }
             of_domain.push(Kept { cookie, created, used: self.clock });
         }
         self.len += of_domain.len();
+        if of_domain.is_empty() {
+            self.kept.remove(&domain);
+        }
         self.bound(now);
     }
 
-    /// Within the limit for all: without what has ended, and then without what has not been used for longest.
+    /// Within the limit for all: without what has ended, and then without what has not been used for longest (section 5.7).
     fn bound(&mut self, now: SystemTime) {
         if self.len > COOKIES_IN_ALL {
             self.retain(|kept| !kept.cookie.has_ended(now));
         }
         while self.len > COOKIES_IN_ALL {
-            let Some(least) = self.kept.values().flatten().map(|kept| kept.used).min() else { return };
-            self.retain(|kept| kept.used != least);
+            let Some(least) = self.kept.values().flatten().map(Kept::last_used).min() else { return };
+            self.retain(|kept| kept.last_used() != least);
         }
     }
 
@@ -163,4 +180,20 @@ fn pair(cookie: &Cookie) -> String {
 fn domains(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(host), |domain| domain.split_once('.').map(|(_, above)| above))
         .take(if is_address(host) { 1 } else { usize::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_that_has_ended_leaves_nothing_behind() {
+        let (mut jar, url) = (Cookies::new(), "http://h/".parse().unwrap());
+        for cookie in ["a=b; Max-Age=0", "a=b", "a=b; Max-Age=0"] {
+            let mut answer = Headers::new();
+            answer.append("Set-Cookie", cookie).unwrap();
+            jar.store(&url, &answer, SystemTime::UNIX_EPOCH);
+        }
+        assert!(jar.kept.is_empty());
+    }
 }

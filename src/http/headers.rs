@@ -35,6 +35,8 @@ struct Field {
     name: usize,
     value: usize,
     end: usize,
+    /// Whether its value's bytes are those that came, and not taken for ISO 8859-1.
+    exact: bool,
 }
 
 impl Headers {
@@ -63,6 +65,14 @@ impl Headers {
         self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// All fields of this name whose values would be sent with the bytes that came.
+    pub(crate) fn get_all_exact<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let fields = self.fields.iter().zip(self.iter());
+        fields
+            .filter(move |(field, (other, _))| field.exact && other.eq_ignore_ascii_case(name))
+            .map(|(_, (_, value))| value)
+    }
+
     /// Whether there is a field of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
@@ -82,7 +92,7 @@ impl Headers {
     /// A name that is no token (RFC 9110 section 5.6.2), or a value with a control character: nothing is added.
     pub fn append(&mut self, name: &str, value: &str) -> Result<(), HeaderError> {
         check(name, value)?;
-        self.push(name, value.trim_matches([' ', '\t']));
+        self.push(name, value.trim_matches([' ', '\t']), true);
         Ok(())
     }
 
@@ -94,7 +104,7 @@ impl Headers {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), HeaderError> {
         check(name, value)?;
         self.remove(name);
-        self.push(name, value.trim_matches([' ', '\t']));
+        self.push(name, value.trim_matches([' ', '\t']), true);
         Ok(())
     }
 
@@ -106,12 +116,12 @@ impl Headers {
     }
 
     /// Adds a field that has been checked.
-    fn push(&mut self, name: &str, value: &str) {
+    fn push(&mut self, name: &str, value: &str, exact: bool) {
         let start = self.text.len();
         self.text.push_str(name);
         let middle = self.text.len();
         self.text.push_str(value);
-        self.fields.push(Field { name: start, value: middle, end: self.text.len() });
+        self.fields.push(Field { name: start, value: middle, end: self.text.len(), exact });
     }
 
     /// Room for so many fields, with so many bytes in all.
@@ -125,8 +135,8 @@ impl Headers {
         if !value.iter().any(|&byte| matches!(byte, b'\r' | b'\n' | 0)) {
             let value = trim(value);
             match str::from_utf8(value) {
-                Ok(text) => self.push(name, text),
-                Err(_) => self.push(name, &latin1(value)),
+                Ok(text) => self.push(name, text, true),
+                Err(_) => self.push(name, &latin1(value), false),
             }
             return Some(());
         }

@@ -15,8 +15,9 @@
 //!   on an idle connection are never an answer.
 //! - A request is sent a second time only where that does no harm: once, on a new connection, if it is idempotent and was
 //!   lost on a used connection without a byte of an answer ([`Config::retry`], [`Session::retried`]).
-//! - No credential crosses an origin, port included: a redirect to another drops Authorization, Cookie and
-//!   Proxy-Authorization. https leads to http only if that is [asked for](Config::allow_downgrade).
+//! - No credential of a request crosses an origin, port included: a redirect to another drops Authorization, Cookie and
+//!   Proxy-Authorization. https leads to http only if that is [asked for](Config::allow_downgrade). The jar's cookies go
+//!   where RFC 6265bis sends them: to their host, on any port ([`Cookies`]).
 //! - Memory has limits: heads, trailers, chunk extensions and whole bodies; a streamed body that is paused stays with its
 //!   server.
 //! - An error names the URL, the server, how far the call had got, and how many bytes of the answer had come; of a whole

@@ -77,7 +77,8 @@ impl Scheme {
     }
 }
 
-/// Where a credential or a cookie belongs: scheme, host and port (RFC 6454 section 4).
+/// Where a credential belongs: scheme, host and port (RFC 6454 section 4). A cookie belongs to a host:
+/// [`Cookies`](super::Cookies).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin<'a> {
     /// The scheme.
