@@ -154,6 +154,19 @@ fn fields_of_the_callers_own_replace_those_by_default() {
 }
 
 #[test]
+fn there_is_one_content_type_and_it_can_be_replaced() {
+    let two = Request::post("http://h/").form([("a", "b")]).header("content-type", "text/plain");
+    let message = error(two).to_string();
+    assert!(message.contains("one Content-Type") && message.contains("set_header"), "{message}");
+    let text = head(Request::post("http://h/").form([("a", "b")]).set_header("content-type", "text/plain"));
+    assert_eq!(text.to_ascii_lowercase().matches("content-type: ").count(), 1, "{text}");
+    assert!(text.contains("content-type: text/plain\r\n"), "{text}");
+    for name in ["Content-Length", "transfer-encoding"] {
+        assert!(matches!(error(Request::post("http://h/").set_header(name, "4")), Error::Request(_)));
+    }
+}
+
+#[test]
 fn a_piece_or_an_encoding_of_the_callers_own_is_not_asked_for_in_gzip() {
     assert!(!head(Request::get("http://h/").header("Range", "bytes=0-9")).contains("gzip"));
     let own = head(Request::get("http://h/").header("Accept-Encoding", "br"));

@@ -205,12 +205,16 @@ impl RequestBuilder {
     /// Adds a field. Content-Length and Transfer-Encoding follow from the body, and cannot be given.
     pub fn header(self, name: &str, value: &str) -> Self {
         self.and_then(|request| {
-            for framing in ["content-length", "transfer-encoding"] {
-                if name.eq_ignore_ascii_case(framing) {
-                    return Err(Error::Request("Content-Length and Transfer-Encoding follow from the body"));
-                }
-            }
+            check_framing(name)?;
             Ok(request.headers.append(name, value)?)
+        })
+    }
+
+    /// Puts this field in the place of all of its name: another `Content-Type` than that of a [form](Self::form).
+    pub fn set_header(self, name: &str, value: &str) -> Self {
+        self.and_then(|request| {
+            check_framing(name)?;
+            Ok(request.headers.set(name, value)?)
         })
     }
 
@@ -267,9 +271,12 @@ impl RequestBuilder {
             // It has served its end, and is not to turn up anywhere else.
             request.url = request.url.without_userinfo();
         }
-        for single in ["host", "authorization", "expect"] {
+        for single in ["host", "authorization", "content-type", "expect"] {
             if request.headers.get_all(single).nth(1).is_some() {
-                return Err(Error::Request("there can be one Host, one Authorization and one Expect"));
+                return Err(Error::Request(
+                    "there can be one Host, one Authorization, one Content-Type and one Expect; set_header replaces \
+                     what is there",
+                ));
             }
         }
         if let Some(expect) = request.headers.get("expect") {
@@ -291,6 +298,15 @@ impl RequestBuilder {
         }
         self
     }
+}
+
+fn check_framing(name: &str) -> Result<(), Error> {
+    for framing in ["content-length", "transfer-encoding"] {
+        if name.eq_ignore_ascii_case(framing) {
+            return Err(Error::Request("Content-Length and Transfer-Encoding follow from the body"));
+        }
+    }
+    Ok(())
 }
 
 /// As [`RequestBuilder::build`]: whatever takes a request takes a builder too.
