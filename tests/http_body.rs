@@ -101,12 +101,30 @@ fn nothing_arrived_is_nothing_kept() {
 fn a_body_has_a_limit() {
     assert_eq!(BODY_LIMIT, 10 << 20);
     assert_eq!(collect(answer("", b"12345"), 5).unwrap().body, b"12345");
-    let error = collect(answer("", b"123456"), 5).unwrap_err();
-    assert_eq!((error.rule, error.partial.unwrap().body), (Rule::BodyTooLarge, b"12345".to_vec()));
+    let chunked = |body: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        )
+    };
+    assert_eq!(collect(chunked("12345"), 5).unwrap().body, b"12345");
+    let error = collect(chunked("123456"), 5).unwrap_err();
+    assert_eq!((error.rule, error.partial.unwrap().body), (Rule::BodyTooLarge(5), b"12345".to_vec()));
     let endless = "HTTP/1.1 200 OK\r\n\r\n".to_owned() + &"x".repeat(100_000);
-    assert_eq!(collect(endless, 70_000).unwrap_err().rule, Rule::BodyTooLarge);
+    assert_eq!(collect(endless, 70_000).unwrap_err().rule, Rule::BodyTooLarge(70_000));
     assert_eq!(collect(answer("", b""), 0).unwrap().body, b"");
     assert_eq!(collect(answer("", b"x"), u64::MAX).unwrap().body, b"x");
+}
+
+#[test]
+fn a_body_that_will_be_too_large_is_refused_at_its_head() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n";
+    let error = collect(head.to_owned() + "12", 5).unwrap_err();
+    assert_eq!((error.rule, error.at), (Rule::BodyTooLarge(5), head.len() as u64));
+    assert_eq!(error.partial.as_ref().unwrap().headers.get("content-length"), Some("6"));
+    assert!(error.to_string().contains("larger than 5 bytes, the limit (Config::body_limit)"), "{error}");
+    let unchanged = "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\n";
+    assert_eq!(collect(unchanged, 5).unwrap().body, b"", "it has no body");
 }
 
 #[cfg(feature = "gzip")]
@@ -188,6 +206,48 @@ fn malformed_gzip_is_an_error() {
 
 #[cfg(feature = "gzip")]
 #[test]
+fn a_body_that_is_small_and_large_in_gzip_is_within_its_limit() {
+    let packed = gzip(b"small");
+    assert!(packed.len() > 5);
+    assert_eq!(collect(answer("Content-Encoding: gzip\r\n", &packed), 5).unwrap().text(), "small");
+}
+
+#[cfg(feature = "gzip")]
+#[test]
+fn zeros_and_nothing_else_may_follow_gzip() {
+    let padded = |behind: &[u8]| {
+        let body = [&gzip(b"one, ")[..], &gzip(b"two"), behind].concat();
+        collect(answer("Content-Encoding: gzip\r\n", &body), BODY_LIMIT)
+    };
+    assert_eq!(padded(&[0]).unwrap().text(), "one, two");
+    assert_eq!(padded(&[0; 512]).unwrap().text(), "one, two");
+    assert_eq!(padded(&[0; 70_000]).unwrap_err().rule, Rule::Gzip, "as long as a header, and no longer");
+    assert_eq!(padded(&[0, 0, 1]).unwrap_err().rule, Rule::Gzip);
+    assert_eq!(padded(&[&[0][..], &gzip(b"x")].concat()).unwrap_err().rule, Rule::Gzip);
+    let zeros = collect(answer("Content-Encoding: gzip\r\n", &[0; 8]), BODY_LIMIT);
+    assert_eq!(zeros.unwrap_err().rule, Rule::Gzip, "there is no member before them");
+}
+
+#[cfg(feature = "gzip")]
+#[test]
+fn gzip_has_at_most_1000_small_members() {
+    let members = |count: usize, plain: &[u8]| {
+        let request = Request::get("http://h/").build().unwrap();
+        let bytes = answer("Content-Encoding: gzip\r\n", &gzip(plain).repeat(count));
+        match Collector::new(&request, BODY_LIMIT).feed(&mut Input::new(&bytes)) {
+            Ok(Progress::Done(response)) => Ok(response.body.len()),
+            Ok(progress) => panic!("{progress:?}"),
+            Err(error) => Err(error.rule),
+        }
+    };
+    assert_eq!(members(1000, b"x"), Ok(1000));
+    assert_eq!(members(1001, b"x"), Err(Rule::GzipMembers));
+    assert_eq!(members(1001, b""), Err(Rule::GzipMembers));
+    assert_eq!(members(1001, &[0; 1024]), Ok(1001 * 1024), "bgzip writes a member for every 64 KiB");
+}
+
+#[cfg(feature = "gzip")]
+#[test]
 fn what_can_be_decoded_is_not_held_back() {
     let request = Request::get("http://h/").build().unwrap();
     let bytes = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n";
@@ -213,7 +273,7 @@ fn a_gzip_bomb_is_an_error_and_is_never_unpacked() {
     let request = Request::get("http://h/").build().unwrap();
     let mut collector = Collector::new(&request, BODY_LIMIT);
     let error = collector.feed(&mut Input::new(&answer("Content-Encoding: gzip\r\n", &bomb))).unwrap_err();
-    assert_eq!(error.rule, Rule::BodyTooLarge);
+    assert_eq!(error.rule, Rule::BodyTooLarge(BODY_LIMIT));
     let kept = error.partial.unwrap().body;
     assert_eq!(kept.len() as u64, BODY_LIMIT);
     assert!(kept.capacity() < 20 << 20, "{}", kept.capacity());
@@ -229,7 +289,7 @@ fn a_body_that_unpacks_to_too_much_and_is_malformed_keeps_no_more_than_the_limit
         let request = Request::get("http://h/").build().unwrap();
         let mut collector = Collector::new(&request, limit);
         let error = collector.feed(&mut Input::new(&answer("Content-Encoding: gzip\r\n", &bad))).unwrap_err();
-        assert!(matches!(error.rule, Rule::BodyTooLarge | Rule::Gzip), "{error}");
+        assert!(matches!(error.rule, Rule::BodyTooLarge(_) | Rule::Gzip), "{error}");
         assert!(error.partial.unwrap().body.len() as u64 <= limit);
     }
 }

@@ -100,8 +100,16 @@ fn what_never_ends_is_too_large() {
         (&head[..8], b"                              ", Rule::HeadTooLarge),
         (head, b"X: and so on, without an end of the line", Rule::HeadTooLarge),
         (head, b"X: y\r\n", Rule::HeadTooLarge), // nothing is looked at before the empty line
-        (b"HTTP/1.1 200 OK\r\n\r\n", b"a body, up to the close that does not come", Rule::BodyTooLarge),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\nhello\r\n", Rule::BodyTooLarge),
+        (
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"a body, up to the close that does not come",
+            Rule::BodyTooLarge(100_000),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"5\r\nhello\r\n",
+            Rule::BodyTooLarge(100_000),
+        ),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"1;extended=\"without any need\"\r\nx\r\n",

@@ -69,12 +69,24 @@ fn whatever_the_pieces_the_answers_are_the_same() {
 #[test]
 fn a_body_above_the_limit_is_an_error_that_keeps_the_rest() {
     let mut bench = Bench::with(http::Config { body_limit: 4, ..http::Config::default() });
-    bench.answers(1, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde");
+    bench.answers(1, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n");
     let failure = bench.fetch(&url(1, "/")).unwrap_err();
-    assert_eq!(rule(&failure), Rule::BodyTooLarge);
+    assert_eq!(rule(&failure), Rule::BodyTooLarge(4));
     assert_eq!(failure.partial.unwrap().text(), "abcd");
     bench.pass(ms(20));
     assert_eq!(bench.session.pool().snapshot().total.open(), 0);
+}
+
+#[test]
+fn a_body_that_will_be_above_the_limit_is_not_waited_for() {
+    let mut bench = Bench::with(http::Config { body_limit: 4, ..http::Config::default() });
+    bench.answers(1, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+    let failure = bench.fetch(&url(1, "/")).unwrap_err();
+    let text = "http://10.0.0.1/: the answer of 10.0.0.1:80: its body, decoded, is larger than 4 bytes, the limit \
+                (Config::body_limit); 38 bytes had come";
+    assert_eq!(failure.to_string(), text);
+    assert_eq!(failure.partial.unwrap().status, 200);
+    assert!(bench.call(Request::head(url(1, "/"))).is_ok(), "no body comes");
 }
 
 #[test]
@@ -129,5 +141,5 @@ fn gzip_is_asked_for_and_unpacked_within_the_limit() {
         Script::new().until("Accept-Encoding: gzip\r\n\r\n").say(&small).until("\r\n\r\n").say(&bomb)
     });
     assert_eq!(bench.fetch(&url(1, "/")).unwrap().text(), "unpacked");
-    assert_eq!(rule(&bench.fetch(&url(1, "/")).unwrap_err()), Rule::BodyTooLarge);
+    assert_eq!(rule(&bench.fetch(&url(1, "/")).unwrap_err()), Rule::BodyTooLarge(http::BODY_LIMIT));
 }

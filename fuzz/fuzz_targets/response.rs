@@ -88,7 +88,7 @@ fn collect(request: &Request, bytes: &[u8], size: usize) -> Result<(u16, Vec<u8>
                 assert!(partial.body.len() as u64 <= LIMIT);
             }
             // How much of malformed gzip is decoded before that is found depends on how it comes.
-            Err(if error.rule == Rule::Gzip { Rule::BodyTooLarge } else { error.rule })
+            Err(if error.rule == Rule::Gzip { Rule::BodyTooLarge(LIMIT) } else { error.rule })
         }
     }
 }

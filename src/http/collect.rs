@@ -7,7 +7,7 @@ use crate::Input;
 pub const BODY_LIMIT: u64 = 10 * 1024 * 1024;
 
 /// How many bytes are decoded in one go.
-const PIECE: u64 = 16 * 1024;
+const PIECE: usize = 16 * 1024;
 
 /// How far the collector has got.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,16 +102,17 @@ impl Collector {
         let result = match (event, &mut self.begun) {
             (Event::Interim(head), _) => return Ok(head.status == 100),
             (Event::Head(head), _) => {
-                let decoder = ContentDecoder::new(self.accepts_gzip, &head);
+                let (decoder, fits) =
+                    (ContentDecoder::new(self.accepts_gzip, &head), head.check_length(self.limit));
                 self.begun = Some((Response::new(self.url.clone(), head), decoder));
-                Ok(())
+                fits
             }
             (Event::Trailers(trailers), Some((response, _))) => {
                 response.trailers = trailers;
                 Ok(())
             }
             (Event::Data(data), Some((response, decoder))) => {
-                decode(decoder, &mut Input::new(data), &mut response.body, self.limit)
+                decode(decoder, &mut Input::new(data), response, self.limit)
             }
             _ => Ok(()),
         };
@@ -141,18 +142,19 @@ impl Collector {
 fn decode(
     decoder: &mut ContentDecoder,
     data: &mut Input<'_>,
-    body: &mut Vec<u8>,
+    response: &mut Response,
     limit: u64,
 ) -> Result<(), Rule> {
+    if decoder.is_identity() {
+        return response.push(data.take_all(), limit);
+    }
+    let mut piece = Vec::new();
     loop {
-        let room = limit.saturating_sub(body.len() as u64).saturating_add(1).min(PIECE) as usize;
-        let made = decoder.decode(data, body, room);
+        piece.clear();
+        let made = decoder.decode(data, &mut piece, PIECE);
         // First, since what came before an error counts too.
-        if body.len() as u64 > limit {
-            body.truncate(limit as usize);
-            return Err(Rule::BodyTooLarge);
-        }
-        if made? < room {
+        response.push(&piece, limit)?;
+        if made? < PIECE {
             return Ok(());
         }
     }

@@ -46,7 +46,7 @@ impl ContentDecoder {
     ///
     /// # Errors
     ///
-    /// [`Rule::Gzip`]. Some of what came before is in `out`; how much, depends on how the bytes came.
+    /// [`Rule::Gzip`], [`Rule::GzipMembers`]. Some of what came before is in `out`; how much, depends on how the bytes came.
     pub fn decode(&mut self, input: &mut Input<'_>, out: &mut Vec<u8>, most: usize) -> Result<usize, Rule> {
         match &mut self.0 {
             Coding::Identity => {

@@ -244,7 +244,9 @@ pub enum RedirectError {
 impl fmt::Display for RedirectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RedirectError::TooMany(limit) => write!(f, "redirected more than {limit} times"),
+            RedirectError::TooMany(limit) => {
+                write!(f, "redirected more than {limit} times, the limit (Config::redirects)")
+            }
             RedirectError::Location(error) => write!(f, "redirected to a bad place: {error}"),
             RedirectError::Ambiguous => f.write_str("redirected to several places at once"),
             RedirectError::Downgrade(to) => {

@@ -9,6 +9,11 @@ use crate::Input;
 /// and could go on for ever.
 const HEADER_LIMIT: usize = 64 * 1024;
 
+/// A member with less in it is small, and there are at most so many of those: each is a decoder set up anew, so that a
+/// body of empty ones would cost much and yield nothing.
+const SMALL: u32 = 1024;
+const SMALL_MEMBERS: u32 = 1000;
+
 const HEADER_CRC: u8 = 1 << 1;
 const EXTRA: u8 = 1 << 2;
 const NAME: u8 = 1 << 3;
@@ -24,14 +29,21 @@ pub(crate) struct Gunzip {
     /// What is inflated goes here first: room at the end of a vector would have to be zeroed for each piece of input, which
     /// may be a byte long.
     scratch: [u8; 4096],
+    /// How many bytes have come that are not deflated, of this member's header or behind the last member.
     header: usize,
     flags: u8,
+    /// How many small members there were.
+    small: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
     /// In the ten bytes that every member begins with.
     Fixed(usize),
+    /// Behind a member: there may be another, or zeros to fill up a block, as gzip(1) takes them.
+    Between,
+    /// In the zeros behind the last member.
+    Padding,
     /// In the two bytes of the extra field's length.
     ExtraLength(usize, u16),
     Extra(u16),
@@ -41,7 +53,7 @@ enum State {
     Deflate,
     /// In the checksum and the length at the end: the bytes so far.
     Trailer(usize, [u8; 8]),
-    Failed,
+    Failed(Rule),
 }
 
 impl Default for Gunzip {
@@ -53,6 +65,7 @@ impl Default for Gunzip {
             scratch: [0; 4096],
             header: 0,
             flags: 0,
+            small: 0,
         }
     }
 }
@@ -67,16 +80,16 @@ impl Gunzip {
     ) -> Result<usize, Rule> {
         let start = out.len();
         let result = self.go_on(input, out, start + most);
-        if result.is_err() {
-            self.state = State::Failed;
+        if let Err(rule) = result {
+            self.state = State::Failed(rule);
         }
         result.map(|()| out.len() - start)
     }
 
     fn go_on(&mut self, input: &mut Input<'_>, out: &mut Vec<u8>, end: usize) -> Result<(), Rule> {
         loop {
-            if matches!(self.state, State::Failed) {
-                return Err(Rule::Gzip);
+            if let State::Failed(rule) = self.state {
+                return Err(rule);
             }
             if matches!(self.state, State::Deflate) {
                 if !self.inflate(input, out, end)? {
@@ -127,7 +140,11 @@ impl Gunzip {
             return Err(Rule::Gzip);
         }
         Ok(match self.state {
-            State::Fixed(at) => {
+            State::Between if byte == 0 => State::Padding,
+            State::Padding if byte == 0 => State::Padding,
+            State::Padding => return Err(Rule::Gzip),
+            State::Between | State::Fixed(_) => {
+                let at = if let State::Fixed(at) = self.state { at } else { 0 };
                 let good = match at {
                     0 => byte == 0x1f,
                     1 => byte == 0x8b,
@@ -162,7 +179,7 @@ impl Gunzip {
                 bytes[at] = byte;
                 if at < 7 { State::Trailer(at + 1, bytes) } else { self.end_member(bytes)? }
             }
-            State::Name | State::Comment | State::Deflate | State::Failed => self.state,
+            State::Name | State::Comment | State::Deflate | State::Failed(_) => self.state,
         })
     }
 
@@ -195,14 +212,18 @@ impl Gunzip {
         let good = u32::from_le_bytes([a, b, c, d]) == self.crc.sum()
             && u32::from_le_bytes([e, f, g, h]) == self.crc.amount();
         self.header = 0;
-        if good { Ok(State::Fixed(0)) } else { Err(Rule::Gzip) }
+        self.small += u32::from(self.crc.amount() < SMALL);
+        if self.small > SMALL_MEMBERS {
+            return Err(Rule::GzipMembers);
+        }
+        if good { Ok(State::Between) } else { Err(Rule::Gzip) }
     }
 
-    /// The body has ended: good between two members, and before the first.
+    /// The body has ended: good behind a member, and before the first.
     pub(crate) fn finish(&self) -> Result<(), Rule> {
         match self.state {
-            State::Fixed(0) => Ok(()),
-            State::Failed => Err(Rule::Gzip),
+            State::Fixed(0) | State::Between | State::Padding => Ok(()),
+            State::Failed(rule) => Err(rule),
             _ => Err(Rule::GzipTruncated),
         }
     }

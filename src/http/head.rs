@@ -34,6 +34,8 @@ pub struct Head {
     pub reason: String,
     /// The fields.
     pub headers: Headers,
+    /// How many bytes of a body follow, as they are sent. `None` where only its end tells: in chunks, or up to the close.
+    pub body_length: Option<u64>,
 }
 
 impl Head {
@@ -41,6 +43,12 @@ impl Head {
     /// last answer in HTTP.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
+    }
+
+    /// Whether it is known already that the whole body will be above the limit. Of a coded body, the length says nothing.
+    pub(crate) fn check_length(&self, limit: u64) -> Result<(), Rule> {
+        let known = self.body_length.filter(|_| !self.headers.contains("content-encoding"));
+        if known.is_some_and(|length| length > limit) { Err(Rule::BodyTooLarge(limit)) } else { Ok(()) }
     }
 }
 
@@ -146,6 +154,7 @@ fn parse(bytes: &[u8]) -> Result<Head, Rule> {
         status,
         reason: parsed.reason.unwrap_or_default().to_owned(),
         headers: received(parsed.headers, bytes.len()).ok_or(Rule::Head)?,
+        body_length: Some(0), // until its framing is known
     })
 }
 

@@ -122,8 +122,8 @@ impl ResponseParser {
             State::Head(reader) => match reader.read(input)? {
                 None => Ok(Event::More),
                 Some(head) if head.is_interim() => Ok(Event::Interim(head)),
-                Some(head) => {
-                    self.begin_body(&head)?;
+                Some(mut head) => {
+                    self.begin_body(&mut head)?;
                     Ok(Event::Head(head))
                 }
             },
@@ -151,7 +151,7 @@ impl ResponseParser {
         }
     }
 
-    fn begin_body(&mut self, head: &Head) -> Result<(), Rule> {
+    fn begin_body(&mut self, head: &mut Head) -> Result<(), Rule> {
         let framing = Framing::of(self.method, head)?;
         self.spoilt = self.spoilt.or(NotReusable::by_head(head, framing));
         self.state = match framing {
@@ -159,6 +159,11 @@ impl ResponseParser {
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Chunked(ChunkDecoder::new()),
             Framing::Close => State::Close,
+        };
+        head.body_length = match framing {
+            Framing::Nothing => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked | Framing::Close => None,
         };
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Head, Headers, Url, Version, charset};
+use super::{Head, Headers, Rule, Url, Version, charset};
 
 /// An answer with its whole body.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,8 +27,16 @@ pub struct Response {
 
 impl Response {
     pub(crate) fn new(url: Url, head: Head) -> Self {
-        let Head { version, status, reason, headers } = head;
+        let Head { version, status, reason, headers, .. } = head;
         Response { url, version, status, reason, headers, body: Vec::new(), trailers: Headers::new() }
+    }
+
+    /// Adds a piece of the body, as far as the limit allows.
+    pub(crate) fn push(&mut self, piece: &[u8], limit: u64) -> Result<(), Rule> {
+        let room = limit.saturating_sub(self.body.len() as u64);
+        let fits = piece.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        self.body.extend_from_slice(&piece[..fits]);
+        if fits < piece.len() { Err(Rule::BodyTooLarge(limit)) } else { Ok(()) }
     }
 
     /// Whether the status says that it went well: 200 to 299.

@@ -38,10 +38,12 @@ pub enum Rule {
     Truncated,
     /// The stream does not end before the head does.
     NoAnswer,
-    /// A body, decoded, is not larger than the caller's limit.
-    BodyTooLarge,
+    /// A body, decoded, is not larger than the caller's limit, which is this many bytes.
+    BodyTooLarge(u64),
     /// A body in gzip is well-formed and its checksums are right (RFC 1952).
     Gzip,
+    /// A body in gzip has at most 1,000 members of less than 1 KiB, unpacked: each costs as much as one that is full.
+    GzipMembers,
     /// A body in gzip is there to its end.
     GzipTruncated,
 }
@@ -58,6 +60,12 @@ impl Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Rule::BodyTooLarge(limit) => {
+                return write!(
+                    f,
+                    "its body, decoded, is larger than {limit} bytes, the limit (Config::body_limit)"
+                );
+            }
             Rule::NotHttp => {
                 "it does not begin with HTTP/1.0 or HTTP/1.1; does another protocol listen there?"
             }
@@ -74,8 +82,8 @@ impl fmt::Display for Rule {
             Rule::TrailersTooLarge => "its trailers are larger than 16 KiB",
             Rule::Truncated => "the stream ended within the body",
             Rule::NoAnswer => "the stream ended before the head did",
-            Rule::BodyTooLarge => "its body, decoded, is larger than the limit",
             Rule::Gzip => "its body is not well-formed gzip",
+            Rule::GzipMembers => "its body in gzip has more than 1000 members of less than 1 KiB",
             Rule::GzipTruncated => "its body in gzip ends too early",
         })
     }

@@ -18,6 +18,14 @@ impl<F> Whole<F> {
     pub(super) fn new(limit: u64, then: F) -> Self {
         Whole { response: None, limit, then }
     }
+
+    fn broken(&self, rule: Rule, received: u64) -> io::Error {
+        let error = ResponseError::new(rule, received);
+        match &self.response {
+            Some(response) => error.from_server(server(&response.url)).into(),
+            None => error.into(),
+        }
+    }
 }
 
 impl<S, F> Receiver<S> for Whole<F>
@@ -25,20 +33,14 @@ where
     F: FnOnce(&mut Cx<'_, S>, Result<Response, Failure>),
 {
     fn head(&mut self, _: &mut Cx<'_, S>, call: &Call<S>, head: Head) -> io::Result<()> {
+        let fits = head.check_length(self.limit);
         self.response = call.url().map(|url| Response::new(url, head));
-        Ok(())
+        fits.map_err(|rule| self.broken(rule, call.received()))
     }
 
     fn data(&mut self, _: &mut Cx<'_, S>, call: &Call<S>, data: &[u8]) -> io::Result<()> {
-        let Some(response) = &mut self.response else { return Ok(()) };
-        let room = self.limit.saturating_sub(response.body.len() as u64);
-        let fits = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        response.body.extend_from_slice(&data[..fits]);
-        if fits < data.len() {
-            let error = ResponseError::new(Rule::BodyTooLarge, call.received());
-            return Err(error.from_server(server(&response.url)).into());
-        }
-        Ok(())
+        let pushed = self.response.as_mut().map_or(Ok(()), |response| response.push(data, self.limit));
+        pushed.map_err(|rule| self.broken(rule, call.received()))
     }
 
     fn end(self: Box<Self>, cx: &mut Cx<'_, S>, result: Result<Headers, Failure>) {
