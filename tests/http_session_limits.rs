@@ -144,3 +144,24 @@ fn pausing_and_resuming_at_once_gives_a_silent_server_no_more_time() {
     let now = bench.sim.now();
     assert!(now >= ms(1000) && now < ms(1500), "at {now:?}");
 }
+
+#[test]
+fn a_call_waits_for_a_place_until_it_has_one_and_again_where_a_redirect_leads_it_elsewhere() {
+    let pool = pool::Config { limit_per_host: Some(1), ..pool::Config::default() };
+    let mut bench = Bench::with(http::Config { pool, ..http::Config::default() });
+    bench.sim.links(Link { latency: ms(10)..=ms(10), ..Link::default() });
+    let to_1 = "HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n";
+    bench.serve(1, |_| {
+        Script::new().until("\r\n\r\n").wait(ms(300)).say(OK).until("\r\n\r\n").wait(ms(300)).say(OK)
+    });
+    bench.serve(2, move |_| answering(&[to_1]));
+    let (first, redirected) = (bench.get(&url(1, "/")), bench.get(&url(2, "/")));
+    bench.pass(ms(5));
+    assert!(!first.is_waiting() && !redirected.is_waiting(), "they connect");
+    bench.pass(ms(195));
+    assert!(!first.is_waiting() && redirected.is_waiting(), "the first has the only place");
+    bench.pass(ms(300));
+    assert!(first.is_over() && !first.is_waiting() && !redirected.is_waiting());
+    bench.until(|world| world.results.len() == 2);
+    assert!(!redirected.is_waiting());
+}
