@@ -18,16 +18,17 @@ pub struct Site;
 
 impl<S> Protocol<S> for Site {
     fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
-        while let Some((length, request)) = Asked::parse(input.peek()) {
+        while let Some((length, request)) = Asked::parse(input.peek())? {
             let answer = request.answer();
             input.take(length);
             conn.write(answer.as_bytes());
         }
-        if input.len() > LONGEST_REQUEST {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a request that does not end"));
-        }
-        Ok(())
+        if input.len() > LONGEST_REQUEST { Err(too_long()) } else { Ok(()) }
     }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a request of more than 16 KiB")
 }
 
 struct Asked {
@@ -39,21 +40,26 @@ struct Asked {
 
 impl Asked {
     /// The first request of these bytes, if it is whole, and its length.
-    fn parse(bytes: &[u8]) -> Option<(usize, Asked)> {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Asked)>> {
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4) else {
+            return Ok(None);
+        };
         let head = String::from_utf8_lossy(&bytes[..end]);
         let field = |name: &str| {
             let fields = head.lines().filter_map(|line| line.split_once(": "));
             fields.filter(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_string()).next()
         };
-        let length = field("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let body = String::from_utf8_lossy(bytes.get(end..end + length)?).into_owned();
+        // What does not fit into a number is too long too.
+        let length = field("content-length").map_or(Some(0), |length| length.parse().ok());
+        let length = length.filter(|&length| length <= LONGEST_REQUEST).ok_or_else(too_long)?;
+        let Some(body) = bytes.get(end..end + length) else { return Ok(None) };
+        let body = String::from_utf8_lossy(body).into_owned();
         let line = head.split(" HTTP/").next().unwrap_or_default().to_string();
         let cookie =
             field("cookie").is_some_and(|cookies| cookies.split("; ").any(|cookie| cookie == COOKIE));
         let form = body.split('&').filter_map(|pair| pair.split_once('='));
         let form = form.map(|(name, value)| (decoded(name), decoded(value))).collect();
-        Some((end + length, Asked { line, cookie, form }))
+        Ok(Some((end + length, Asked { line, cookie, form })))
     }
 
     fn answer(&self) -> String {
