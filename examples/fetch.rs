@@ -27,7 +27,7 @@ mod messages;
 mod output;
 
 use clap::Parser;
-use enjamb::http::{Call, Config, Failure, Head, Headers, Receiver, Request, Session, Url};
+use enjamb::http::{Call, Config, Error, Failure, Head, Headers, Receiver, Request, Session, Url};
 use enjamb::pool::Reason;
 use enjamb::{Cx, Reactor, pool, tls};
 use std::fs::{self, File};
@@ -51,7 +51,7 @@ struct Args {
     /// Write the bodies to this file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// How long looking up a name and connecting may take
+    /// How long looking up a name, connecting, and the TLS handshake may take, each
     #[arg(long, value_name = "D", default_value = "10s", value_parser = duration::at_least_ms(1), allow_hyphen_values = true)]
     connect_timeout: Duration,
     /// How long a URL may take in all
@@ -73,6 +73,8 @@ struct Args {
 
 /// How much of a page is kept that comes before its turn to be written.
 const AHEAD: usize = 1024 * 1024;
+/// How often those that are paused make way, if they must.
+const MAKE_WAY: Duration = Duration::from_millis(100);
 
 struct Run {
     start: Instant,
@@ -101,7 +103,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     messages::show_from("info");
     interrupt::ends_the_program();
-    let (session, file) = match prepare(&args) {
+    let (session, requests, file) = match prepare(&args) {
         Ok(prepared) => prepared,
         Err(error) => {
             log::error!("{error}");
@@ -109,7 +111,7 @@ fn main() -> ExitCode {
         }
     };
     let mut run = Run { start: Instant::now(), pages: Vec::new(), turn: 0, file, result: Ok(()) };
-    if let Err(error) = fetch(&args, &session, &mut run) {
+    if let Err(error) = fetch(&args, requests, &session, &mut run) {
         log::error!("{error}");
         return ExitCode::FAILURE;
     }
@@ -117,7 +119,9 @@ fn main() -> ExitCode {
     output::exit_status(run.result, if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn prepare(args: &Args) -> io::Result<(Session<Run>, Option<File>)> {
+fn prepare(args: &Args) -> io::Result<(Session<Run>, Vec<Request>, Option<File>)> {
+    let requests: Result<_, Error> = args.urls.iter().map(|url| request(args, url)).collect();
+    let requests = requests?;
     let named = |path: &PathBuf, error: io::Error| {
         io::Error::new(error.kind(), format!("{}: {error}", path.display()))
     };
@@ -135,33 +139,42 @@ fn prepare(args: &Args) -> io::Result<(Session<Run>, Option<File>)> {
     let pool = pool::Config {
         limit: Some(args.limit),
         limit_per_host: args.limit_per_host,
+        resolve_timeout: Some(args.connect_timeout),
         connect_timeout: Some(args.connect_timeout),
+        tls_timeout: Some(args.connect_timeout),
         ..pool::Config::default()
     };
     let session = Session::new(Config { pool, total: Some(args.timeout), tls, ..Config::default() })?;
     let create = |path| File::create(path).map_err(|error| named(path, error));
-    Ok((session, args.output.as_ref().map(create).transpose()?))
+    Ok((session, requests, args.output.as_ref().map(create).transpose()?))
 }
 
-fn fetch(args: &Args, session: &Session<Run>, run: &mut Run) -> io::Result<()> {
+fn request(args: &Args, url: &Url) -> Result<Request, Error> {
+    let mut request = match &args.data {
+        Some(data) => Request::post(url).body(data.as_bytes()),
+        None => Request::get(url),
+    };
+    for (name, value) in &args.headers {
+        request = request.header(name, value);
+    }
+    let says_what_it_is = args.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if args.data.is_some() && !says_what_it_is {
+        request = request.header("Content-Type", "application/x-www-form-urlencoded");
+    }
+    request.build()
+}
+
+fn fetch(args: &Args, requests: Vec<Request>, session: &Session<Run>, run: &mut Run) -> io::Result<()> {
     // Whoever reads slowly from us holds up the loop, and is meant to.
     let mut reactor =
         Reactor::with_config(enjamb::Config { slow_callback: Duration::MAX, ..enjamb::Config::default() })?;
     run.pages.resize_with(args.urls.len(), Page::default);
     let mut cx = reactor.cx(run);
-    for (index, url) in args.urls.iter().enumerate() {
-        let mut request = match &args.data {
-            Some(data) => Request::post(url)
-                .header("Content-Type", "application/x-www-form-urlencoded")
-                .body(data.as_bytes()),
-            None => Request::get(url),
-        };
-        for (name, value) in &args.headers {
-            request = request.header(name, value);
-        }
+    for (index, request) in requests.into_iter().enumerate() {
         let call = session.stream(&mut cx, request, Fetch { index });
         cx.state.pages[index].call = Some(call);
     }
+    cx.every(MAKE_WAY, make_way);
     reactor.run(run)?;
     if run.result.is_ok() {
         let stats = session.pool().snapshot().stats;
@@ -191,8 +204,7 @@ impl Receiver<Run> for Fetch {
         }
         let ahead = &mut run.pages[self.index].ahead;
         ahead.extend_from_slice(data);
-        // A page whose answer has not begun may be waiting for a connection: for this one's, if there are few.
-        if ahead.len() >= AHEAD && run.pages[turn].status != 0 {
+        if ahead.len() >= AHEAD && !run.waits() {
             call.pause(cx);
         }
         Ok(())
@@ -202,6 +214,15 @@ impl Receiver<Run> for Fetch {
         let took = cx.state.start.elapsed();
         cx.state.pages[self.index].ended = Some((result.map(drop), took));
         go_on(cx);
+    }
+}
+
+/// Lets all go on where the page whose turn it is waits for a place in the limits: those that are paused may have them
+/// all. That it waits, a redirect may have brought about, of which nobody is told.
+fn make_way(cx: &mut Cx<'_, Run>) {
+    if cx.state.waits() {
+        let calls: Vec<_> = cx.state.pages.iter().filter_map(|page| page.call.clone()).collect();
+        calls.iter().for_each(|call| call.resume(cx));
     }
 }
 
@@ -223,6 +244,12 @@ fn go_on(cx: &mut Cx<'_, Run>) {
 }
 
 impl Run {
+    /// Whether the page whose turn it is waits for a place in the limits.
+    fn waits(&self) -> bool {
+        let page = self.pages.get(self.turn);
+        page.and_then(|page| page.call.as_ref()).is_some_and(Call::is_waiting)
+    }
+
     fn write(&mut self, data: &[u8]) {
         if self.result.is_ok() && !data.is_empty() {
             self.result = match &mut self.file {
@@ -268,8 +295,5 @@ fn from_one(text: &str) -> Result<usize, String> {
 
 fn field(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE")?;
-    // Whatever is wrong with it is found here, and not once for each URL.
-    let request = Request::get("http://localhost/").header(name, value.trim());
-    request.build().map_err(|error| error.to_string())?;
     Ok((name.to_string(), value.trim().to_string()))
 }

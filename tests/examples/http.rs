@@ -1,13 +1,17 @@
 //! The examples of the HTTP session: fetch, fetch10 and login.
 
+#[path = "../../examples/common/site.rs"]
+mod site;
+
 use crate::programs::{PATIENCE, Program, path, run};
 use enjamb::{Conn, Input, Protocol, Reactor, tls};
 use nix::sys::signal::Signal;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 /// A server that says these, each on a connection of its own, and passes on what it was asked. The first waits until the
 /// second was answered, if there are two.
@@ -72,6 +76,18 @@ fn fetch_sends_a_form_and_fields() {
 }
 
 #[test]
+fn fetch_sends_the_content_type_and_the_expectation_that_it_is_given() {
+    let (port, asked) = server(&[ZERO]);
+    let url = format!("http://127.0.0.1:{port}/");
+    let fields = ["-H", "content-type: application/json", "-H", "Expect: 100-continue"];
+    let ended = run("fetch", &[&["-d", "[1]"], &fields[..], &[&url]].concat());
+    assert_eq!(ended.status, Some(0), "{ended:#?}");
+    let asked = asked.recv_timeout(PATIENCE).expect("a request");
+    assert_eq!(asked.to_ascii_lowercase().matches("content-type").count(), 1, "{asked}");
+    assert!(asked.contains("content-type: application/json\r\n") && asked.ends_with("[1]"), "{asked}");
+}
+
+#[test]
 fn fetch_names_what_failed_and_prints_the_rest() {
     let (port, _) = server(&[ZERO]);
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address");
@@ -122,6 +138,76 @@ fn fetch_writes_what_is_large_as_it_comes_and_lets_the_others_wait() {
     assert!(came.chunks(LENGTH).zip(b"123").all(|(page, digit)| page.iter().all(|byte| byte == digit)));
 }
 
+/// Reads a request's head.
+fn take_head(stream: &TcpStream) {
+    BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+}
+
+/// A server of one connection that says 32 MiB of `2`, and tells when nobody takes any more of it for the moment; `false`
+/// if all was taken first.
+fn flood() -> (u16, Receiver<bool>) {
+    const LENGTH: usize = 32 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        take_head(&stream);
+        write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {LENGTH}\r\n\r\n").ok();
+        stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+        let (body, mut written) = (vec![b'2'; LENGTH], 0);
+        while let Ok(more @ 1..) = stream.write(&body[written..]) {
+            written += more;
+        }
+        tell.send(written < LENGTH).ok();
+        stream.set_write_timeout(None).expect("no timeout");
+        stream.write_all(&body[written..]).ok();
+        drop(stream);
+        // Whoever is sent here by the other.
+        while let Ok((mut stream, _)) = listener.accept() {
+            take_head(&stream);
+            stream.write_all(ZERO.as_bytes()).ok();
+        }
+    });
+    (port, told)
+}
+
+/// Fetches from a server that says this, once the flood at a second URL has come to a halt.
+#[track_caller]
+fn fetch_before_a_flood(args: &[&str], says: impl FnOnce(u16) -> String) {
+    let (flood, halts) = flood();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let slow = listener.local_addr().expect("its address");
+    let file = std::env::temp_dir().join(format!("enjamb-flood-{}-{flood}", std::process::id()));
+    let mut fetch = Command::new(path("fetch"));
+    fetch.args(args).args(["-o"]).arg(&file).stdout(Stdio::piped());
+    fetch.args([format!("http://{slow}/"), format!("http://127.0.0.1:{flood}/")]);
+    let program = Program::spawn(fetch);
+    let (mut stream, _) = listener.accept().expect("fetch");
+    take_head(&stream);
+    let halted = halts.recv_timeout(PATIENCE).expect("word of the flood");
+    stream.write_all(says(flood).as_bytes()).expect("it reads");
+    drop(stream);
+    let ended = program.end();
+    let came = std::fs::read(&file).expect("a file");
+    std::fs::remove_file(&file).ok();
+    assert_eq!(ended.status, Some(0), "{ended:#?}");
+    assert!(halted, "all of it was taken, though none could be written");
+    assert!(came.starts_with(b"zero\n2") && came.len() == 5 + (32 << 20), "{} bytes", came.len());
+}
+
+#[test]
+fn fetch_holds_up_a_flood_before_its_turn_also_where_the_first_page_has_not_begun() {
+    fetch_before_a_flood(&[], |_| ZERO.to_string());
+}
+
+#[test]
+fn fetch_lets_a_flood_go_on_that_has_the_place_the_first_page_waits_for() {
+    fetch_before_a_flood(&["--limit-per-host", "1"], |flood| {
+        format!("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{flood}/\r\nContent-Length: 0\r\n\r\n")
+    });
+}
+
 #[test]
 fn fetch_ends_quietly_when_nobody_reads() {
     let port = large(1, 40 << 20);
@@ -154,6 +240,16 @@ fn fetch_does_not_wait_longer_than_it_may() {
 }
 
 #[test]
+fn fetch_has_the_limit_for_connecting_for_the_handshake_too() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("https://{}/", silent.local_addr().expect("its address"));
+    let ended = run("fetch", &["--connect-timeout", "100ms", "--timeout", "5s", &url]);
+    assert_eq!(ended.status, Some(1), "{ended:#?}");
+    ended.message("the TLS handshake with");
+    assert!(!ended.err.iter().any(|line| line.contains("in all")), "{ended:#?}");
+}
+
+#[test]
 fn fetch_refuses_what_it_cannot_do() {
     for args in [
         &[][..],
@@ -161,6 +257,8 @@ fn fetch_refuses_what_it_cannot_do() {
         &["http://exa mple/"],
         &["-H", "no colon", "http://h/"],
         &["-H", "X: a\nb", "http://h/"],
+        &["-H", "Expect: 100-continue", "http://h/"],
+        &["-H", "Content-Type: a/b", "-H", "Content-Type: c/d", "http://h/"],
         &["--limit", "0", "http://h/"],
         &["--limit-per-host", "-1", "http://h/"],
         &["--limit", "1", "--limit-per-host", "2", "http://h/"],
@@ -259,4 +357,23 @@ fn a_login_that_is_refused_says_so() {
     let ended = run("login", &["--password", "x"]);
     assert_eq!(ended.status, Some(1), "{ended:#?}");
     ended.message("401: wrong name or password");
+}
+
+#[test]
+fn the_site_refuses_a_request_whose_length_it_could_not_count() {
+    for length in ["18446744073709551615", "99999999999999999999", "16385", "x"] {
+        let mut reactor = Reactor::<()>::new().expect("a reactor");
+        let mut state = ();
+        let mut cx = reactor.cx(&mut state);
+        let listening = cx.listen(([127, 0, 0, 1], 0), |_, _| site::Site);
+        let address = listening.expect("a free port").local_addr().expect("its address");
+        let mut stream = TcpStream::connect(address).expect("the site");
+        write!(stream, "POST /login HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").expect("it reads");
+        let reader = thread::spawn(move || stream.read(&mut [0]));
+        while !reader.is_finished() {
+            reactor.turn(&mut (), Some(Duration::from_millis(10))).expect("a turn");
+        }
+        let answer = reader.join().expect("a reader");
+        assert!(!matches!(answer, Ok(1)), "{length}: closed without an answer");
+    }
 }
