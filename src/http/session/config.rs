@@ -32,7 +32,8 @@ pub struct Config {
     pub between_bytes: Option<Duration>,
     /// How long a call may take in all, with redirects and repetitions. Default 5 minutes.
     pub total: Option<Duration>,
-    /// Most bytes of a whole body, decoded. Default [`BODY_LIMIT`], 10 MiB. What is streamed has no limit.
+    /// Most bytes of a whole body, decoded. Default [`BODY_LIMIT`], 10 MiB. A head that announces more ends the call at once.
+    /// What is streamed has no limit.
     pub body_limit: u64,
     /// Whom https trusts. Default: Mozilla's root certificates. Whatever it offers as a protocol, `http/1.1` takes its
     /// place.
