@@ -1,13 +1,10 @@
 //! Answers, collected: from events to one value.
 
-use super::{ContentDecoder, Event, Request, Response, ResponseError, ResponseParser, Rule, Url};
+use super::{ContentDecoder, Event, PIECE, Request, Response, ResponseError, ResponseParser, Rule, Url};
 use crate::Input;
 
 /// Most bytes of a whole body, decoded, unless the caller says otherwise: 10 MiB.
 pub const BODY_LIMIT: u64 = 10 * 1024 * 1024;
-
-/// How many bytes are decoded in one go.
-const PIECE: usize = 16 * 1024;
 
 /// How far the collector has got.
 #[derive(Debug, PartialEq, Eq)]

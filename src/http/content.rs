@@ -5,6 +5,9 @@ use super::gunzip::Gunzip;
 use super::{Head, Request, Rule};
 use crate::Input;
 
+/// How many bytes of a body are decoded, or written, in one go.
+pub(super) const PIECE: usize = 16 * 1024;
+
 /// Takes the compression off a body, where there is one that was asked for: gzip, with the feature of that name.
 #[derive(Debug)]
 pub struct ContentDecoder(Coding);

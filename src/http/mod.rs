@@ -93,6 +93,7 @@ mod url_parse;
 pub use chunked::{Chunk, ChunkDecoder, EXTENSION_LIMIT, TRAILER_LIMIT};
 pub use collect::{BODY_LIMIT, Collector, Progress};
 pub use content::ContentDecoder;
+use content::PIECE;
 pub use cookie::{COOKIE_LIMIT, Cookie};
 pub use cookies::{COOKIES_IN_ALL, COOKIES_PER_HOST, Cookies};
 pub use error::{Error, HeaderByte, HeaderError, RedirectError, ResponseError, UrlError, UrlPart};

@@ -20,8 +20,6 @@ use upload::Upload;
 
 /// How long a body waits for a 100 (RFC 9110 section 10.1.1: not for ever, since many servers never send one).
 const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
-/// How many bytes are written or unpacked in one go.
-const PIECE: usize = 16 * 1024;
 
 /// A call, for all the connections that it takes.
 pub(super) struct Exchange<S: 'static> {

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::SystemTime;
 
-use super::{Exchange, Outcome, PIECE, Upload, server};
-use crate::http::{ContentDecoder, Error, Event, Head, ResponseError, Rule, keep_alive};
+use super::{Exchange, Outcome, Upload, server};
+use crate::http::{ContentDecoder, Error, Event, Head, PIECE, ResponseError, Rule, keep_alive};
 use crate::pool::Reuse;
 use crate::{Conn, Input, error};
 

@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Exchange, PIECE, Phase};
+use super::{Exchange, Phase};
 use crate::http::session::call::BURST;
-use crate::http::{Body, BodyWriter};
+use crate::http::{Body, BodyWriter, PIECE};
 use crate::{Conn, error};
 
 /// How far the request's body is written.
