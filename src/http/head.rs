@@ -47,8 +47,12 @@ impl Head {
 
     /// Whether it is known already that the whole body will be above the limit. Of a coded body, the length says nothing.
     pub(crate) fn check_length(&self, limit: u64) -> Result<(), Rule> {
-        let known = self.body_length.filter(|_| !self.headers.contains("content-encoding"));
-        if known.is_some_and(|length| length > limit) { Err(Rule::BodyTooLarge(limit)) } else { Ok(()) }
+        match self.body_length {
+            Some(length) if length > limit && !self.headers.contains("content-encoding") => {
+                Err(Rule::BodyTooLarge(limit))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
