@@ -88,6 +88,14 @@ impl<S: 'static> Call<S> {
         self.state.borrow().received
     }
 
+    /// Whether it waits for a place within the pool's limits: at first, and again where a redirect leads it elsewhere. Calls
+    /// that are [paused](Self::pause) keep theirs; whoever pauses one until another gets on needs to know.
+    pub fn is_waiting(&self) -> bool {
+        let state = self.state.borrow();
+        let (Some(session), Some(ticket)) = (self.session.upgrade(), state.ticket) else { return false };
+        !state.over && state.conn.is_none() && !session.pool.is_connecting(ticket)
+    }
+
     /// Whether it has ended.
     pub fn is_over(&self) -> bool {
         self.state.borrow().over

@@ -41,13 +41,3 @@ pub trait Receiver<S> {
     /// The call is over: the answer is complete, with these trailers (there are hardly ever any), or why it is not.
     fn end(self: Box<Self>, cx: &mut Cx<'_, S>, result: Result<Headers, Failure>);
 }
-
-impl<S: 'static> Call<S> {
-    /// Whether it waits for a place within the pool's limits: at first, and again where a redirect leads it elsewhere. Calls
-    /// that are [paused](Self::pause) keep theirs; whoever pauses one until another gets on needs to know.
-    pub fn is_waiting(&self) -> bool {
-        let state = self.state.borrow();
-        let (Some(session), Some(ticket)) = (self.session.upgrade(), state.ticket) else { return false };
-        !state.over && state.conn.is_none() && !session.pool.is_connecting(ticket)
-    }
-}
