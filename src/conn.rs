@@ -110,7 +110,7 @@ impl<S> Conn<'_, S> {
             return false;
         }
         if stream.output.is_none() && !stream.flags.any(Flags::FULL) {
-            return true; // it went out at once
+            return true; // it went out at once, and `drained` is not due
         }
         let overflows = stream.unsent() > stream.high_water as usize;
         core.mark_dirty(key);
