@@ -157,7 +157,9 @@ impl<S> Core<S> {
     pub(crate) fn returned(&mut self, what: &str, key: Option<Key>) {
         self.running = None;
         self.look_at_the_time(what, key);
-        self.settle();
+        if !self.dirty.is_empty() {
+            self.settle();
+        }
     }
 
     /// Reads the clock after a callback, and warns if it took too long.
@@ -192,7 +194,7 @@ impl<S> Core<S> {
     #[inline]
     pub(crate) fn ungather(&mut self) {
         if let Some(key) = self.gather.close()
-            && !self.gather.bytes().is_empty()
+            && !self.gather.is_empty()
         {
             self.hand_over_gathered(key);
         }
@@ -208,7 +210,7 @@ impl<S> Core<S> {
     }
 
     /// Sends what was written, and finishes and closes what is due, for all that were touched.
-    #[inline]
+    #[inline(never)] // most callbacks leave nothing for it, and see to that first
     pub(crate) fn settle(&mut self) {
         while let Some(key) = self.dirty.pop() {
             let Some(stream) = self.slots.get::<Stream<S>>(key) else { continue };
@@ -322,6 +324,18 @@ impl<S> Core<S> {
     /// Whether the next poll must not wait.
     pub(crate) fn has_work(&self) -> bool {
         !self.run_queue.is_empty() || !self.doomed.is_empty() || self.more_calls
+    }
+
+    /// Whether there is nothing to do but to wait, for events or until a timer is due: nothing is queued, the loop goes
+    /// on ([`is_alive`](Self::is_alive)), and nobody is paused, so that it cannot be [stuck](Self::is_stuck). Every
+    /// message pays for this, so the queues are looked at together.
+    #[inline]
+    pub(crate) fn only_waits(&self) -> bool {
+        let waiting = self.run_queue.len() | self.over_budget.len() | self.doomed.len() | self.paused;
+        waiting == 0
+            && !(self.more_calls | self.stopping)
+            && self.shutdown_by.is_none()
+            && !self.slots.is_empty()
     }
 
     /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left

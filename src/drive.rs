@@ -37,8 +37,8 @@ impl<S> Core<S> {
         }
         match stream.read(&self.driver, scratch) {
             Ok(n @ 1..) => {
-                let Some(machine) = stream.machine.take() else { return };
                 let more = stream.flags.any(Flags::READABLE);
+                let Some(machine) = stream.machine.take() else { return };
                 self.gather.open(key);
                 let mut input = Input::new(&scratch[..n]);
                 self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
@@ -339,7 +339,7 @@ impl<S> Core<S> {
         self.look_at_the_time("a connection", Some(key));
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         stream.take_back(machine);
-        if !self.gather.bytes().is_empty() {
+        if !self.gather.is_empty() {
             let sent = stream.send_gathered(&self.driver, &mut self.gather, &mut self.spares);
             if sent.is_err() || stream.output.is_some() {
                 self.after_flush(key, sent);

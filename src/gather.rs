@@ -4,9 +4,11 @@ use crate::slots::Key;
 
 /// The one place where written bytes are gathered: only one callback runs at a time. What the kernel does not take of
 /// them moves to the connection.
-#[derive(Debug)]
 pub(crate) struct Gather {
-    bytes: Vec<u8>,
+    /// One byte less than what is too much to gather.
+    room: Box<[u8; Gather::ROOM - 1]>,
+    /// How much of the room is taken.
+    length: usize,
     /// Whose machine is out, while what it writes may simply be added: whoever looks at a connection's output or ends it
     /// calls [`Core::ungather`](crate::core::Core::ungather) first.
     open_for: Option<Key>,
@@ -17,7 +19,7 @@ impl Gather {
     pub(crate) const ROOM: usize = 8 * 1024;
 
     pub(crate) fn new() -> Self {
-        Gather { bytes: Vec::with_capacity(Self::ROOM), open_for: None }
+        Gather { room: Box::new([0; Self::ROOM - 1]), length: 0, open_for: None }
     }
 
     #[inline]
@@ -28,11 +30,15 @@ impl Gather {
     /// Takes what is written to a connection; `false` if this is not the place, or not any more.
     #[inline]
     pub(crate) fn takes(&mut self, key: Key, bytes: &[u8]) -> bool {
-        let takes = self.open_for == Some(key) && bytes.len() < self.bytes.capacity() - self.bytes.len();
-        if takes {
-            self.bytes.extend_from_slice(bytes);
+        if let Some(room) = self.room.get_mut(self.length..)
+            && let Some(place) = room.get_mut(..bytes.len())
+            && self.open_for == Some(key)
+        {
+            self.length += bytes.len(); // before the copy, so that nothing needs to be kept over it
+            place.copy_from_slice(bytes);
+            return true;
         }
-        takes
+        false
     }
 
     /// Takes no more, and says for whom it did.
@@ -42,12 +48,17 @@ impl Gather {
     }
 
     #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.room[..self.length]
     }
 
     #[inline]
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+        self.length = 0;
     }
 }

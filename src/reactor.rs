@@ -81,7 +81,19 @@ impl<S> Reactor<S> {
         self.begin();
         self.core.settle();
         while self.goes_on() {
-            self.go_round(state, None)?;
+            let mut timeout = self.timeout(None);
+            // Most waits bring messages only, which are delivered as they are taken in: then it waits again at once.
+            loop {
+                self.take_events(state, timeout)?;
+                if !self.core.only_waits() {
+                    break;
+                }
+                timeout = self.core.timers.next().map(|tick| self.core.clock.wait_until(tick));
+                if timeout == Some(Duration::ZERO) {
+                    break; // that timer is due
+                }
+            }
+            self.do_the_rest(state);
         }
         self.come_to_an_end(state);
         Ok(())
@@ -98,7 +110,9 @@ impl<S> Reactor<S> {
         self.core.settle();
         let for_ever = max_wait.is_none() && !self.goes_on();
         let max_wait = if for_ever { Some(Duration::ZERO) } else { max_wait };
-        self.go_round(state, max_wait)?;
+        let timeout = self.timeout(max_wait);
+        self.take_events(state, timeout)?;
+        self.do_the_rest(state);
         let alive = self.goes_on();
         if !alive {
             self.come_to_an_end(state);
@@ -158,10 +172,9 @@ impl<S> Reactor<S> {
         Alive::of(&mut self.core)
     }
 
-    #[inline(always)] // in the loop of `run`, which is where the time goes
-    fn go_round(&mut self, state: &mut S, max_wait: Option<Duration>) -> io::Result<()> {
-        self.wait(max_wait)?;
-        self.take_events(state);
+    /// What there is to do in a turn besides taking in events.
+    #[inline]
+    fn do_the_rest(&mut self, state: &mut S) {
         if self.core.more_calls {
             self.run_calls(state);
         }
@@ -174,7 +187,6 @@ impl<S> Reactor<S> {
         if !self.core.doomed.is_empty() {
             self.reap(state);
         }
-        Ok(())
     }
 
     /// The tick until which the loop may sleep.
@@ -183,13 +195,14 @@ impl<S> Reactor<S> {
         if self.core.has_work() { Some(0) } else { self.core.timers.next() }
     }
 
-    fn wait(&mut self, max_wait: Option<Duration>) -> io::Result<()> {
-        let mut timeout = max_wait;
+    /// How long the next wait may be: no longer than `max_wait`, and until something else is due.
+    #[inline]
+    fn timeout(&mut self, max_wait: Option<Duration>) -> Option<Duration> {
         if let Some(tick) = self.next_tick() {
             let next = self.core.clock.wait_until(tick);
-            timeout = Some(timeout.map_or(next, |most| most.min(next)));
+            return Some(max_wait.map_or(next, |most| most.min(next)));
         }
-        if timeout.is_none() && self.core.is_stuck() && !std::mem::replace(&mut self.core.warned_stuck, true)
+        if max_wait.is_none() && self.core.is_stuck() && !std::mem::replace(&mut self.core.warned_stuck, true)
         {
             log::warn!(
                 "nothing can ever happen again: every connection is paused, and there is no timer and no handle that \
@@ -197,20 +210,23 @@ impl<S> Reactor<S> {
                 self.alive()
             );
         }
+        max_wait
+    }
+
+    /// Waits for events, and takes them in.
+    #[inline(always)] // in the loop of `run`, which is where the time goes
+    fn take_events(&mut self, state: &mut S, timeout: Option<Duration>) -> io::Result<()> {
         if let Err(error) = self.core.driver.wait(&mut self.batch, timeout) {
             self.core.cannot_wait(error)?;
         }
         self.core.clock.read();
-        Ok(())
-    }
-
-    fn take_events(&mut self, state: &mut S) {
         for (token, ready) in self.batch.iter() {
             self.core.take_event(state, token, ready, &mut self.scratch, |socket| socket.tcp().is_some());
         }
         if self.core.driver.is_simulated() {
             self.take_simulated_events(state); // apart, or each of the others would pay for the choice
         }
+        Ok(())
     }
 
     #[cold]

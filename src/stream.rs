@@ -274,9 +274,9 @@ impl<S> Stream<S> {
     #[inline]
     pub(crate) fn read(&mut self, driver: &Driver, scratch: &mut [u8]) -> io::Result<usize> {
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let short_is_all = SHORT_IS_ALL && socket.short_read_drains();
         let n = socket.read(driver, scratch)?;
-        let drained = SHORT_IS_ALL && n < scratch.len() && socket.short_read_drains();
-        if drained && !self.flags.any(Flags::READ_CLOSED) {
+        if short_is_all && n < scratch.len() && !self.flags.any(Flags::READ_CLOSED) {
             self.flags.clear(Flags::READABLE);
         }
         Ok(n)

@@ -690,6 +690,21 @@ fn a_listener_at_its_limit_with_nothing_but_paused_connections_is_a_standstill_t
     assert!(warnings.len() == 1 && warnings[0].contains("nothing can ever happen again"), "{warnings:?}");
 }
 
+#[test]
+fn a_standstill_that_begins_with_a_message_is_said_in_run_too() {
+    log_capture::capture();
+    let server = ([10, 0, 0, 1], 80);
+    let mut reactor = Sim::new(0).reactor().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    cx.listen(server, |_, _| Script::new().say("x").pause()).unwrap().limit(1);
+    let machine = Machine { received: Box::new(|conn, _| pause(conn)), ..Machine::default() };
+    cx.connect(server, machine);
+    assert_eq!(reactor.run(&mut seen).unwrap_err().kind(), ErrorKind::Deadlock); // in a simulation it can end
+    let warnings = log_capture::captured(Level::Warn);
+    assert!(warnings.len() == 1 && warnings[0].contains("nothing can ever happen again"), "{warnings:?}");
+}
+
 // Slow callbacks.
 
 #[test]
@@ -784,6 +799,36 @@ fn a_loop_that_was_stopped_can_be_run_again_and_has_lost_nothing() {
         (seen.bytes, seen.ends.len())
     });
     assert_eq!(seen, (b"xxx".to_vec(), 1));
+}
+
+#[test]
+fn run_does_not_wait_while_a_connection_that_was_read_from_has_more() {
+    let config = Config { read_buffer: 1024, read_budget: 4096, ..Config::default() };
+    let mut reactor = Reactor::with_config(config).unwrap();
+    let (near, mut far) = pair();
+    let arriving = near.try_clone().unwrap();
+    far.write_all(b"?").unwrap();
+    let machine = Machine {
+        received: Box::new(move |conn, input| {
+            if conn.state().bytes.is_empty() {
+                // It has been opened and read to its end: what comes now is one event, and the only one.
+                far.write_all(&[b'!'; 32 * 1024]).unwrap();
+                arrived(&arriving, 32 * 1024);
+            }
+            conn.state().bytes.extend(input.take_all());
+            if conn.state().bytes.len() > 32 * 1024 {
+                conn.cx().stop();
+            }
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    cx.adopt(near, machine).unwrap();
+    cx.after(HANGS, |cx| cx.stop());
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.bytes.len(), 1 + 32 * 1024);
 }
 
 #[test]
