@@ -84,11 +84,7 @@ impl Socket {
         if let Driver::Sim(sim) = driver {
             return sim.network().connect(addr).map(Socket::simulated);
         }
-        let stream = TcpStream::connect(addr)?;
-        // Output is gathered and sent when a callback returns: Nagle's algorithm could only delay it.
-        // Where that fails, the connect has failed already, and will say so itself.
-        stream.set_nodelay(true).ok();
-        Ok(Socket(Kind::Tcp(stream)))
+        TcpStream::connect(addr).map(|stream| Socket(Kind::Tcp(stream)))
     }
 
     pub(crate) fn simulated(id: SocketId) -> Self {
@@ -135,7 +131,14 @@ impl Socket {
             id => return driver.network().connected(*id),
             tls => return tls.borrow_mut().connected(driver)
         );
-        let Some(no_peer) = no_peer.err() else { return Some(Ok(())) };
+        let Some(no_peer) = no_peer.err() else {
+            if let Some(stream) = self.tcp() {
+                // Output is gathered and sent when a callback returns: Nagle's algorithm could only delay it. Where
+                // this fails, the connection is gone already, and will say so itself.
+                stream.set_nodelay(true).ok();
+            }
+            return Some(Ok(()));
+        };
         match self.take_error(driver) {
             None if no_peer.kind() == io::ErrorKind::NotConnected => None,
             failure => Some(Err(failure.unwrap_or(no_peer))),

@@ -25,9 +25,10 @@ impl Protocol<Poems> for Reading {
 
 pub fn read(servers: &[SocketAddr], poems: &mut Poems) -> io::Result<usize> {
     let mut reactor = Reactor::new()?;
+    let mut cx = reactor.cx(poems);
     for (poem, &server) in servers.iter().enumerate() {
-        poems[poem].connecting();
-        reactor.cx(poems).connect(server, Reading { poem });
+        cx.state[poem].connecting();
+        cx.connect(server, Reading { poem });
     }
     reactor.run(poems)?;
     Ok(1)
