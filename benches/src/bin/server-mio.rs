@@ -31,9 +31,11 @@ impl Client {
         if !self.rest.is_empty() {
             let sent = send(&mut self.socket, &self.rest)?;
             self.rest.drain(..sent);
+            if self.rest.is_empty() {
+                self.rest = Vec::new();
+            }
         }
         while self.rest.is_empty() {
-            self.rest = Vec::new();
             let n = match self.socket.read(buffer) {
                 Ok(0) => return Ok(Then::Close),
                 Ok(n) => n,
@@ -41,8 +43,9 @@ impl Client {
                 Err(error) => return Err(error),
             };
             let sent = send(&mut self.socket, &buffer[..n])?;
-            self.rest.extend_from_slice(&buffer[sent..n]);
-            if n < buffer.len() && !read_closed && sent == n {
+            if sent < n {
+                self.rest.extend_from_slice(&buffer[sent..n]);
+            } else if n < buffer.len() && !read_closed {
                 break; // a short read has drained the socket
             }
         }
