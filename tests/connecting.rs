@@ -231,6 +231,37 @@ fn not_connected_means_not_yet_and_the_next_event_is_waited_for() {
 }
 
 #[test]
+fn a_connection_that_stands_does_not_delay_what_it_sends() {
+    let trace = std::env::temp_dir().join(format!("enjamb-nodelay-{}", std::process::id()));
+    let wrapper = [
+        "strace",
+        "-f",
+        "-qq",
+        "-e",
+        "trace=connect,setsockopt,sendto",
+        "-o",
+        trace.to_str().expect("a path in UTF-8"),
+    ];
+    if in_child("a_connection_that_stands_does_not_delay_what_it_sends", &wrapper) {
+        let mut reactor = Reactor::new().unwrap();
+        let mut seen = Seen::default();
+        let (_server, addr) = listener();
+        let id = reactor.cx(&mut seen).connect(addr, Client).id();
+        assert!(reactor.cx(&mut seen).conn(id).expect("it is on its way").write(b"before it stands"));
+        until(&mut reactor, &mut seen, |cx| cx.conn(id).expect("it is there").unsent() == 0);
+        return;
+    }
+    let calls = std::fs::read_to_string(&trace).unwrap_or_default();
+    std::fs::remove_file(&trace).ok();
+    if calls.is_empty() {
+        return; // strace is missing or may not trace, as was said
+    }
+    let at = |call: &str| calls.find(call).unwrap_or_else(|| panic!("no {call} in {calls}"));
+    assert!(at("connect(") < at("TCP_NODELAY, [1]"), "{calls}");
+    assert!(at("TCP_NODELAY, [1]") < at("before it stands"), "{calls}");
+}
+
+#[test]
 fn a_connect_that_takes_too_long_fails_once_with_the_address_and_never_early() {
     const TIMEOUT: Duration = Duration::from_millis(30);
     let mut reactor = Reactor::with_config(Config { connect_timeout: TIMEOUT, ..Config::default() }).unwrap();
