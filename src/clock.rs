@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::driver::LONGEST_WAIT;
 use crate::sim::Time;
 
 const TICK: Duration = Duration::from_millis(1);
@@ -104,10 +105,11 @@ impl Clock {
         Duration::from_millis(tick).saturating_sub(self.elapsed())
     }
 
-    /// The same in whole ticks, to which epoll_wait(2) would round it up: so it takes no subtracting of times.
+    /// The same in whole ticks, to which epoll_wait(2) would round it up, as far as one call can wait: so it takes no
+    /// comparing and subtracting of times.
     #[inline]
-    pub(crate) fn wait_until(&self, tick: u64) -> Duration {
-        Duration::from_millis(tick.saturating_sub(self.tick()))
+    pub(crate) fn ticks_to_wait(&self, tick: u64) -> u64 {
+        tick.saturating_sub(self.tick()).min(LONGEST_WAIT)
     }
 }
 

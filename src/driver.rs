@@ -91,8 +91,8 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// The longest wait in one call: mio hands the kernel a 32-bit count of milliseconds.
-const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64 - 1);
+/// The longest wait in one call, in milliseconds: mio hands the kernel 32 bits.
+pub(crate) const LONGEST_WAIT: u64 = i32::MAX as u64 - 1;
 
 pub(crate) enum Driver {
     Mio(Poll),
@@ -167,12 +167,12 @@ impl Driver {
         }
     }
 
-    /// Waits for events, `None` for as long as it takes.
+    /// Waits for events: no longer than [`LONGEST_WAIT`], or as long as it takes.
     #[inline]
     pub(crate) fn wait(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Driver::Mio(poll) => {
-                match poll.poll(&mut batch.events, timeout.map(|wait| wait.min(LONGEST_WAIT))) {
+                match poll.poll(&mut batch.events, timeout) {
                     // A signal arrived: nothing is ready, and the caller works out anew how long to wait.
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
                     result => result,

@@ -10,7 +10,7 @@ use crate::alarm::{Alarm, Periodic};
 use crate::alive::Alive;
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::driver::{Batch, Driver};
+use crate::driver::{Batch, Driver, LONGEST_WAIT};
 use crate::handle::Handle;
 use crate::socket::Socket;
 use crate::timers::TimerKey;
@@ -88,10 +88,11 @@ impl<S> Reactor<S> {
                 if !self.core.only_waits() {
                     break;
                 }
-                timeout = self.core.timers.next().map(|tick| self.core.clock.wait_until(tick));
-                if timeout == Some(Duration::ZERO) {
-                    break; // that timer is due
+                let left = self.core.timers.next().map(|tick| self.core.clock.ticks_to_wait(tick));
+                if left == Some(0) {
+                    break; // a timer is due
                 }
+                timeout = left.map(Duration::from_millis);
             }
             self.do_the_rest(state);
         }
@@ -198,8 +199,9 @@ impl<S> Reactor<S> {
     /// How long the next wait may be: no longer than `max_wait`, and until something else is due.
     #[inline]
     fn timeout(&mut self, max_wait: Option<Duration>) -> Option<Duration> {
+        let max_wait = max_wait.map(|most| most.min(Duration::from_millis(LONGEST_WAIT)));
         if let Some(tick) = self.next_tick() {
-            let next = self.core.clock.wait_until(tick);
+            let next = Duration::from_millis(self.core.clock.ticks_to_wait(tick));
             return Some(max_wait.map_or(next, |most| most.min(next)));
         }
         if max_wait.is_none() && self.core.is_stuck() && !std::mem::replace(&mut self.core.warned_stuck, true)

@@ -19,7 +19,7 @@ const INSTRUCTIONS: [(Work, f64); 4] =
 /// None for a round trip; what the server does at its end, which differs a little from run to run, is spread over them.
 const ALLOCATIONS: [(Work, f64); 3] = [(Work::PingPong, 0.005), (Work::Churn, 1.0), (Work::Open, 0.1)];
 const TIMERS: [(&str, f64); 3] = [("insert", 200.0), ("cancel", 100.0), ("fire", 165.0)];
-const INSTRUCTIONS_TO_MOVE_A_DEADLINE: f64 = 115.0;
+const INSTRUCTIONS_TO_MOVE_A_DEADLINE: f64 = 110.0;
 const BYTES_PER_TIMER: f64 = 64.0;
 const BYTES_PER_IDLE_CONNECTION: f64 = 128.0;
 /// The high-water mark and 64 KiB.
