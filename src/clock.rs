@@ -209,6 +209,17 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_for_a_far_off_timer_is_no_longer_than_one_call_can_be() {
+        // As a C int, 2^32 ms would be no wait at all, and the loop would spin.
+        let clock = Clock::new(Duration::MAX, None);
+        for tick in [LONGEST_WAIT + 1, 1 << 32, u64::MAX] {
+            assert_eq!(clock.ticks_to_wait(tick), LONGEST_WAIT);
+            assert!(i32::try_from(clock.ticks_to_wait(tick)).is_ok());
+        }
+        assert_eq!(clock.ticks_to_wait(7), 7);
+    }
+
+    #[test]
     fn the_longest_delay_does_not_overflow() {
         let clock = Clock::new(Duration::MAX, None);
         assert_eq!(clock.tick_after(Duration::MAX), u64::MAX);
