@@ -130,7 +130,7 @@ impl Network {
             self.end(id)?.squeezed_until = until;
             self.schedule(until, Event::Room(id));
         }
-        self.end(id)?.wants_room = n < bytes.len();
+        self.end(id)?.wants_room |= n < bytes.len();
         if n == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
