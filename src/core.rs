@@ -349,7 +349,7 @@ impl<S> Core<S> {
             && self.shared.is_empty()
             && self.look_ups.is_empty()
             && self.slots.iter().all(|(_, slot)| match slot {
-                Slot::Stream(stream) => stream.output.is_none() && !stream.flags.any(Flags::CONNECTING),
+                Slot::Stream(stream) => !stream.has_to_send() && !stream.flags.any(Flags::CONNECTING),
                 Slot::Listener(acceptor) => acceptor.is_full(),
                 Slot::Watch(_) | Slot::Attempt(_) => false,
             })

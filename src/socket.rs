@@ -190,6 +190,17 @@ impl Socket {
         each!(&self.0, stream => (&*stream).write(bytes), id => driver.network().write(*id, bytes), tls => tls.borrow_mut().write(driver, bytes))
     }
 
+    /// Whether TLS has something to say that found no room: the end of a handshake, a session ticket.
+    pub(crate) fn owes(&self) -> bool {
+        each!(&self.0, _stream => false, _id => false, tls => tls.borrow().owes())
+    }
+
+    /// Sends that; whether it was all.
+    #[cfg(feature = "tls")]
+    pub(crate) fn flush(&self, driver: &Driver) -> bool {
+        each!(&self.0, _stream => true, _id => true, tls => tls.borrow_mut().flush_own(driver))
+    }
+
     pub(crate) fn finish(&self, driver: &Driver) -> io::Result<()> {
         each!(&self.0, stream => stream.shutdown(Shutdown::Write), id => driver.network().finish(*id), tls => tls.borrow_mut().finish(driver))
     }

@@ -230,12 +230,16 @@ impl<S> Stream<S> {
         self.flags.exactly(all, all | Flags::CLOSING | Flags::DOOMED)
     }
 
+    /// Whether anything waits to be sent, of the machine's or of TLS's own.
+    #[inline]
+    pub(crate) fn has_to_send(&self) -> bool {
+        self.output.is_some() || self.socket.as_ref().is_some_and(Socket::owes)
+    }
+
     #[inline]
     pub(crate) fn may_write(&self) -> bool {
-        self.output.is_some()
-            && self
-                .flags
-                .exactly(Flags::WRITABLE, Flags::WRITABLE | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED)
+        let against = Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED;
+        self.flags.exactly(Flags::WRITABLE, Flags::WRITABLE | against) && self.has_to_send()
     }
 
     /// Whether the machine may still write.
@@ -355,9 +359,15 @@ impl<S> Stream<S> {
         sent.map(drop)
     }
 
-    /// Sends what is waiting, as far as the kernel takes it.
+    /// Sends what is waiting, as far as the kernel takes it; and if nothing is, what TLS itself has to say.
     pub(crate) fn flush(&mut self, driver: &Driver, spares: &mut Spares) -> io::Result<()> {
-        let Some(mut output) = self.output.take() else { return Ok(()) };
+        let Some(mut output) = self.output.take() else {
+            #[cfg(feature = "tls")]
+            if self.socket.as_ref().is_some_and(|socket| !socket.flush(driver)) {
+                self.flags.clear(Flags::WRITABLE);
+            }
+            return Ok(());
+        };
         let sent = self.send(driver, output.as_slice());
         let sent = self.sent(sent, output.len());
         output.consume(*sent.as_ref().unwrap_or(&0));

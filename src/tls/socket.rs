@@ -33,16 +33,26 @@ struct Below<'a> {
 
 impl Read for Below<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(self.driver, buffer)
+        until_not_interrupted(|| self.socket.read(self.driver, buffer))
     }
 }
 
 impl Write for Below<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.write(self.driver, bytes)
+        until_not_interrupted(|| self.socket.write(self.driver, bytes))
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Makes a call again that a signal has interrupted: of all others, rustls and the handshake would make a failure of it.
+fn until_not_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 
@@ -86,6 +96,20 @@ impl TlsSocket {
         Ok(true)
     }
 
+    /// Whether records of TLS's own are left to send: the end of a handshake, a session ticket, a key update.
+    pub(crate) fn owes(&self) -> bool {
+        !self.ended && self.session.wants_write()
+    }
+
+    /// Sends those; whether that was all. That it fails is not the machine's failure, to which none of them belongs:
+    /// reading tells how the connection has ended, and so does the next write.
+    pub(crate) fn flush_own(&mut self, driver: &Driver) -> bool {
+        self.flush(driver).unwrap_or_else(|_| {
+            self.ended = true;
+            true
+        })
+    }
+
     /// Reads and decrypts what has come: `None` if nothing has, `Some(0)` if that was the end.
     fn fill(&mut self, driver: &Driver) -> io::Result<Option<usize>> {
         let came = match self.session.read_tls(&mut Below { socket: &self.inner, driver }) {
@@ -118,15 +142,14 @@ impl TlsSocket {
 
     fn shake_hands(&mut self, driver: &Driver) -> io::Result<Option<()>> {
         loop {
-            let sent = self.flush(driver)?;
+            // What finds no room does not hold up reading: the peer may be waiting for that too. At the end of the handshake
+            // it is left to be sent with what comes behind it.
+            let sent = self.flush(driver);
             if !self.session.is_handshaking() {
                 return Ok(Some(()));
             }
-            if !sent {
-                return Ok(None);
-            }
             match self.fill(driver)? {
-                None => return Ok(None),
+                None => return sent.map(|_| None),
                 Some(0) => {
                     let message = "the peer has ended in the midst of the TLS handshake; does it speak TLS on this port?";
                     return Err(error::new(io::ErrorKind::UnexpectedEof, message));
@@ -148,10 +171,9 @@ impl TlsSocket {
                 result => return result,
             }
             let came = self.fill(driver)?;
-            // What came may want an answer: a key update. But as long as a write waits for its turn, that is for the write
-            // to send: the event that it waits for comes only to who was refused.
-            if !self.ended && self.owed == 0 {
-                self.flush(driver)?;
+            // What came may want an answer: a key update.
+            if self.owes() {
+                self.flush_own(driver);
             }
             if came.is_none() {
                 return Err(io::ErrorKind::WouldBlock.into());
