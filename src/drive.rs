@@ -139,7 +139,8 @@ impl<S> Core<S> {
                 Some(Ok(())) => {
                     stream.flags.clear(Flags::CONNECTING);
                     if socket.is_secure() {
-                        stream.flags.set(Flags::READABLE | Flags::WRITABLE); // more may have come with the handshake
+                        // More may have come with the handshake, of which the kernel has our part.
+                        stream.flags.set(Flags::READABLE | Flags::WRITABLE | Flags::WROTE);
                     }
                     if !stream.flags.any(Flags::CLOSING) {
                         self.set_deadline(key, NO_DEADLINE); // it was the connect timeout
@@ -195,6 +196,10 @@ impl<S> Core<S> {
             }
             match stream.read(&self.driver, scratch) {
                 Ok(n) if n > 0 => budget = budget.saturating_sub(n),
+                // TLS has missed close_notify, but what is thrown away cannot be cut off.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return self.peer_ended(state, key);
+                }
                 result => return self.read_nothing(state, key, result),
             }
         }

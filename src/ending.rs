@@ -31,7 +31,10 @@ impl<S> Core<S> {
         if closing {
             stream.flags.set(Flags::FINISHING);
         }
-        if let Err(error) = stream.finish_if_due(&self.driver) {
+        // A peer that has ended may be gone: that our own end does not reach it is no failure, as nothing else is unsent.
+        if let Err(error) = stream.finish_if_due(&self.driver)
+            && !stream.flags.any(Flags::ENDED)
+        {
             return self.write_failed(key, error);
         }
         if stream.is_over() {

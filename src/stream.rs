@@ -67,7 +67,7 @@ impl Flags {
     /// The socket came from outside and may have been duplicated there.
     pub(crate) const FOREIGN: u32 = 1 << 18;
     /// Something was handed to the kernel, which an early close could destroy.
-    const WROTE: u32 = 1 << 19;
+    pub(crate) const WROTE: u32 = 1 << 19;
 
     /// What makes no difference to a connection that has only to receive.
     const OF_NO_ACCOUNT: u32 = Self::READ_CLOSED | Self::READS_FULL | Self::FOREIGN | Self::WROTE;

@@ -1014,6 +1014,31 @@ fn a_peer_that_has_finished_and_then_resets_ends_a_half_open_connection_that_has
 }
 
 #[test]
+fn finishing_with_nothing_unsent_when_the_peer_has_finished_and_is_gone_is_a_good_end() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (ours, mut peer) = sized_pair(None);
+    let watching = ours.try_clone().unwrap();
+    peer.write_all(b"all").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    let mut peer = Some(peer);
+    let machine = Machine {
+        ended: Box::new(move |conn, _| {
+            reset(peer.take().unwrap());
+            let nothing_else = PollFlags::empty();
+            assert_eq!(poll(&mut [PollFd::new(watching.as_fd(), nothing_else)], 60_000u16), Ok(1));
+            conn.finish();
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert!(seen.ends[0].result.is_ok() && seen.ends[0].unsent == 0, "{}", seen.ends[0]);
+    assert_eq!(seen.bytes, b"all");
+}
+
+#[test]
 fn finishing_after_the_peer_has_answered_and_reset_still_reads_the_answer() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
