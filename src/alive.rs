@@ -50,8 +50,8 @@ impl Alive {
                         format!("listener {key} on {name}, {} open", acceptor.open())
                     }
                     Slot::Stream(stream) => {
-                        let armed = stream.deadline != NO_DEADLINE;
-                        let deadline = armed.then(|| core.clock.until(stream.deadline));
+                        let due = stream.due();
+                        let deadline = (due != NO_DEADLINE).then(|| core.clock.until(due));
                         let dial = core.dials.get(&key).map(|dial| format!(", {dial}")).unwrap_or_default();
                         format!("connection {key} {}{dial}", describe(stream, deadline))
                     }

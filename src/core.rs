@@ -121,12 +121,15 @@ impl<S> Core<S> {
         socket.register(&self.driver, key)
     }
 
-    /// Has a connection that stands below go through the handshake above before anything else.
+    /// Has a connection that stands below go through the handshake above before anything else but the plain bytes that
+    /// are still to be sent. The handshake's limit counts from when it begins, so this is called again behind those.
     pub(crate) fn shake_hands(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         stream.flags.set(Flags::CONNECTING | Flags::READABLE | Flags::WRITABLE);
-        let deadline = self.clock.tick_after(self.config.connect_timeout);
-        self.set_deadline(key, deadline);
+        #[cfg(feature = "tls")]
+        if stream.plain_left() == 0 {
+            self.limit_handshake(key, self.config.connect_timeout);
+        }
         self.queue_stream(key);
     }
 
@@ -291,9 +294,9 @@ impl<S> Core<S> {
 
     /// What is left to do when the deadline is new, disarmed, or moved forward.
     #[inline(never)] // callbacks that only move a deadline on are the smaller for it
-    fn set_deadline_timer(&mut self, key: Key) {
+    pub(crate) fn set_deadline_timer(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        let tick = stream.deadline;
+        let tick = stream.due();
         if let Some(timer) = stream.timer {
             if tick != NO_DEADLINE && self.timers.deadline(timer).is_some_and(|set| set <= tick) {
                 return;

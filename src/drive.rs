@@ -125,6 +125,11 @@ impl<S> Core<S> {
             return false;
         }
         if stream.flags.any(Flags::CONNECTING) {
+            #[cfg(feature = "tls")]
+            if stream.plain_left() > 0 && !self.send_plain(key) {
+                return false;
+            }
+            let Some(stream) = self.slots.get::<Stream<S>>(key) else { return false };
             let Some(socket) = &stream.socket else { return false };
             match socket.connected(&self.driver) {
                 None => {
@@ -142,9 +147,11 @@ impl<S> Core<S> {
                         // More may have come with the handshake, of which the kernel has our part.
                         stream.flags.set(Flags::READABLE | Flags::WRITABLE | Flags::WROTE);
                     }
-                    if !stream.flags.any(Flags::CLOSING) {
-                        self.set_deadline(key, NO_DEADLINE); // it was the connect timeout
-                    }
+                    // Where the handshake had no limit of its own, the deadline was that of connecting.
+                    let is_past =
+                        socket.handshake_limit() == NO_DEADLINE && !stream.flags.any(Flags::CLOSING);
+                    let deadline = if is_past { NO_DEADLINE } else { stream.deadline };
+                    self.set_deadline(key, deadline);
                 }
             }
         }
@@ -269,6 +276,12 @@ impl<S> Core<S> {
         let Some(stream) = self.stream(key) else { return };
         let (length, limit) = (left.len(), expected.max(stream.input_limit as usize));
         stream.input = Some(left);
+        #[cfg(feature = "tls")]
+        if stream.flags.any(Flags::CONNECTING) {
+            // The callback that has left it has begun an upgrade. This is plain: RFC 3207, section 4.2.
+            let error = crate::tls::cannot_secure(&stream.peer, crate::tls::UNREAD);
+            return self.doom(key, Err(error));
+        }
         // Whoever paused has said that it will come back to it; and more does not come meanwhile.
         let waiting = Flags::PAUSED | Flags::HELD | Flags::REOFFER | Flags::CLOSING | Flags::DOOMED;
         if length >= limit && !stream.flags.any(waiting) {
@@ -360,7 +373,7 @@ impl<S> Core<S> {
         let now = self.clock.tick();
         let Some(stream) = self.stream(key) else { return };
         stream.timer = None;
-        if stream.deadline > now {
+        if stream.due() > now {
             let deadline = stream.deadline;
             return self.set_deadline(key, deadline);
         }

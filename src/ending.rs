@@ -64,6 +64,8 @@ impl<S> Core<S> {
             return; // asking again does not give it more time
         }
         stream.flags.set(Flags::CLOSING);
+        #[cfg(feature = "tls")]
+        stream.give_up_handshake();
         let nothing_to_do = stream.flags.any(Flags::CONNECTING) || stream.farewell() == Farewell::Close;
         if nothing_to_do && stream.output.is_none() {
             return self.doom(key, Ok(()));

@@ -339,7 +339,7 @@ impl<S> Core<S> {
                     acceptor.backoff = acceptor.backoff.map(|_| FIRST_RETRY / 2);
                     #[cfg(feature = "tls")]
                     let socket = match acceptor.tls.as_ref().map(crate::tls::Server::session) {
-                        Some(Ok(session)) => socket.secured(session, true, None),
+                        Some(Ok(session)) => socket.secured(session, true, 0),
                         Some(Err(error)) => return self.accept_failed(key, error),
                         None => socket,
                     };

@@ -14,11 +14,10 @@ use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
 
-#[cfg(feature = "tls")]
-use crate::buffer::Buffer;
 use crate::driver::Driver;
 use crate::sim::SocketId;
 use crate::slots::Key;
+use crate::stream::NO_DEADLINE;
 #[cfg(feature = "tls")]
 use crate::tls::{Info, Session, TlsSocket};
 
@@ -97,17 +96,27 @@ impl Socket {
         UnixStream::connect(path).map(|stream| Socket(Kind::Unix(stream)))
     }
 
-    /// Speaks TLS over it; `reached` if it is connected already, and `before` is what it has to send in plain first.
+    /// Speaks TLS over it; `reached` if it is connected already. The first `plain` bytes that are written are sent in
+    /// plain, before the handshake.
     #[cfg(feature = "tls")]
-    pub(crate) fn secured(self, session: Session, reached: bool, before: Option<Box<Buffer>>) -> Self {
-        Socket(Kind::Tls(Box::new(RefCell::new(TlsSocket::new(self, session, reached, before)))))
+    pub(crate) fn secured(self, session: Session, reached: bool, plain: usize) -> Self {
+        Socket(Kind::Tls(Box::new(RefCell::new(TlsSocket::new(self, session, reached, plain)))))
     }
 
-    /// What was agreed on, where it speaks TLS.
+    /// The socket below, where it speaks TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn unsecured(self) -> Self {
+        match self.0 {
+            Kind::Tls(tls) => tls.into_inner().into_inner(),
+            plain => Socket(plain),
+        }
+    }
+
+    /// What was agreed on, where it speaks TLS and the handshake is done.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<Info> {
         match &self.0 {
-            Kind::Tls(tls) => Some(tls.borrow().info()),
+            Kind::Tls(tls) => tls.borrow().info(),
             _ => None,
         }
     }
@@ -120,6 +129,28 @@ impl Socket {
     /// Whether it speaks TLS over one that is known to be connected.
     pub(crate) fn is_reached(&self) -> bool {
         each!(&self.0, _stream => false, _id => false, tls => tls.borrow().is_reached())
+    }
+
+    /// Whether the TLS handshake is under way.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_shaking_hands(&self) -> bool {
+        each!(&self.0, _stream => false, _id => false, tls => tls.borrow().is_shaking_hands())
+    }
+
+    /// How many of the bytes that are written next are to be sent in plain, before the TLS handshake.
+    #[cfg(feature = "tls")]
+    pub(crate) fn plain_left(&self) -> usize {
+        each!(&self.0, _stream => 0, _id => 0, tls => tls.borrow().plain_left())
+    }
+
+    /// The tick by which the TLS handshake must be done, where that has a limit of its own.
+    pub(crate) fn handshake_limit(&self) -> u64 {
+        each!(&self.0, _stream => NO_DEADLINE, _id => NO_DEADLINE, tls => tls.borrow().limit())
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn limit_handshake(&self, tick: u64) {
+        each!(&self.0, _stream => {}, _id => {}, tls => tls.borrow_mut().set_limit(tick));
     }
 
     /// Whether a connect has come through: `None` while it is under way. Only a socket that stands has a peer,

@@ -160,13 +160,37 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Puts TLS over the socket. What was written before, and is not sent yet, goes out in plain.
+    /// Puts TLS over the socket. What was written to an open connection before, and is not sent yet, goes out in plain:
+    /// it stays where it is, and only its length is noted, so that it goes on counting as unsent.
     #[cfg(feature = "tls")]
     pub(crate) fn secure(&mut self, session: crate::tls::Session) {
-        if let Some(socket) = self.socket.take() {
-            let connecting = self.flags.any(Flags::CONNECTING);
-            let before = if connecting { None } else { self.output.take() };
-            self.socket = Some(socket.secured(session, !connecting, before));
+        let connecting = self.flags.any(Flags::CONNECTING);
+        let plain = if connecting { 0 } else { self.unsent() };
+        self.socket = self.socket.take().map(|socket| socket.secured(session, !connecting, plain));
+    }
+
+    /// Takes TLS off again if nothing waits for its handshake: what is left is a plain connection, to be closed as one.
+    #[cfg(feature = "tls")]
+    pub(crate) fn give_up_handshake(&mut self) {
+        let unsent = self.unsent();
+        let is_idle = |socket: &mut Socket| socket.is_shaking_hands() && socket.plain_left() == unsent;
+        if let Some(socket) = self.socket.take_if(is_idle) {
+            self.socket = Some(socket.unsecured());
+            self.flags.clear(Flags::CONNECTING);
+        }
+    }
+
+    /// How much of what is unsent was written before an upgrade to TLS, and is to be sent before the handshake.
+    #[cfg(feature = "tls")]
+    pub(crate) fn plain_left(&self) -> usize {
+        self.socket.as_ref().map_or(0, Socket::plain_left)
+    }
+
+    /// The tick at which its timer has to fire: that of the deadline, or of the handshake's limit if that is first.
+    pub(crate) fn due(&self) -> u64 {
+        match &self.socket {
+            Some(socket) if self.flags.any(Flags::CONNECTING) => self.deadline.min(socket.handshake_limit()),
+            _ => self.deadline,
         }
     }
 

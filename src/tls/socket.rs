@@ -5,10 +5,10 @@ use std::io::{self, Read, Write};
 
 use rustls::Connection;
 
-use crate::buffer::Buffer;
 use crate::driver::Driver;
 use crate::error;
 use crate::socket::Socket;
+use crate::stream::NO_DEADLINE;
 use crate::tls::{Info, Session, failed};
 
 /// A socket that speaks TLS over another.
@@ -17,8 +17,10 @@ pub(crate) struct TlsSocket {
     session: Connection,
     /// The connection below stands.
     reached: bool,
-    /// What has to be sent in plain first.
-    before: Option<Box<Buffer>>,
+    /// How many of the bytes that are written next were written before the upgrade, and are sent in plain.
+    plain_left: usize,
+    /// The tick by which the handshake must be done. A connect has its own limit, and then this is none.
+    limit: u64,
     /// Plain bytes that are encrypted and not all sent: they are not said to be written before they are.
     owed: usize,
     /// Our end is said, or is not to be said any more.
@@ -61,8 +63,16 @@ fn is_blocked(error: &io::Error) -> bool {
 }
 
 impl TlsSocket {
-    pub(crate) fn new(inner: Socket, session: Session, reached: bool, before: Option<Box<Buffer>>) -> Self {
-        TlsSocket { inner, session: session.0, reached, before, owed: 0, ended: false }
+    pub(crate) fn new(inner: Socket, session: Session, reached: bool, plain_left: usize) -> Self {
+        TlsSocket {
+            inner,
+            session: session.0,
+            reached,
+            plain_left,
+            limit: NO_DEADLINE,
+            owed: 0,
+            ended: false,
+        }
     }
 
     pub(crate) fn inner(&self) -> &Socket {
@@ -73,18 +83,24 @@ impl TlsSocket {
         &mut self.inner
     }
 
+    pub(crate) fn into_inner(self) -> Socket {
+        self.inner
+    }
+
+    pub(crate) fn plain_left(&self) -> usize {
+        self.plain_left
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    pub(crate) fn set_limit(&mut self, tick: u64) {
+        self.limit = tick;
+    }
+
     /// Sends what is to be sent; whether that was all.
     fn flush(&mut self, driver: &Driver) -> io::Result<bool> {
-        while let Some(before) = &mut self.before {
-            match self.inner.write(driver, before.as_slice()) {
-                Ok(n) => before.consume(n),
-                Err(error) if is_blocked(&error) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-            if before.is_empty() {
-                self.before = None;
-            }
-        }
         while self.session.wants_write() {
             match self.session.write_tls(&mut Below { socket: &self.inner, driver }) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -127,6 +143,11 @@ impl TlsSocket {
     /// Whether the one below is known to stand.
     pub(crate) fn is_reached(&self) -> bool {
         self.reached
+    }
+
+    /// Whether a handshake is under way, on a connection that stands.
+    pub(crate) fn is_shaking_hands(&self) -> bool {
+        self.reached && self.session.is_handshaking()
     }
 
     /// Whether the connection stands and the handshake is done: `None` while either is under way.
@@ -182,8 +203,13 @@ impl TlsSocket {
     }
 
     /// Encrypts and sends. What was encrypted and is not all sent counts as not taken: it will be offered again, and
-    /// by then is only looked after.
+    /// by then is only looked after. What was written before an upgrade is sent as it is, and nothing else with it.
     pub(crate) fn write(&mut self, driver: &Driver, bytes: &[u8]) -> io::Result<usize> {
+        if self.plain_left > 0 {
+            let sent = self.inner.write(driver, &bytes[..bytes.len().min(self.plain_left)])?;
+            self.plain_left -= sent;
+            return Ok(sent);
+        }
         let mut taken = 0;
         loop {
             if !self.flush(driver)? {
@@ -227,12 +253,16 @@ impl TlsSocket {
         self.flush(driver)
     }
 
-    pub(crate) fn info(&self) -> Info {
+    /// What the handshake has come to, when it is done.
+    pub(crate) fn info(&self) -> Option<Info> {
+        if self.session.is_handshaking() {
+            return None;
+        }
         let protocol = self.session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         let version =
             self.session.protocol_version().map_or_else(String::new, |version| format!("{version:?}"));
         let resumed = self.session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
-        Info { protocol, version, resumed }
+        Some(Info { protocol, version, resumed })
     }
 }
 
