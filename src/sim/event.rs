@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::Token;
 
 use crate::driver::Readiness;
-use crate::sim::calls::answers;
+use crate::sim::address::{answers, canonical, in_family};
 use crate::sim::network::{LAST, Network, SocketId};
 use crate::sim::record::What;
 
@@ -153,7 +153,7 @@ impl Network {
         if tries > RETRIES {
             return self.fail(client, io::ErrorKind::TimedOut, What::GiveUp);
         }
-        let (wire, from, server) = (Rc::clone(&endpoint.wire), endpoint.local, endpoint.remote);
+        let (wire, from, server) = (Rc::clone(&endpoint.wire), endpoint.local, endpoint.wire.server);
         let listener = self.listeners.iter_mut().find(|(_, listening)| answers(listening.addr, server));
         let no_place = listener.as_ref().is_some_and(|(_, listening)| !listening.has_place());
         if endpoint.unanswered || no_place || cut_off || wire.is_silent() {
@@ -166,8 +166,8 @@ impl Network {
             && !self.random.chance(wire.link.refused)
         {
             listening.half_open += 1;
-            let listener = *listener;
-            let end = self.insert(server, from, Rc::clone(&wire));
+            let (listener, on) = (*listener, listening.addr);
+            let end = self.insert(in_family(server, on), in_family(from, on), Rc::clone(&wire));
             self.ends.entry(end).and_modify(|end| end.peer = Some(client));
             other = Some((listener, end));
         }
@@ -245,7 +245,8 @@ impl Network {
 
     /// A host forgets its connections, and tells nobody but its own programs.
     pub(crate) fn crash(&mut self, server: SocketAddr) {
-        let theirs = self.ends.iter().filter(|(_, end)| end.local == server && end.wire.server == server);
+        let theirs = self.ends.iter();
+        let theirs = theirs.filter(|(_, end)| canonical(end.local) == server && end.wire.server == server);
         let theirs: Vec<SocketId> = theirs.map(|(id, _)| *id).collect();
         for id in theirs {
             let Some(endpoint) = self.ends.get_mut(&id) else { continue };

@@ -96,6 +96,7 @@
 //! [`Solo`] needs neither a network nor a peer: it feeds bytes to one machine, lets time pass, and tells what the machine
 //! wrote and how it ended. It is for the unit tests of a protocol.
 
+mod address;
 mod calls;
 mod event;
 mod link;
@@ -125,6 +126,7 @@ use crate::driver::{Driver, Readiness};
 use crate::slots::WAKER;
 use crate::{Config, Reactor};
 
+use address::reached;
 pub use link::{Link, Polling};
 use names::Names;
 pub(crate) use network::{Network, SocketId};
@@ -208,7 +210,7 @@ impl Sim {
 
     /// Makes the way to this server like this one, for connections to come.
     pub fn link(&self, server: impl Into<SocketAddr>, link: Link) {
-        self.network().links.insert(server.into(), Rc::new(link));
+        self.network().links.insert(reached(server.into()), Rc::new(link));
     }
 
     /// Sets how readiness is told.
@@ -220,7 +222,7 @@ impl Sim {
     /// are told of a reset, as they are still there; their peers are told nothing, and have half-open connections: what
     /// they send is answered with a reset, and who only waits, waits for ever (RFC 9293, section 3.5.1).
     pub fn crash(&self, server: impl Into<SocketAddr>) {
-        self.network().crash(server.into());
+        self.network().crash(reached(server.into()));
     }
 
     /// Lets at most this many sockets be open: beyond, accepting and connecting fail for want of a descriptor (EMFILE).
@@ -232,12 +234,12 @@ impl Sim {
     /// arrives when it is [healed](Self::heal), however long that takes (a kernel gives up after a quarter of an hour:
     /// [`Link::stall_after`] is for longer). A connect asks again, in ever longer intervals, for 127 s.
     pub fn partition(&self, server: impl Into<SocketAddr>) {
-        self.network().partitions.insert(server.into());
+        self.network().partitions.insert(reached(server.into()));
     }
 
     /// Makes an end of a [partition](Self::partition).
     pub fn heal(&self, server: impl Into<SocketAddr>) {
-        self.network().heal(server.into());
+        self.network().heal(reached(server.into()));
     }
 
     /// Lets time pass as if the callback at hand took this long: what comes meanwhile is there when it returns.

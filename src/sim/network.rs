@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use crate::sim::Time;
+use crate::sim::address::{FIRST_PORT, canonical};
 use crate::sim::event::Event;
 use crate::sim::link::{Link, Polling};
 use crate::sim::pipe::Pipe;
@@ -80,7 +81,10 @@ pub(crate) struct Network {
     pub(crate) events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     scheduled: u64,
     pub(crate) last_id: SocketId,
-    last_port: u16,
+    /// The port that was given last.
+    pub(crate) last_port: u16,
+    /// The addresses, local and remote, of all ends.
+    pub(crate) pairs: BTreeSet<(SocketAddr, SocketAddr)>,
     pub(crate) ready: Vec<SocketId>,
     pub(crate) link: Rc<Link>,
     pub(crate) links: BTreeMap<SocketAddr, Rc<Link>>,
@@ -98,15 +102,13 @@ pub(crate) struct Network {
 /// The end of time: what is due later never happens. Some 290 years, so that no reckoning with it overflows.
 pub(crate) const LAST: Duration = Duration::from_nanos(u64::MAX / 2);
 
-/// The ports that clients get: those that RFC 6335, section 6, sets aside for it.
-const FIRST_PORT: u16 = 49152;
-
 /// How long a sender sends again what nobody acknowledges before it gives up: tcp(7), tcp_retries2.
 const GIVES_UP: Duration = Duration::from_millis(924_600);
 
 impl Listening {
+    /// Whether one more may wait to be accepted. Linux has room for one more than the backlog says: sk_acceptq_is_full.
     pub(crate) fn has_place(&self) -> bool {
-        self.waiting.len() + self.half_open < self.backlog
+        self.waiting.len() + self.half_open <= self.backlog
     }
 }
 
@@ -127,6 +129,7 @@ impl Network {
             scheduled: 0,
             last_id: 0,
             last_port: FIRST_PORT,
+            pairs: BTreeSet::new(),
             ready: Vec::new(),
             link: Rc::default(),
             links: BTreeMap::new(),
@@ -158,16 +161,6 @@ impl Network {
     pub(crate) fn next_id(&mut self) -> SocketId {
         self.last_id += 1;
         self.last_id
-    }
-
-    /// A port that no listener has.
-    pub(crate) fn next_port(&mut self) -> u16 {
-        loop {
-            self.last_port = self.last_port.checked_add(1).unwrap_or(FIRST_PORT);
-            if self.listeners.values().all(|listening| listening.addr.port() != self.last_port) {
-                return self.last_port;
-            }
-        }
     }
 
     /// How long something is under way.
@@ -209,6 +202,7 @@ impl Network {
             lost: 0,
             listed: false,
         };
+        self.pairs.insert((canonical(local), canonical(remote)));
         self.ends.insert(id, endpoint);
         id
     }
@@ -327,8 +321,9 @@ impl Network {
     }
 
     pub(crate) fn remove(&mut self, id: SocketId) {
-        let peer = self.ends.remove(&id).and_then(|endpoint| endpoint.peer);
-        if let Some(peer) = peer.and_then(|peer| self.ends.get_mut(&peer)) {
+        let Some(endpoint) = self.ends.remove(&id) else { return };
+        self.pairs.remove(&(canonical(endpoint.local), canonical(endpoint.remote)));
+        if let Some(peer) = endpoint.peer.and_then(|peer| self.ends.get_mut(&peer)) {
             peer.peer = None;
         }
     }
