@@ -1,5 +1,5 @@
-//! The simulated network beside the kernel's: which listener answers, which address is taken, and how many connections
-//! wait to be accepted. Each test does the same on loopback sockets and in a simulation.
+//! The simulated network beside the kernel's: which listener answers, which address is taken, how many connections wait
+//! to be accepted, and what arrives before a reset. Each test does the same on loopback sockets and in a simulation.
 #![cfg(all(feature = "sim", target_os = "linux"))]
 
 #[path = "common/machine.rs"]
@@ -172,6 +172,55 @@ fn a_backlog_admits_one_connection_more_than_it_says() {
     }
 }
 
+/// Says something, and resets the connection a moment later.
+fn says_and_resets() -> Machine {
+    Machine {
+        received: Box::new(|conn, input| {
+            input.take_all();
+            conn.write(b"tail");
+            let id = conn.id();
+            conn.cx().after(Duration::from_millis(2), move |cx| {
+                cx.conn(id).unwrap().reset(ErrorKind::Other.into());
+            });
+            Ok(())
+        }),
+        ..Machine::default()
+    }
+}
+
+#[test]
+fn what_was_sent_before_a_reset_arrives_before_it() {
+    let run = |mut reactor: Reactor<Seen>| {
+        let mut seen = Seen::default();
+        let mut cx = reactor.cx(&mut seen);
+        let mut listener = cx.listen((Ipv4Addr::LOCALHOST, 0), |_, _| says_and_resets()).unwrap();
+        let (id, at) = (listener.id(), listener.local_addr().unwrap());
+        let asks = Machine {
+            opened: Box::new(|conn| {
+                conn.write(b"a question");
+                Ok(())
+            }),
+            closed: Box::new(move |cx, _| cx.listener(id).unwrap().close()),
+            ..Machine::default()
+        };
+        cx.connect(at, asks);
+        reactor.run(&mut seen).unwrap();
+        let ends = kinds(&seen);
+        (seen.bytes, ends)
+    };
+    let by_the_kernel = run(Reactor::new().unwrap());
+    assert_eq!(by_the_kernel.0, b"tail");
+    assert_eq!(by_the_kernel.1, [Some(ErrorKind::Other), Some(ErrorKind::ConnectionReset)]);
+    // The tail is still under way when the reset is sent.
+    let slow = Duration::from_millis(10)..=Duration::from_millis(50);
+    for seed in 0..20 {
+        let sim = Sim::new(seed);
+        let coalesce = Duration::from_millis(seed); // with 0 each by itself, and it still comes first
+        sim.links(Link { latency: slow.clone(), coalesce, ..Link::default() });
+        assert_eq!(run(sim.reactor().unwrap()), by_the_kernel, "seed {seed}: {}", sim.log());
+    }
+}
+
 #[test]
 fn a_port_is_given_to_several_clients_only_if_they_connect_to_different_servers() {
     // The kernel, with the local port chosen, as there are too many to use them all up.
@@ -245,4 +294,54 @@ fn no_client_gets_the_address_of_one_whose_server_still_has_the_connection() {
         let local = cx.connect(at, Machine::default()).local_addr();
         assert_ne!(local.ok(), Some(left)); // nor is there another in the end
     }
+}
+
+#[test]
+fn what_a_reset_finds_unsent_is_destroyed() {
+    const SAID: usize = 1_000_000;
+    let run = |mut reactor: Reactor<Seen>| {
+        let mut seen = Seen::default();
+        let mut cx = reactor.cx(&mut seen);
+        // Its peer reads nothing: most of this stays in the send queue.
+        let resets = Machine {
+            opened: Box::new(|conn| {
+                conn.write(&vec![7; SAID]);
+                let id = conn.id();
+                conn.cx().after(Duration::from_millis(2), move |cx| {
+                    cx.conn(id).unwrap().reset(ErrorKind::Other.into());
+                    cx.state.notes.push("reset".into());
+                });
+                Ok(())
+            }),
+            ..Machine::default()
+        };
+        let mut resets = Some(resets);
+        let listener = cx.listen((Ipv4Addr::LOCALHOST, 0), move |_, _| resets.take().unwrap());
+        let at = listener.unwrap().local_addr().unwrap();
+        let reads_late = Machine {
+            opened: Box::new(|conn| {
+                conn.pause();
+                let id = conn.id();
+                conn.cx().every(Duration::from_millis(1), move |cx| {
+                    if !cx.state.notes.is_empty()
+                        && let Some(mut conn) = cx.conn(id)
+                    {
+                        conn.resume();
+                    }
+                });
+                Ok(())
+            }),
+            closed: Box::new(move |cx, _| cx.stop()),
+            ..Machine::default()
+        };
+        cx.connect(at, reads_late);
+        reactor.run(&mut seen).unwrap();
+        assert!(seen.bytes.len() < SAID, "all of it arrived");
+        kinds(&seen)
+    };
+    let by_the_kernel = run(Reactor::new().unwrap());
+    let sim = Sim::new(0);
+    sim.links(Link { buffer: 2 * SAID, spacing: Duration::from_millis(1), ..Link::default() });
+    assert_eq!(run(sim.reactor().unwrap()), by_the_kernel, "{}", sim.log());
+    assert_eq!(by_the_kernel, [Some(ErrorKind::Other), Some(ErrorKind::ConnectionReset)]);
 }

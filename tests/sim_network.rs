@@ -662,8 +662,8 @@ fn writing_to_a_peer_that_has_closed_is_taken_once_and_answered_with_a_reset() {
 }
 
 #[test]
-fn closing_with_input_unread_destroys_what_is_still_on_its_way_to_the_peer() {
-    let link = Link { latency: ms(10)..=ms(10), ..Link::default() };
+fn closing_with_input_unread_destroys_what_still_waits_for_the_line() {
+    let link = Link { latency: ms(20)..=ms(20), spacing: ms(10), ..Link::default() };
     let aborts = Machine {
         opened: Box::new(|conn| {
             conn.pause(); // its input stays with the network
@@ -671,7 +671,7 @@ fn closing_with_input_unread_destroys_what_is_still_on_its_way_to_the_peer() {
             Ok(())
         }),
         timed_out: Box::new(|conn| {
-            conn.write(b"tail");
+            conn.write(&pattern(3 * 1460));
             let id = conn.id();
             conn.cx().after(ms(2), move |cx| cx.conn(id).unwrap().abort(ErrorKind::Other.into()));
             Ok(())
@@ -687,7 +687,48 @@ fn closing_with_input_unread_destroys_what_is_still_on_its_way_to_the_peer() {
     };
     let seen = run_pair(&on(link), asks, aborts);
     assert_eq!(kinds(&seen), [Some(ErrorKind::Other), Some(ErrorKind::ConnectionReset)]);
-    assert!(seen.bytes.is_empty(), "the tail was not destroyed");
+    assert_eq!(seen.bytes, pattern(1460), "the first of three segments had left, and the others had not");
+}
+
+#[test]
+fn a_reset_after_both_have_finished_destroys_what_still_waits_for_the_line() {
+    let link = Link { latency: ms(20)..=ms(20), spacing: ms(10), ..Link::default() };
+    let answers = Machine {
+        opened: Box::new(|conn| {
+            conn.pause(); // the peer's end stays with the network
+            conn.deadline(ms(100));
+            Ok(())
+        }),
+        timed_out: Box::new(|conn| {
+            conn.write(&pattern(3 * 1460));
+            conn.finish();
+            let id = conn.id();
+            conn.cx().after(ms(2), move |cx| cx.conn(id).unwrap().reset(ErrorKind::Other.into()));
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let seen = run_pair(&on(link), says(vec![]), answers);
+    assert_eq!(kinds(&seen), [Some(ErrorKind::Other), Some(ErrorKind::ConnectionReset)]);
+    assert_eq!(seen.bytes, pattern(1460));
+}
+
+#[test]
+fn a_host_that_crashes_loses_what_still_waits_for_the_line() {
+    let sim = on(Link { latency: ms(20)..=ms(20), spacing: ms(10), ..Link::default() });
+    let crashes = sim.clone();
+    let says_and_crashes = Machine {
+        opened: Box::new(move |conn| {
+            conn.write(&pattern(3 * 1460));
+            let crashes = crashes.clone();
+            conn.cx().after(ms(2), move |_| crashes.crash(server()));
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let (mut reactor, mut seen) = pair(&sim, Config::default(), listens(), says_and_crashes);
+    assert_eq!(reactor.run(&mut seen).unwrap_err().kind(), ErrorKind::Deadlock, "its peer waits for ever");
+    assert_eq!(seen.bytes, pattern(1460), "{}", sim.log());
 }
 
 #[test]

@@ -171,15 +171,13 @@ impl Network {
             return self.break_off(id);
         }
         let orderly = !endpoint.finished && !endpoint.reset && !endpoint.connecting;
-        if endpoint.incoming.is_flying()
-            && let (Some(peer), Some(at)) = (endpoint.peer, endpoint.incoming.next())
-        {
-            let wire = Rc::clone(&endpoint.wire);
-            let at = at.max(self.now).saturating_add(self.latency(&wire.link));
-            self.schedule(at, Event::Reset(peer)); // what still comes to the closed socket is answered with that
-        }
+        let (peer, wire) = (endpoint.peer, Rc::clone(&endpoint.wire));
+        let under_way = endpoint.incoming.next().filter(|_| endpoint.incoming.is_flying());
         if orderly {
             self.send_end(id);
+        }
+        if let (Some(peer), Some(at)) = (peer, under_way) {
+            self.send_reset(peer, at.max(self.now), &wire); // what comes to the closed socket is answered with that
         }
         self.remove(id);
     }

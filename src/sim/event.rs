@@ -220,6 +220,7 @@ impl Network {
     }
 
     fn reset(&mut self, id: SocketId) {
+        self.arrive(id); // what is due came before it
         let Some(endpoint) = self.ends.get(&id) else { return };
         // As Linux tells it, to one whose peer had finished (the state CLOSE-WAIT) and to others.
         let closing = endpoint.incoming.has_ended() && !endpoint.finished;
@@ -254,10 +255,13 @@ impl Network {
             let wire = Rc::clone(&endpoint.wire);
             self.fail(id, io::ErrorKind::ConnectionReset, What::Crash);
             let Some(peer) = peer else { continue };
-            self.ends.entry(peer).and_modify(|peer| peer.peer = None);
-            if let Some(at) = under_way.filter(|_| !wire.is_silent()) {
-                let reset_back = at.max(self.now).saturating_add(self.latency(&wire.link));
-                self.schedule(reset_back, Event::Reset(peer));
+            let now = self.now;
+            if let Some(peer) = self.ends.get_mut(&peer) {
+                peer.peer = None;
+                peer.incoming.cut_unsent(now);
+            }
+            if let Some(at) = under_way {
+                self.send_reset(peer, at.max(now), &wire);
             }
         }
     }

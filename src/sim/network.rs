@@ -14,7 +14,7 @@ use crate::sim::Time;
 use crate::sim::address::{FIRST_PORT, canonical};
 use crate::sim::event::Event;
 use crate::sim::link::{Link, Polling};
-use crate::sim::pipe::Pipe;
+use crate::sim::pipe::{Pipe, Trip};
 use crate::sim::random::Random;
 use crate::sim::record::{Record, What};
 use crate::sim::wire::{Fate, Wire};
@@ -105,6 +105,13 @@ pub(crate) const LAST: Duration = Duration::from_nanos(u64::MAX / 2);
 /// How long a sender sends again what nobody acknowledges before it gives up: tcp(7), tcp_retries2.
 const GIVES_UP: Duration = Duration::from_millis(924_600);
 
+impl Endpoint {
+    /// Whether it was reset, or both sides have finished: the state is CLOSED then, or TIME-WAIT.
+    pub(crate) fn is_over(&self) -> bool {
+        self.reset || self.finished && self.incoming.has_ended()
+    }
+}
+
 impl Listening {
     /// Whether one more may wait to be accepted. Linux has room for one more than the backlog says: sk_acceptq_is_full.
     pub(crate) fn has_place(&self) -> bool {
@@ -174,6 +181,11 @@ impl Network {
         self.now.saturating_add(self.latency(link))
     }
 
+    /// For something that is sent now.
+    fn trip(&mut self, link: &Link) -> Trip {
+        Trip { now: self.now, latency: self.latency(link), spacing: link.spacing }
+    }
+
     /// A new way to a server.
     pub(crate) fn wire(&mut self, server: SocketAddr) -> Rc<Wire> {
         let link = Rc::clone(self.links.get(&server).unwrap_or(&self.link));
@@ -238,15 +250,15 @@ impl Network {
         if let Some(peer) = peer {
             arrives = self.send_segments(peer, &bytes[..passing], wire).unwrap_or(arrives);
         }
-        let reset_back = arrives.saturating_add(self.latency(&wire.link));
         match (fate, peer) {
             (Fate::Silent, _) => self.lose(id, bytes.len() - passing),
             // Nobody is there to take it: that is answered with a reset.
             (_, None) => {
                 self.lose(id, bytes.len());
-                self.schedule(reset_back, Event::Reset(id));
+                self.send_reset(id, arrives, wire);
             }
             (Fate::Reset, Some(peer)) => {
+                let reset_back = arrives.saturating_add(self.latency(&wire.link));
                 self.schedule(arrives, Event::Reset(peer));
                 self.schedule(reset_back, Event::Reset(id));
             }
@@ -264,8 +276,8 @@ impl Network {
             let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
             let (segment, behind) = rest.split_at(rest.len().min(most));
             rest = behind;
-            let at = self.arrival(link);
-            let at = self.ends.get_mut(&to)?.incoming.send(segment, at, link.spacing);
+            let trip = self.trip(link);
+            let at = self.ends.get_mut(&to)?.incoming.send(segment, trip);
             arrives = Some(self.deliver(to, at, link));
         }
         arrives
@@ -277,16 +289,16 @@ impl Network {
         if wire.is_broken() {
             return self.lose(id, 0); // an end behind bytes that were lost would make them look complete
         }
-        let at = self.arrival(&wire.link);
+        let trip = self.trip(&wire.link);
         let with_data = self.random.chance(wire.link.fin_with_data);
         if let Some(peer) = peer
             && let Some(peer_end) = self.ends.get_mut(&peer)
         {
-            let at = peer_end.incoming.send_end(with_data, at, wire.link.spacing);
+            let at = peer_end.incoming.send_end(with_data, trip);
             self.deliver(peer, at, &wire.link);
         } else if self.ends.get(&id).is_some_and(|endpoint| !endpoint.incoming.will_end()) {
-            let reset_back = at.saturating_add(self.latency(&wire.link));
-            self.schedule(reset_back, Event::Reset(id)); // a peer that has crashed does not know it
+            // A peer that has crashed does not know the connection, and answers with a reset.
+            self.send_reset(id, trip.now.saturating_add(trip.latency), &wire);
         }
     }
 
@@ -306,18 +318,29 @@ impl Network {
         }
     }
 
-    /// Closes with a reset.
+    /// Closes with a reset, unless both sides are done with the connection.
     pub(crate) fn break_off(&mut self, id: SocketId) {
         let Some(endpoint) = self.ends.get(&id) else { return };
-        let (peer, wire, told) = (endpoint.peer, Rc::clone(&endpoint.wire), endpoint.reset);
-        if let Some(peer) = peer.filter(|_| !told && !wire.is_silent()) {
-            if let Some(peer) = self.ends.get_mut(&peer) {
-                peer.incoming.cut(); // it was not acknowledged, and will not be sent again
-            }
-            let at = self.arrival(&wire.link);
-            self.schedule(at, Event::Reset(peer));
+        let (wire, over) = (Rc::clone(&endpoint.wire), endpoint.is_over());
+        if let Some(peer) = endpoint.peer.filter(|_| !endpoint.reset)
+            && let Some(end) = self.ends.get(&peer)
+            && (!over || !end.incoming.all_has_left(self.now))
+        {
+            self.send_reset(peer, self.now, &wire);
         }
         self.remove(id);
+    }
+
+    /// Sends a reset to this end, now or later. What has left before arrives before it; what still waits for the line is
+    /// dropped, as a socket's send queue is.
+    pub(crate) fn send_reset(&mut self, to: SocketId, leaves: Duration, wire: &Wire) {
+        let arrives = leaves.saturating_add(self.latency(&wire.link));
+        if !wire.is_silent()
+            && let Some(end) = self.ends.get_mut(&to)
+        {
+            let last = end.incoming.cut_unsent(leaves);
+            self.schedule(arrives.max(last.unwrap_or_default()), Event::Reset(to));
+        }
     }
 
     pub(crate) fn remove(&mut self, id: SocketId) {
