@@ -33,10 +33,10 @@ impl Network {
     /// Whether a connect has come through: `None` while it is under way.
     pub(crate) fn connected(&mut self, id: SocketId) -> Option<io::Result<()>> {
         let endpoint = self.ends.get_mut(&id)?;
-        match endpoint.error.take() {
-            Some(kind) => Some(Err(kind.into())),
-            None => (!endpoint.connecting).then_some(Ok(())),
+        if endpoint.connecting || endpoint.is_over() {
+            return endpoint.error.take().map(|kind| Err(kind.into()));
         }
+        Some(Ok(()))
     }
 
     pub(crate) fn take_error(&mut self, id: SocketId) -> Option<io::Error> {
@@ -138,7 +138,7 @@ impl Network {
 
     pub(crate) fn finish(&mut self, id: SocketId) -> io::Result<()> {
         let endpoint = self.end(id)?;
-        if endpoint.reset || endpoint.connecting {
+        if endpoint.connecting || endpoint.is_over() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         if !std::mem::replace(&mut endpoint.finished, true) {
