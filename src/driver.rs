@@ -38,7 +38,7 @@ impl Readiness {
     }
 
     #[inline]
-    fn of(event: &Event) -> Self {
+    pub(crate) fn of(event: &Event) -> Self {
         let if_set = |hint: bool, bit: u32| if hint { bit } else { 0 };
         let open =
             if_set(event.is_readable(), Flags::READABLE) | if_set(event.is_writable(), Flags::WRITABLE);
