@@ -301,12 +301,13 @@ impl<S> Conn<'_, S> {
     /// if that has come before. Pausing, the deadline and the limits stay as they are.
     pub fn switch(&mut self, protocol: impl Protocol<S> + 'static) {
         let stream = self.stream();
-        stream.machine = Some(Box::new(protocol));
+        let old = stream.machine.replace(Box::new(protocol));
         stream.flags.set(Flags::REOFFER);
         if stream.flags.take(Flags::ENDED) {
             stream.flags.set(Flags::READABLE); // the end is read once more, for the new machine
         }
         self.cx.core.queue_stream(self.key);
+        drop(old); // last: a `Drop` may panic
     }
 
     pub(crate) fn timed_out_error(&mut self) -> io::Error {

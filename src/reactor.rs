@@ -243,9 +243,15 @@ impl<S> Reactor<S> {
         self.core.clock.read();
         if self.core.recover() {
             // What the kernel had reported behind it, it will not report again.
-            for (token, ready) in self.batch.iter().chain(self.batch.simulated().iter().copied()) {
-                self.core.mark_ready(token, ready);
-            }
+            self.mark_batch();
+            self.core.clean_up();
+        }
+    }
+
+    /// Notes the events at hand without doing anything about them.
+    fn mark_batch(&mut self) {
+        for (token, ready) in self.batch.iter().chain(self.batch.simulated().iter().copied()) {
+            self.core.mark_ready(token, ready);
         }
     }
 
@@ -327,8 +333,9 @@ impl<S> Reactor<S> {
 
 impl<S> Drop for Reactor<S> {
     fn drop(&mut self) {
-        self.core.local.close();
-        match self.core.shared.close() + self.core.calls.len() {
+        // The calls own what they captured: dropping that may come back to the queues, or panic, so both are closed first.
+        let (_local, posted) = (self.core.local.close(), self.core.shared.close());
+        match posted.len() + self.core.calls.len() {
             0 => {}
             lost => log::warn!("the reactor is dropped before {lost} calls posted to it have run"),
         }
