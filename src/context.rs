@@ -181,6 +181,9 @@ impl<S> Cx<'_, S> {
     /// When the last is gone, [`run`](crate::Reactor::run) returns; timers, watched sources and handles no longer
     /// keep it. A connection that cannot send what it owes in time is cut, and its `closed` says so. Called again,
     /// it sets the time anew.
+    ///
+    /// A panic that leaves [`run`](crate::Reactor::run) does not end a shutdown: running again goes on with it. Only if it
+    /// came from the last `closed`, [`Reactor::cx`](crate::Reactor::cx) can set up new work at once.
     pub fn shutdown(&mut self, within: Duration) {
         self.core.shutdown(within);
     }

@@ -88,6 +88,7 @@ impl<S> Core<S> {
             Some(Slot::Stream(stream)) => {
                 let (machine, end) = self.dismantle(stream, key, result);
                 if let Some(machine) = machine {
+                    self.running = Some(key);
                     machine.closed(&mut Cx { state, core: self }, end);
                     self.returned("a connection", Some(key));
                 }
@@ -95,6 +96,7 @@ impl<S> Core<S> {
             Some(Slot::Watch(mut watcher)) => {
                 if let Some(mut pair) = watcher.pair.take() {
                     pair.deregister(&self.driver, key);
+                    self.running = Some(key);
                     pair.closed(&mut Cx { state, core: self }, result);
                     self.returned("a watch", Some(key));
                 }

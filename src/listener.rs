@@ -112,6 +112,9 @@ impl<S> Cx<'_, S> {
     /// # std::io::Result::Ok(())
     /// ```
     ///
+    /// If `accepted` panics, the listener is closed with it, as a machine goes whose callback panics: nothing is known of
+    /// the state in which the panic has left the closure. The connections that the listener has accepted before stay.
+    ///
     /// # Errors
     /// What the kernel says to the address, with a hint: in use, not ours, not permitted. And that the loop is shutting
     /// down.

@@ -66,7 +66,11 @@ impl<S> Reactor<S> {
 
     /// The loop as a callback sees it: to listen, connect and set timers before running.
     pub fn cx<'a>(&'a mut self, state: &'a mut S) -> Cx<'a, S> {
-        self.begin();
+        // A panic in the last `closed` of a shutdown has left `run` when there was nothing left to wait for. To run again
+        // returns at once, as the shutdown asked for; to set things up begins anew.
+        if self.begin() && self.core.streams == 0 {
+            self.core.shutdown_by = None;
+        }
         Cx { state, core: &mut self.core }
     }
 
@@ -238,14 +242,17 @@ impl<S> Reactor<S> {
         }
     }
 
-    /// What every way into the loop begins with: since the last, time has passed, and a callback may have panicked.
-    fn begin(&mut self) {
+    /// What every way into the loop begins with: since the last, time has passed, and a callback may have panicked, which
+    /// it says.
+    fn begin(&mut self) -> bool {
         self.core.clock.read();
-        if self.core.recover() {
+        let panicked = self.core.recover();
+        if panicked {
             // What the kernel had reported behind it, it will not report again.
             self.mark_batch();
             self.core.clean_up();
         }
+        panicked
     }
 
     /// Notes the events at hand without doing anything about them.

@@ -312,14 +312,20 @@ fn a_listener_is_closed_with_the_closure_that_panicked_and_what_it_had_accepted_
     assert_eq!(TcpStream::connect(addr).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
-/// A loop whose shutdown has ended with a panic, which has other things to go on with but for the shutdown.
-fn shut_down_with_a_panic() -> (Reactor<Seen>, Seen, enjamb::Handle<Seen>) {
+/// A loop whose shutdown has ended with a panic, and which would go on for a handle but for the shutdown. The panic comes
+/// from the last connection, or from one that its `closed` has opened too late.
+fn shut_down_with_a_panic(too_late: bool) -> (Reactor<Seen>, Seen, enjamb::Handle<Seen>) {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
     let (ours, _peer) = pair();
-    let machine = Machine { closed: Box::new(|_, _| panic!("in the last closed")), ..Machine::default() };
+    let panics_in_closed =
+        || Machine { closed: Box::new(|_, _| panic!("in the last closed")), ..Machine::default() };
+    let connects = Machine {
+        closed: Box::new(move |cx, _| _ = cx.connect(([127, 0, 0, 1], 9), panics_in_closed())),
+        ..Machine::default()
+    };
     let mut cx = reactor.cx(&mut seen);
-    cx.adopt(ours, machine).unwrap();
+    cx.adopt(ours, if too_late { connects } else { panics_in_closed() }).unwrap();
     cx.shutdown(Duration::ZERO);
     let handle = reactor.handle();
     assert!(panics(|| reactor.run(&mut seen)));
@@ -328,17 +334,21 @@ fn shut_down_with_a_panic() -> (Reactor<Seen>, Seen, enjamb::Handle<Seen>) {
 
 #[test]
 fn after_a_shutdown_whose_last_closed_panicked_the_loop_takes_new_work_at_once() {
-    let (mut reactor, mut seen, _handle) = shut_down_with_a_panic();
-    let mut cx = reactor.cx(&mut seen);
-    let addr = cx.listen(ANY_PORT, |_, _| Machine::default()).unwrap().local_addr().unwrap();
-    let mut peer = TcpStream::connect(addr).unwrap();
-    peer.write_all(b"as new").unwrap();
-    until(&mut reactor, &mut seen, |cx| cx.state.bytes == b"as new");
+    for too_late in [false, true] {
+        let (mut reactor, mut seen, _handle) = shut_down_with_a_panic(too_late);
+        let mut cx = reactor.cx(&mut seen);
+        let addr = cx.listen(ANY_PORT, |_, _| Machine::default()).unwrap().local_addr().unwrap();
+        let mut peer = TcpStream::connect(addr).unwrap();
+        peer.write_all(b"as new").unwrap();
+        until(&mut reactor, &mut seen, |cx| cx.state.bytes == b"as new");
+    }
 }
 
 #[test]
 fn run_again_after_a_shutdown_whose_last_closed_panicked_returns_at_once() {
-    let (mut reactor, mut seen, _handle) = shut_down_with_a_panic();
-    reactor.handle().post(|_| panic!("it goes on")).unwrap();
-    reactor.run(&mut seen).unwrap();
+    for too_late in [false, true] {
+        let (mut reactor, mut seen, _handle) = shut_down_with_a_panic(too_late);
+        reactor.handle().post(|_| panic!("it goes on")).unwrap();
+        reactor.run(&mut seen).unwrap();
+    }
 }
