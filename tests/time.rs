@@ -210,6 +210,27 @@ fn a_periodic_timer_does_not_catch_up_in_a_burst_after_a_stall() {
 }
 
 #[test]
+fn a_periodic_timer_goes_on_after_a_stall_of_fifty_days() {
+    let sim = Sim::new(0);
+    let mut reactor = sim.reactor().unwrap();
+    let stall = Duration::from_secs(50 * 24 * 60 * 60); // more milliseconds than 32 bits can count
+    let takes = sim.clone();
+    let mut calls = Vec::new();
+    reactor.cx(&mut calls).every(ms(1), move |cx: &mut Cx<'_, Vec<u128>>| {
+        cx.state.push(takes.now().as_millis());
+        match cx.state.len() {
+            1 => takes.take_time(stall),
+            3 => cx.stop(),
+            _ => {}
+        }
+    });
+    reactor.cx(&mut calls).after(2 * stall, |_| panic!("it does not fire any more"));
+    reactor.run(&mut calls).unwrap();
+    let stall = stall.as_millis();
+    assert_eq!(calls, [1, stall + 2, stall + 3]);
+}
+
+#[test]
 fn a_period_of_zero_is_taken_as_a_millisecond() {
     let mut reactor = Reactor::new().unwrap();
     let mut count = 0;
