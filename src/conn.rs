@@ -249,7 +249,8 @@ impl<S> Conn<'_, S> {
 
     /// Calls [`timed_out`](Protocol::timed_out) `after` that long, counted from when this callback began; `None`
     /// disarms it. There is one deadline: setting it again moves it, at next to no cost, so that an idle timeout is a
-    /// `deadline` in `opened` and in every `received`.
+    /// `deadline` in `opened` and in every `received`. A deadline of zero has passed when the loop next comes to its timers,
+    /// for which it does not wait.
     ///
     /// On a connection that is not there yet this is the connect timeout, and on one that is closing the close
     /// timeout.

@@ -143,8 +143,11 @@ impl<S> Cx<'_, S> {
 
     /// Calls `call` once, `delay` from now: never earlier, and as much later as the rest of the loop makes it, at
     /// least to the next whole millisecond. Timers that are due in the same millisecond fire in the order in which
-    /// they were set. One without delay fires as soon as the loop comes to its timers, but never among those that were
-    /// due before it was set.
+    /// they were set.
+    ///
+    /// A timer without delay fires when the loop next comes to its timers, and the loop does not wait before. That is
+    /// once in a turn, after the events: so a timer that sets another one like it, again and again, has one call in each
+    /// turn and holds up nothing else.
     pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut Cx<'_, S>) + 'static) -> TimerId {
         let due = self.core.clock.fresh_tick_after(delay);
         TimerId(self.core.timers.insert(due, Alarm::Once(Box::new(call))))

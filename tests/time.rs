@@ -144,6 +144,62 @@ fn a_zero_delay_timer_that_rearms_itself_starves_nobody_and_fires_once_in_a_turn
 }
 
 #[test]
+fn a_timer_without_delay_fires_in_the_next_turn_also_if_that_may_not_wait() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut fired = 0;
+    for n in 1..=50 {
+        reactor.cx(&mut fired).after(Duration::ZERO, |cx| *cx.state += 1);
+        let turn = reactor.turn(&mut fired, NOW).unwrap();
+        assert_eq!((fired, turn.next), (n, None));
+    }
+}
+
+#[test]
+fn a_chain_of_timers_without_delay_takes_a_turn_each_and_lets_no_time_pass() {
+    const CHAIN: usize = 1_000;
+    fn link(cx: &mut Cx<'_, usize>) {
+        *cx.state += 1;
+        if *cx.state < CHAIN {
+            cx.after(Duration::ZERO, link);
+        }
+    }
+    let sim = Sim::new(0);
+    let mut reactor = sim.reactor().unwrap();
+    let mut fired = 0;
+    reactor.cx(&mut fired).after(Duration::ZERO, link);
+    for turn in 1..=CHAIN {
+        assert!(reactor.turn(&mut fired, None).is_ok() && fired == turn, "{fired} after {turn} turns");
+    }
+    // A turn of the simulation takes a microsecond.
+    assert_eq!(sim.now(), Duration::from_micros(CHAIN as u64));
+}
+
+#[test]
+fn a_timer_without_delay_that_a_message_sets_is_not_waited_for() {
+    let sim = Sim::new(0);
+    let (mut reactor, mut seen) = (sim.reactor().unwrap(), Seen::default());
+    reactor.cx(&mut seen).listen(AT, |_, _| Script::new().say("x")).unwrap();
+    let clock = sim.clone();
+    let machine = Machine {
+        received: Box::new(move |conn, input| {
+            input.take_all();
+            let (set, clock) = (clock.now(), clock.clone());
+            conn.cx().after(Duration::ZERO, move |cx| {
+                assert!(clock.now() - set < ms(1), "{:?} later", clock.now() - set);
+                cx.state.notes.push("fired".into());
+                cx.stop();
+            });
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).connect(AT, machine);
+    sim.take_time(Duration::from_nanos(500_001)); // so that the tick at hand has begun some time ago
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.notes, ["fired"]);
+}
+
+#[test]
 fn equal_deadlines_fire_in_the_order_in_which_they_were_set() {
     // More than fire in one turn, and more than one millisecond's worth.
     const TIMERS: usize = 5_000;
@@ -390,6 +446,28 @@ fn by_default_a_deadline_ends_the_connection_with_an_error_that_names_the_peer_a
     let error = seen.ends[0].result.as_ref().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(error.to_string().contains(&format!("waiting for {}", peer.local_addr().unwrap())), "{error}");
+}
+
+#[test]
+fn a_deadline_of_zero_passes_in_the_next_turn_also_if_that_may_not_wait() {
+    let (ours, _peer) = sized_pair(None);
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        timed_out: Box::new(|conn| {
+            conn.state().notes.push("timed out".into());
+            conn.deadline(Duration::ZERO); // again, and not in this turn
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
+    reactor.turn(&mut seen, NOW).unwrap();
+    reactor.cx(&mut seen).conn(id).unwrap().deadline(Duration::ZERO);
+    for n in 1..=50 {
+        reactor.turn(&mut seen, NOW).unwrap();
+        assert_eq!(seen.notes.len(), n);
+    }
 }
 
 #[test]
