@@ -94,7 +94,7 @@ impl<S> Core<S> {
             local: Rc::new(Local::new(&shared)),
             shared,
             calls: VecDeque::new(),
-            more_calls: true, // a handle may post before the first turn
+            more_calls: false,
             running: None,
             firing: None,
             streams: 0,

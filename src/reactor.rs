@@ -122,7 +122,9 @@ impl<S> Reactor<S> {
         if !alive {
             self.come_to_an_end(state);
         }
-        Ok(Turn { alive, next: self.next_tick().map(|tick| self.core.clock.until(tick)) })
+        // To a loop that polls this one edge-triggered, what the batch did not hold is no new event.
+        let next = if self.batch.is_full() { Some(0) } else { self.next_tick() };
+        Ok(Turn { alive, next: next.map(|tick| self.core.clock.until(tick)) })
     }
 
     #[inline]
