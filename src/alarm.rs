@@ -1,9 +1,12 @@
-//! What a timer does when it fires.
+//! What a timer does when it fires, and the firing.
 
 use std::time::Duration;
 
 use crate::Cx;
+use crate::clock::Clock;
+use crate::core::Core;
 use crate::slots::Key;
+use crate::timers::TimerKey;
 
 type Many<S> = Box<dyn FnMut(&mut Cx<'_, S>)>;
 type Once<S> = Box<dyn FnOnce(&mut Cx<'_, S>)>;
@@ -34,6 +37,43 @@ impl<S> Periodic<S> {
         let behind = now.saturating_sub(self.due);
         let into_period = Duration::from_nanos(nanos(behind) % nanos(self.period));
         self.due = self.due.saturating_add(behind - into_period).saturating_add(self.period);
+    }
+}
+
+impl<S> Core<S> {
+    /// Fires the timers that were due before the first of them fired: one that sets another for now cannot hold the
+    /// loop.
+    pub(crate) fn fire_timers(&mut self, state: &mut S) {
+        let now = self.clock.tick();
+        if self.timers.next().is_none_or(|next| next > now) {
+            return;
+        }
+        self.timers.expire(now);
+        for _ in 0..self.config.timer_budget {
+            // What does not repeat has fired for the last time, whatever its call comes to.
+            let fired = self.timers.fire(|alarm| matches!(alarm, Alarm::Every(_)));
+            let Some((timer, alarm)) = fired else { return };
+            match alarm {
+                Alarm::Every(periodic) => self.fire_periodic(state, timer, periodic),
+                Alarm::Deadline(key) => self.deadline_due(state, key),
+                Alarm::Retry(key) => self.retry_accept(key),
+                Alarm::Redial(key) => self.redial(key),
+                Alarm::Once(call) => {
+                    call(&mut Cx { state, core: self });
+                    self.returned("a timer", None);
+                }
+            }
+        }
+    }
+
+    fn fire_periodic(&mut self, state: &mut S, timer: TimerKey, mut periodic: Box<Periodic<S>>) {
+        self.firing = Some(timer);
+        (periodic.call)(&mut Cx { state, core: self });
+        self.returned("a periodic timer", None);
+        if self.firing.take().is_some() {
+            periodic.step(self.clock.elapsed());
+            self.timers.rearm(timer, Clock::tick_at(periodic.due), Alarm::Every(periodic));
+        }
     }
 }
 

@@ -6,15 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alarm::{Alarm, Periodic};
 use crate::alive::Alive;
-use crate::clock::Clock;
 use crate::core::Core;
 use crate::driver::{Batch, Driver, LONGEST_WAIT};
 use crate::handle::Handle;
 use crate::socket::Socket;
-use crate::timers::TimerKey;
 use crate::{Config, Cx};
+
+/// By how many ticks a wait may end after the timer that it was for: it is for whole ticks, from within one, and the kernel
+/// rounds it up. A timer that is later was held up.
+const WAIT_ROUNDING: u64 = 1;
 
 /// The event loop. One thread, one `mio::Poll`, one slab of nonblocking sources; `S` is the state that callbacks
 /// share.
@@ -98,7 +99,7 @@ impl<S> Reactor<S> {
                 }
                 timeout = left.map(Duration::from_millis);
             }
-            self.do_the_rest(state);
+            self.do_the_rest(state)?;
         }
         self.come_to_an_end(state);
         Ok(())
@@ -117,7 +118,7 @@ impl<S> Reactor<S> {
         let max_wait = if for_ever { Some(Duration::ZERO) } else { max_wait };
         let timeout = self.timeout(max_wait);
         self.take_events(state, timeout)?;
-        self.do_the_rest(state);
+        self.do_the_rest(state)?;
         let alive = self.goes_on();
         if !alive {
             self.come_to_an_end(state);
@@ -181,19 +182,53 @@ impl<S> Reactor<S> {
 
     /// What there is to do in a turn besides taking in events.
     #[inline]
-    fn do_the_rest(&mut self, state: &mut S) {
+    fn do_the_rest(&mut self, state: &mut S) -> io::Result<()> {
+        self.do_what_came(state);
+        if !self.core.timers.is_empty() {
+            if self.may_have_missed_events() {
+                self.note_events()?;
+                self.do_what_came(state);
+            }
+            self.core.fire_timers(state);
+        }
+        if !self.core.doomed.is_empty() {
+            self.reap(state);
+        }
+        Ok(())
+    }
+
+    /// Runs the calls that were posted and drives what has work.
+    #[inline]
+    fn do_what_came(&mut self, state: &mut S) {
         if self.core.more_calls {
             self.run_calls(state);
         }
         if !self.core.run_queue.is_empty() || !self.core.over_budget.is_empty() {
             self.drive_queue(state);
         }
-        if !self.core.timers.is_empty() {
-            self.fire_timers(state);
+    }
+
+    /// Whether a timer is due although events may have come before it that were not taken in: the loop was held up, by a
+    /// callback or because the process was stopped, or they did not fit into the batch.
+    fn may_have_missed_events(&self) -> bool {
+        let now = self.core.clock.tick();
+        let due = self.core.timers.next().filter(|due| *due <= now);
+        due.is_some_and(|due| now - due > WAIT_ROUNDING || self.batch.is_full())
+    }
+
+    /// Notes all events that have come, without waiting. An answer that came in time is delivered then before its deadline
+    /// is looked at.
+    #[cold]
+    fn note_events(&mut self) -> io::Result<()> {
+        // Each source has a place in one of so many batches. New events need not be waited for.
+        for _ in 0..=self.core.slots.len() / self.core.config.events {
+            self.wait(Some(Duration::ZERO))?;
+            self.mark_batch();
+            if !self.batch.is_full() {
+                break;
+            }
         }
-        if !self.core.doomed.is_empty() {
-            self.reap(state);
-        }
+        Ok(())
     }
 
     /// The tick until which the loop may sleep.
@@ -224,16 +259,22 @@ impl<S> Reactor<S> {
     /// Waits for events, and takes them in.
     #[inline(always)] // in the loop of `run`, which is where the time goes
     fn take_events(&mut self, state: &mut S, timeout: Option<Duration>) -> io::Result<()> {
-        if let Err(error) = self.core.driver.wait(&mut self.batch, timeout) {
-            self.core.cannot_wait(error)?;
-        }
-        self.core.clock.read();
+        self.wait(timeout)?;
         for (token, ready) in self.batch.iter() {
             self.core.take_event(state, token, ready, &mut self.scratch, |socket| socket.tcp().is_some());
         }
         if self.core.driver.is_simulated() {
             self.take_simulated_events(state); // apart, or each of the others would pay for the choice
         }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if let Err(error) = self.core.driver.wait(&mut self.batch, timeout) {
+            self.core.cannot_wait(error)?;
+        }
+        self.core.clock.read();
         Ok(())
     }
 
@@ -291,42 +332,6 @@ impl<S> Reactor<S> {
         }
         core.run_queue.drain(..n);
         core.run_queue.append(&mut core.over_budget);
-    }
-
-    /// Fires the timers that were due before the first of them fired: one that sets another for now cannot hold the
-    /// loop.
-    fn fire_timers(&mut self, state: &mut S) {
-        let core = &mut self.core;
-        let now = core.clock.tick();
-        if core.timers.next().is_none_or(|next| next > now) {
-            return;
-        }
-        core.timers.expire(now);
-        for _ in 0..core.config.timer_budget {
-            // What does not repeat has fired for the last time, whatever its call comes to.
-            let fired = core.timers.fire(|alarm| matches!(alarm, Alarm::Every(_)));
-            let Some((timer, alarm)) = fired else { return };
-            match alarm {
-                Alarm::Every(periodic) => Self::fire_periodic(core, state, timer, periodic),
-                Alarm::Deadline(key) => core.deadline_due(state, key),
-                Alarm::Retry(key) => core.retry_accept(key),
-                Alarm::Redial(key) => core.redial(key),
-                Alarm::Once(call) => {
-                    call(&mut Cx { state, core });
-                    core.returned("a timer", None);
-                }
-            }
-        }
-    }
-
-    fn fire_periodic(core: &mut Core<S>, state: &mut S, timer: TimerKey, mut periodic: Box<Periodic<S>>) {
-        core.firing = Some(timer);
-        (periodic.call)(&mut Cx { state, core });
-        core.returned("a periodic timer", None);
-        if core.firing.take().is_some() {
-            periodic.step(core.clock.elapsed());
-            core.timers.rearm(timer, Clock::tick_at(periodic.due), Alarm::Every(periodic));
-        }
     }
 
     /// Removes what was closed or has failed, and tells its machine. What that closes in turn is for the next turn.

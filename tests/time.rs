@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use enjamb::sim::{Script, Sim};
+use enjamb::sim::{Link, Script, Sim};
 use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor, TimerId};
 use machine::{Machine, Seen};
 use sized::sized_pair;
@@ -562,6 +562,58 @@ fn setting_a_deadline_again_moves_it_both_ways_and_none_disarms_it() {
     reactor.cx(&mut seen).conn(id).unwrap().deadline(ms(2));
     until(&mut reactor, &mut seen, |cx| !cx.state.notes.is_empty());
     assert_eq!(seen.notes, ["timed out"]);
+}
+
+/// A loop with a client that waits for a server's answer, 100 ms at most, and which is held up for a second meanwhile,
+/// as if the process had been stopped. A message takes `latency` from one to the other: the client waits from twice
+/// that, the answer comes after four times that, and the loop is held up from `stall`.
+fn held_up(latency: Duration, stall: Duration, clients: usize, events: usize) -> Seen {
+    let sim = Sim::new(0);
+    sim.link(AT, Link { latency: latency..=latency, ..Link::default() });
+    let config = Config { events, slow_callback: Duration::MAX, ..Config::default() };
+    let (mut reactor, mut seen) = (sim.reactor_with(config).unwrap(), Seen::default());
+    let mut cx = reactor.cx(&mut seen);
+    cx.listen(AT, |_, _| Script::new().say("answer")).unwrap();
+    let neighbour = ([10, 0, 0, 2], 80);
+    cx.listen(neighbour, move |_, _| Script::new().wait(stall).say("x").close()).unwrap();
+    for _ in 0..clients {
+        let answered = |conn: &mut Conn<'_, Seen>, input: &mut Input<'_>| {
+            conn.state().notes.push(String::from_utf8_lossy(input.take_all()).into());
+            Ok(conn.close())
+        };
+        let timed_out = |conn: &mut Conn<'_, Seen>| {
+            conn.state().notes.push("timed out".into());
+            Ok(conn.close())
+        };
+        let waits = opened_with(ms(100));
+        let waits = Machine { received: Box::new(answered), timed_out: Box::new(timed_out), ..waits };
+        cx.connect(AT, waits);
+    }
+    let stalls = move |_: &mut Conn<'_, Seen>, input: &mut Input<'_>| {
+        assert_eq!(input.take_all(), b"x");
+        assert!(sim.now() < stall + ms(10), "{:?}", sim.now());
+        Ok(sim.take_time(Duration::from_secs(1)))
+    };
+    cx.connect(neighbour, Machine { received: Box::new(stalls), ..Machine::default() });
+    reactor.run(&mut seen).unwrap();
+    seen
+}
+
+#[test]
+fn an_answer_that_came_before_its_deadline_is_received_although_the_loop_was_held_up_past_both() {
+    assert_eq!(held_up(ms(30), ms(100), 1, 1024).notes, ["answer"]);
+}
+
+#[test]
+fn after_a_hold_up_the_events_that_one_batch_does_not_hold_come_before_the_deadlines_too() {
+    for events in [1, 2, 10] {
+        assert_eq!(held_up(ms(30), ms(100), 10, events).notes, ["answer"; 10], "{events} events at a time");
+    }
+}
+
+#[test]
+fn an_answer_that_has_not_come_when_a_hold_up_is_over_has_timed_out() {
+    assert_eq!(held_up(ms(600), ms(1_250), 1, 1024).notes, ["timed out"]);
 }
 
 /// An address that answers no SYN any more: its backlog is full.

@@ -122,6 +122,71 @@ fn a_signal_is_an_empty_poll_and_the_timeout_is_recomputed() {
     assert!(signals.load(Ordering::SeqCst) > 0);
 }
 
+/// The process that is stopped: asks, and waits for the answer as long as it is told.
+fn asks(addr: &str, limit: Duration) {
+    let addr: SocketAddr = addr.parse().unwrap();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        received: Box::new(move |conn, input| {
+            match input.take_all() {
+                b"ask" => {
+                    conn.deadline(limit);
+                    conn.write(b"?");
+                }
+                answer => {
+                    conn.state().bytes.extend(answer);
+                    conn.close();
+                }
+            }
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).connect(addr, machine);
+    reactor.run(&mut seen).unwrap();
+    assert_eq!((&*seen.bytes, &seen.ends[0].result.is_ok()), (&b"answer"[..], &true), "{}", seen.ends[0]);
+}
+
+#[test]
+fn a_process_stopped_past_its_deadline_takes_the_answer_that_came_meanwhile() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    const NAME: &str = "a_process_stopped_past_its_deadline_takes_the_answer_that_came_meanwhile";
+    const ADDR: &str = "ENJAMB_TEST_ASKS";
+    const LIMIT: Duration = Duration::from_millis(300);
+    if let Ok(addr) = std::env::var(ADDR) {
+        return asks(&addr, LIMIT);
+    }
+    let listener = TcpListener::bind(ANY_PORT).unwrap();
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args([NAME, "--exact", "--nocapture"]).env(ADDR, listener.local_addr().unwrap().to_string());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    loop {
+        let child = command.spawn().unwrap();
+        let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_read_timeout(Some(HANGS)).unwrap();
+        let before = Instant::now();
+        peer.write_all(b"ask").unwrap();
+        peer.read_exact(&mut [0]).unwrap(); // its deadline is set
+        let set_by = Instant::now();
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
+        let in_time = before.elapsed() < LIMIT; // else this machine was too slow to stop it
+        peer.write_all(b"answer").unwrap();
+        let passed = set_by + LIMIT + Duration::from_millis(10);
+        thread::sleep(passed.saturating_duration_since(Instant::now()));
+        kill(pid, Signal::SIGCONT).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let output = child.wait_with_output().unwrap();
+        if in_time {
+            return assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
 // Calls from other threads.
 
 #[test]
