@@ -33,18 +33,22 @@ macro_rules! id {
 
 id! {
     /// Names a connection, also after it is gone: then it finds nobody, never a newcomer.
+    ///
+    /// It is a name within the reactor that gave it. Reactors share nothing and count alike, so in another one it may name
+    /// a connection of that one. A program with several reactors keeps their ids apart; where they meet, in a map or a
+    /// message between threads, the reactor is part of the key.
     ConnId
 }
 id! {
-    /// Names a listener.
+    /// Names a listener, within the reactor that gave it: see [`ConnId`].
     ListenerId
 }
 id! {
-    /// Names a watched source.
+    /// Names a watched source, within the reactor that gave it: see [`ConnId`].
     WatchId
 }
 
-/// Names a timer.
+/// Names a timer, within the reactor that gave it: see [`ConnId`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId(pub(crate) TimerKey);
 

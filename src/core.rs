@@ -254,13 +254,15 @@ impl<S> Core<S> {
         self.queue_stream(key);
     }
 
-    /// The output went above the high-water mark, or above the limit. What was only gathered goes out first, but even
+    /// The output went above the high-water mark, or has reached the limit. What was only gathered goes out first, but even
     /// if all of it does, the machine is full for this time: the others have their turn.
     #[cold]
     pub(crate) fn overflow(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        let reads_on = stream.flags.any(Flags::READS_FULL);
-        stream.flags.set(if reads_on { Flags::FULL } else { Flags::FULL | Flags::HELD });
+        if stream.unsent() > stream.high_water as usize {
+            let reads_on = stream.flags.any(Flags::READS_FULL);
+            stream.flags.set(if reads_on { Flags::FULL } else { Flags::FULL | Flags::HELD });
+        }
         if stream.may_write()
             && let Err(error) = stream.flush(&self.driver, &mut self.spares)
         {
