@@ -83,7 +83,8 @@ impl Clock {
         whole_ticks(since_base).saturating_add(u64::from(into_tick(since_base) > 0))
     }
 
-    /// The first tick at or after `delay` from now, or the last of all where that is beyond counting.
+    /// The first tick at or after `delay` from now, or the last of all where that is beyond counting; without delay, the one
+    /// that has begun.
     #[inline]
     pub(crate) fn tick_after(&self, delay: Duration) -> u64 {
         self.ticks.after(self.now, delay)
@@ -155,7 +156,8 @@ impl Ticks {
         self.last.set(Tick { number: whole_ticks(since_base), begins, ends });
     }
 
-    /// The first tick at or after `delay` from a time.
+    /// The first tick at or after `delay` from a time. Without delay, the tick that the time is in: it has begun, so there
+    /// is nothing to wait for.
     #[inline]
     fn after(&self, time: Instant, delay: Duration) -> u64 {
         if into_tick(delay) > 0 {
@@ -163,7 +165,7 @@ impl Ticks {
         }
         // Whole ticks can be added to the first that is to come, however far off that is.
         let tick = self.at(time);
-        let first = tick.number + u64::from(time > tick.begins);
+        let first = tick.number + u64::from(time > tick.begins && !delay.is_zero());
         first.saturating_add(whole_ticks(delay))
     }
 }
@@ -197,7 +199,7 @@ mod tests {
         let (nanos, millis) = (Duration::from_nanos, Duration::from_millis);
         for at in [0, 1, 999_999, 1_000_000, 1_000_001, 1_000_002, 1_999_999, 5_000_000, 7_000_001] {
             let time = ticks.base + nanos(at);
-            for delay in [millis(0), millis(3), nanos(1), nanos(999_999), nanos(4_000_001)] {
+            for delay in [millis(1), millis(3), nanos(1), nanos(999_999), nanos(4_000_001)] {
                 assert_eq!(
                     ticks.after(time, delay),
                     Clock::tick_at(nanos(at) + delay),
@@ -205,6 +207,7 @@ mod tests {
                 );
             }
             assert_eq!(ticks.at(time).number, at / 1_000_000);
+            assert_eq!(ticks.after(time, Duration::ZERO), at / 1_000_000, "{at} ns without delay");
         }
     }
 

@@ -112,7 +112,8 @@ impl<S> Conn<'_, S> {
         if stream.output.is_none() && !stream.flags.any(Flags::FULL) {
             return true; // it went out at once, and `drained` is not due
         }
-        let overflows = stream.unsent() > stream.high_water as usize;
+        let unsent = stream.unsent();
+        let overflows = unsent > stream.high_water as usize || unsent >= core.config.output_limit;
         core.mark_dirty(key);
         if overflows {
             core.overflow(key);
@@ -249,7 +250,8 @@ impl<S> Conn<'_, S> {
 
     /// Calls [`timed_out`](Protocol::timed_out) `after` that long, counted from when this callback began; `None`
     /// disarms it. There is one deadline: setting it again moves it, at next to no cost, so that an idle timeout is a
-    /// `deadline` in `opened` and in every `received`.
+    /// `deadline` in `opened` and in every `received`. A deadline of zero has passed when the loop next comes to its timers,
+    /// for which it does not wait.
     ///
     /// On a connection that is not there yet this is the connect timeout, and on one that is closing the close
     /// timeout.
@@ -260,8 +262,9 @@ impl<S> Conn<'_, S> {
     }
 
     /// Sets this connection's water marks, in bytes of unsent output: see [`write`](Self::write). A low mark above
-    /// the high one is taken as equal to it. With `usize::MAX` as the high mark reading never pauses by itself, for
-    /// a protocol in which both sides may write a lot before they read: with pausing, they would wait for each other.
+    /// the high one is taken as equal to it, and any above 4 GiB as 4 GiB. With `usize::MAX` as the high mark reading never
+    /// pauses by itself, for a protocol in which both sides may write a lot before they read: with pausing, they would
+    /// wait for each other.
     pub fn water_marks(&mut self, low: usize, high: usize) {
         self.cx.core.ungather();
         let high = high.min(self.cx.core.config.output_limit);
@@ -288,9 +291,9 @@ impl<S> Conn<'_, S> {
         self.cx.core.queue_stream(self.key); // there may be something to read now
     }
 
-    /// Sets how many received bytes the machine may leave in its input before that is an error that ends the
-    /// connection: at least the longest message of the protocol. A [framing](crate::framing) has its own maximum, which
-    /// holds instead while one of its frames is on its way, if it is higher.
+    /// Sets at how many received bytes what the machine leaves in its input is an error that ends the connection: at least
+    /// the longest message of the protocol. A [framing](crate::framing) has its own maximum, which holds instead while one
+    /// of its frames is on its way, if it is higher.
     pub fn input_limit(&mut self, bytes: usize) {
         self.stream().input_limit = to_u32(bytes.max(1));
     }
@@ -301,12 +304,13 @@ impl<S> Conn<'_, S> {
     /// if that has come before. Pausing, the deadline and the limits stay as they are.
     pub fn switch(&mut self, protocol: impl Protocol<S> + 'static) {
         let stream = self.stream();
-        stream.machine = Some(Box::new(protocol));
+        let old = stream.machine.replace(Box::new(protocol));
         stream.flags.set(Flags::REOFFER);
         if stream.flags.take(Flags::ENDED) {
             stream.flags.set(Flags::READABLE); // the end is read once more, for the new machine
         }
         self.cx.core.queue_stream(self.key);
+        drop(old); // last: a `Drop` may panic
     }
 
     pub(crate) fn timed_out_error(&mut self) -> io::Error {

@@ -33,18 +33,22 @@ macro_rules! id {
 
 id! {
     /// Names a connection, also after it is gone: then it finds nobody, never a newcomer.
+    ///
+    /// It is a name within the reactor that gave it. Reactors share nothing and count alike, so in another one it may name
+    /// a connection of that one. A program with several reactors keeps their ids apart; where they meet, in a map or a
+    /// message between threads, the reactor is part of the key.
     ConnId
 }
 id! {
-    /// Names a listener.
+    /// Names a listener, within the reactor that gave it: see [`ConnId`].
     ListenerId
 }
 id! {
-    /// Names a watched source.
+    /// Names a watched source, within the reactor that gave it: see [`ConnId`].
     WatchId
 }
 
-/// Names a timer.
+/// Names a timer, within the reactor that gave it: see [`ConnId`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId(pub(crate) TimerKey);
 
@@ -143,8 +147,11 @@ impl<S> Cx<'_, S> {
 
     /// Calls `call` once, `delay` from now: never earlier, and as much later as the rest of the loop makes it, at
     /// least to the next whole millisecond. Timers that are due in the same millisecond fire in the order in which
-    /// they were set. One without delay fires as soon as the loop comes to its timers, but never among those that were
-    /// due before it was set.
+    /// they were set.
+    ///
+    /// A timer without delay fires when the loop next comes to its timers, and the loop does not wait before. That is
+    /// once in a turn, after the events: so a timer that sets another one like it, again and again, has one call in each
+    /// turn and holds up nothing else.
     pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut Cx<'_, S>) + 'static) -> TimerId {
         let due = self.core.clock.fresh_tick_after(delay);
         TimerId(self.core.timers.insert(due, Alarm::Once(Box::new(call))))
@@ -181,6 +188,9 @@ impl<S> Cx<'_, S> {
     /// When the last is gone, [`run`](crate::Reactor::run) returns; timers, watched sources and handles no longer
     /// keep it. A connection that cannot send what it owes in time is cut, and its `closed` says so. Called again,
     /// it sets the time anew.
+    ///
+    /// A panic that leaves [`run`](crate::Reactor::run) does not end a shutdown: running again goes on with it. Only if it
+    /// came from the last `closed`, [`Reactor::cx`](crate::Reactor::cx) can set up new work at once.
     pub fn shutdown(&mut self, within: Duration) {
         self.core.shutdown(within);
     }

@@ -94,7 +94,7 @@ impl<S> Core<S> {
             local: Rc::new(Local::new(&shared)),
             shared,
             calls: VecDeque::new(),
-            more_calls: true, // a handle may post before the first turn
+            more_calls: false,
             running: None,
             firing: None,
             streams: 0,
@@ -257,13 +257,15 @@ impl<S> Core<S> {
         self.queue_stream(key);
     }
 
-    /// The output went above the high-water mark, or above the limit. What was only gathered goes out first, but even
+    /// The output went above the high-water mark, or has reached the limit. What was only gathered goes out first, but even
     /// if all of it does, the machine is full for this time: the others have their turn.
     #[cold]
     pub(crate) fn overflow(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        let reads_on = stream.flags.any(Flags::READS_FULL);
-        stream.flags.set(if reads_on { Flags::FULL } else { Flags::FULL | Flags::HELD });
+        if stream.unsent() > stream.high_water as usize {
+            let reads_on = stream.flags.any(Flags::READS_FULL);
+            stream.flags.set(if reads_on { Flags::FULL } else { Flags::FULL | Flags::HELD });
+        }
         if stream.may_write()
             && let Err(error) = stream.flush(&self.driver, &mut self.spares)
         {

@@ -338,7 +338,9 @@ impl<S> Core<S> {
     }
 
     /// Calls a machine that was taken out of its slot, puts it back, and sends what it wrote; an error it returns ends
-    /// the connection.
+    /// the connection. `running` is cleared, and the gathering closed, after the last step that may run a user's `Drop`:
+    /// that of a machine that was switched away, or of an error that comes too late. If it panics, recovery knows whose
+    /// bytes were gathered.
     #[inline(always)]
     fn lend(
         &mut self,
@@ -349,14 +351,14 @@ impl<S> Core<S> {
     ) {
         self.running = Some(key);
         let result = callback(&mut *machine, &mut Conn::new(Cx { state, core: self }, key));
-        self.running = None;
         if let Err(error) = result {
             self.doom(key, Err(error));
         }
-        self.gather.close();
         self.look_at_the_time("a connection", Some(key));
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         stream.take_back(machine);
+        self.running = None;
+        self.gather.close();
         if !self.gather.is_empty() {
             let sent = stream.send_gathered(&self.driver, &mut self.gather, &mut self.spares);
             if sent.is_err() || stream.output.is_some() {

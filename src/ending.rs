@@ -93,6 +93,7 @@ impl<S> Core<S> {
             Some(Slot::Stream(stream)) => {
                 let (machine, end) = self.dismantle(stream, key, result);
                 if let Some(machine) = machine {
+                    self.running = Some(key);
                     machine.closed(&mut Cx { state, core: self }, end);
                     self.returned("a connection", Some(key));
                 }
@@ -100,6 +101,7 @@ impl<S> Core<S> {
             Some(Slot::Watch(mut watcher)) => {
                 if let Some(mut pair) = watcher.pair.take() {
                     pair.deregister(&self.driver, key);
+                    self.running = Some(key);
                     pair.closed(&mut Cx { state, core: self }, result);
                     self.returned("a watch", Some(key));
                 }
@@ -154,9 +156,9 @@ impl<S> Core<S> {
     pub(crate) fn shutdown(&mut self, within: Duration) {
         let by = self.clock.tick_after(within);
         self.shutdown_by = Some(by);
-        for key in std::mem::take(&mut self.listeners) {
-            self.close_listener(key);
-        }
+        // What their closures have captured is dropped last, as a `Drop` may panic.
+        let _listeners: Vec<_> =
+            std::mem::take(&mut self.listeners).into_iter().map(|key| self.remove_listener(key)).collect();
         let sources: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
         for key in sources {
             self.close(key, within);
@@ -169,8 +171,9 @@ impl<S> Core<S> {
 
     /// Removes a stream that never came about, without telling its machine.
     pub(crate) fn discard(&mut self, key: Key) {
-        if self.slots.remove(key).is_some() {
+        if let Some(slot) = self.slots.remove(key) {
             self.streams -= 1;
+            drop(slot); // last: a `Drop` may panic
         }
     }
 }

@@ -28,7 +28,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
 
 /// Makes the machine of an accepted connection.
-type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, &Peer) -> Box<dyn Protocol<S>>>;
+pub(crate) type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, &Peer) -> Box<dyn Protocol<S>>>;
 
 pub(crate) struct Acceptor<S> {
     socket: ListeningSocket,
@@ -111,6 +111,9 @@ impl<S> Cx<'_, S> {
     /// println!("listening on {}", listener.local_addr()?);
     /// # std::io::Result::Ok(())
     /// ```
+    ///
+    /// If `accepted` panics, the listener is closed with it, as a machine goes whose callback panics: nothing is known of
+    /// the state in which the panic has left the closure. The connections that the listener has accepted before stay.
     ///
     /// # Errors
     /// What the kernel says to the address, with a hint: in use, not ours, not permitted. And that the loop is shutting
@@ -296,12 +299,17 @@ impl<S> Core<S> {
 
     pub(crate) fn close_listener(&mut self, key: Key) {
         self.listeners.retain(|listener| *listener != key);
-        if let Some(Slot::Listener(acceptor)) = self.slots.remove(key) {
-            acceptor.socket.close(&self.driver, key);
-            if let Some(timer) = acceptor.retry {
-                self.timers.cancel(timer); // it would keep the loop from ending
-            }
+        drop(self.remove_listener(key));
+    }
+
+    /// Stops listening, and returns what made the machines.
+    pub(crate) fn remove_listener(&mut self, key: Key) -> Option<Accepted<S>> {
+        let Some(Slot::Listener(acceptor)) = self.slots.remove(key) else { return None };
+        acceptor.socket.close(&self.driver, key);
+        if let Some(timer) = acceptor.retry {
+            self.timers.cancel(timer); // it would keep the loop from ending
         }
+        acceptor.accepted
     }
 
     /// Counts a connection out of the listener that accepted it, which may have a place for another now.

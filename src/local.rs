@@ -40,10 +40,10 @@ impl<S> Local<S> {
         self.calls.borrow().is_empty()
     }
 
-    /// Nobody will run anything any more.
-    pub(crate) fn close(&self) {
+    /// From now on, what is posted is dropped. Returns the calls that nobody will run.
+    pub(crate) fn close(&self) -> VecDeque<LocalCall<S>> {
         self.gone.set(true);
-        drop(self.calls.take()); // they own what they captured: dropping that may come back here
+        self.calls.take()
     }
 
     pub(crate) fn is_gone(&self) -> bool {

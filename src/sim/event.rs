@@ -99,8 +99,8 @@ impl Network {
             io::ErrorKind::Other,
             format!(
                 "the loop spins: {MOST_IDLE_TURNS} turns in a row have neither waited nor moved a byte (seed {}); who \
-                 asks to be called again and again? a call that posts itself, or a machine that resumes or switches \
-                 with input left in each `received`",
+                 asks to be called again and again? a call that posts itself, a timer without delay that sets itself, or \
+                 a machine that resumes or switches with input left in each `received`",
                 self.seed
             ),
         )
