@@ -9,10 +9,10 @@ use crate::alarm::{Alarm, Periodic};
 use crate::alive::Alive;
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::error;
+use crate::error::{self, while_doing};
 use crate::protocol::Protocol;
 use crate::slots::Key;
-use crate::socket::Socket;
+use crate::socket::{Peer, Socket};
 use crate::stream::{Flags, Stream};
 use crate::target::Target;
 use crate::timers::TimerKey;
@@ -106,9 +106,14 @@ impl<S> Cx<'_, S> {
 
     /// Takes over a connected socket of the standard library's, with `protocol` as its machine.
     ///
+    /// A socket whose connection is over already is taken too, as a peer can do that at any time: what came before is
+    /// received, and `closed` tells how it ended.
+    ///
     /// # Errors
-    /// What the kernel says to making it nonblocking or to registering it (a socket that is none, one that another
-    /// reactor has), and that the loop is shutting down. It is closed then.
+    /// With the address of the socket: [`InvalidInput`](io::ErrorKind::InvalidInput) for a listener, which belongs to
+    /// [`listen_on`](Self::listen_on); [`NotConnected`](io::ErrorKind::NotConnected) for a socket that was never
+    /// connected or is still connecting. What the kernel says to making it nonblocking or to registering it (a socket
+    /// that is none, one that another reactor has). And that the loop is shutting down. It is closed then.
     pub fn adopt(
         &mut self,
         socket: impl Into<Socket>,
@@ -119,6 +124,7 @@ impl<S> Cx<'_, S> {
             return Err(error::shutting_down());
         }
         socket.set_nonblocking()?;
+        let failed = socket.check_connected()?;
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer(&self.core.driver);
         stream.socket = Some(socket);
@@ -128,7 +134,10 @@ impl<S> Cx<'_, S> {
             self.core.discard(key);
             return Err(error);
         }
-        self.core.queue_stream(key);
+        match failed {
+            Some(error) => self.core.doom(key, Err(while_doing(error::READING, &Peer::Unknown, error))),
+            None => self.core.queue_stream(key),
+        }
         Ok(Conn::new(Cx { state: self.state, core: self.core }, key))
     }
 

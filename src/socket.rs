@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 #[cfg(unix)]
 use std::path::Path;
@@ -13,7 +14,9 @@ use mio::Interest;
 use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
+use socket2::SockRef;
 
+use crate::bind::listens;
 #[cfg(feature = "tls")]
 use crate::buffer::Buffer;
 use crate::driver::Driver;
@@ -132,17 +135,61 @@ impl Socket {
             tls => return tls.borrow_mut().connected(driver)
         );
         let Some(no_peer) = no_peer.err() else {
-            if let Some(stream) = self.tcp() {
-                // Output is gathered and sent when a callback returns: Nagle's algorithm could only delay it. Where
-                // this fails, the connection is gone already, and will say so itself.
-                stream.set_nodelay(true).ok();
-            }
+            self.send_without_delay();
             return Some(Ok(()));
         };
         match self.take_error(driver) {
             None if no_peer.kind() == io::ErrorKind::NotConnected => None,
             failure => Some(Err(failure.unwrap_or(no_peer))),
         }
+    }
+
+    /// Turns off Nagle's algorithm: output is gathered and sent when a callback returns, so it could only be delayed.
+    /// Where this fails, the connection is gone already, and will say so itself.
+    pub(crate) fn send_without_delay(&self) {
+        if let Some(stream) = self.tcp() {
+            stream.set_nodelay(true).ok();
+        }
+    }
+
+    /// Refuses a nonblocking socket from outside that is not connected and never was. A connected socket has a peer,
+    /// getpeername(2). One whose connection is over has none either, but still gives what the peer sent before; where
+    /// it gives an error, that is returned, as the kernel reports it only once.
+    pub(crate) fn check_connected(&self) -> io::Result<Option<io::Error>> {
+        let socket = match &self.0 {
+            Kind::Tcp(stream) => SockRef::from(stream),
+            #[cfg(unix)]
+            Kind::Unix(stream) => SockRef::from(stream),
+            Kind::Sim(_) => return Ok(None),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => return tls.borrow().inner().check_connected(),
+        };
+        if socket.peer_addr().is_ok() {
+            return Ok(None);
+        }
+        let (kind, wrong) = match socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(_) => return Ok(None),
+            Err(_) if listens(&socket) == Some(true) => {
+                (io::ErrorKind::InvalidInput, "it listens: give it to Cx::listen_on")
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => (
+                    io::ErrorKind::NotConnected,
+                    "it is still connecting: wait until it is connected, or have Cx::connect do it",
+                ),
+                // recv(2) says ENOTCONN to a TCP socket, EINVAL to a Unix one.
+                io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput => (
+                    io::ErrorKind::NotConnected,
+                    "it is not connected: connect it first, or have Cx::connect do it",
+                ),
+                _ => return Ok(Some(error)),
+            },
+        };
+        let name = match socket.local_addr().ok().and_then(|addr| addr.as_socket()) {
+            Some(addr) => addr.to_string(),
+            None => Peer::Unix.to_string(),
+        };
+        Err(crate::error::new(kind, format!("adopting {name}: {wrong}")))
     }
 
     /// The socket's error, which this clears: SO_ERROR, socket(7).
@@ -156,7 +203,7 @@ impl Socket {
     }
 
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
-        each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true), _id => Ok(()), tls => tls.borrow().inner().set_nonblocking())
+        each!(&self.0, stream => SockRef::from(stream).set_nonblocking(true), _id => Ok(()), tls => tls.borrow().inner().set_nonblocking())
     }
 
     /// Whether a read shorter than its buffer has drained the socket. On a Unix socket it may only have come to where
@@ -199,7 +246,7 @@ impl Socket {
     pub(crate) fn reset_on_close(&self, driver: &Driver) -> io::Result<()> {
         each!(
             &self.0,
-            stream => socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)),
+            stream => SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)),
             id => {
                 driver.network().reset_on_close(*id);
                 Ok(())
