@@ -104,7 +104,8 @@ impl<S> Cx<'_, S> {
         Conn::new(Cx { state: self.state, core: self.core }, key)
     }
 
-    /// Takes over a connected socket of the standard library's, with `protocol` as its machine.
+    /// Takes over a connected socket of the standard library's, with `protocol` as its machine. It is set nonblocking,
+    /// and TCP_NODELAY, as are those that the loop connects or accepts.
     ///
     /// A socket whose connection is over already is taken too, as a peer can do that at any time: what came before is
     /// received, and `closed` tells how it ended.
@@ -125,6 +126,7 @@ impl<S> Cx<'_, S> {
         }
         socket.set_nonblocking()?;
         let failed = socket.check_connected()?;
+        socket.send_without_delay();
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer(&self.core.driver);
         stream.socket = Some(socket);

@@ -134,3 +134,14 @@ fn a_unix_socket_whose_peer_is_gone_is_taken() {
     reactor.run(&mut seen).unwrap();
     assert_eq!(seen.bytes, b"bye");
 }
+
+#[test]
+fn what_is_sent_on_it_is_not_delayed() {
+    let (ours, _theirs) = pair();
+    let same = ours.try_clone().unwrap();
+    assert!(!same.nodelay().unwrap());
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    reactor.cx(&mut seen).adopt(ours, Machine::default()).unwrap();
+    assert!(same.nodelay().unwrap());
+}
