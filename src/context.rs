@@ -93,6 +93,10 @@ impl<S> Cx<'_, S> {
     /// [`Config::connect_timeout`](crate::Config::connect_timeout) limits how long it may take with everything;
     /// `cx.connect(target, machine).deadline(limit)` sets another limit for this one.
     ///
+    /// If no server listens at an address of this host, and the kernel chooses the same port for the client, TCP connects
+    /// the socket to itself (simultaneous open: RFC 9293, section 3.5). That is an error too:
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused).
+    ///
     /// A Unix listener whose backlog is full is asked again, at growing intervals up to 64 ms, until there is room or the
     /// time is up: where TCP would go on trying, Linux says `EAGAIN` and leaves it at that, connect(2).
     pub fn connect(

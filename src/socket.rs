@@ -25,6 +25,10 @@ use crate::slots::Key;
 #[cfg(feature = "tls")]
 use crate::tls::{Info, Session, TlsSocket};
 
+/// The first port that a kernel chooses by itself (RFC 6056, section 3.2). Most servers have one below it, and then the
+/// client's own address need not be asked for.
+const FIRST_EPHEMERAL: u16 = 1024;
+
 /// A connected stream socket that [`Cx::adopt`](crate::Cx::adopt) takes over: made from the standard library's
 /// `TcpStream` or, on Unix, `UnixStream`.
 #[derive(Debug)]
@@ -128,20 +132,37 @@ impl Socket {
     /// Whether a connect has come through: `None` while it is under way. Only a socket that stands has a peer,
     /// getpeername(2); one that does not may have an error, and asking for that clears it, so it is done only here.
     pub(crate) fn connected(&self, driver: &Driver) -> Option<io::Result<()>> {
-        let no_peer = each!(
+        let peer = each!(
             &self.0,
-            stream => stream.peer_addr().map(|_| ()),
+            stream => SockRef::from(stream).peer_addr(),
             id => return driver.network().connected(*id),
             tls => return tls.borrow_mut().connected(driver)
         );
-        let Some(no_peer) = no_peer.err() else {
-            self.send_without_delay();
-            return Some(Ok(()));
+        let no_peer = match peer {
+            Ok(peer) => {
+                self.send_without_delay();
+                return Some(peer.as_socket().map_or(Ok(()), |peer| self.refuse_itself(peer)));
+            }
+            Err(no_peer) => no_peer,
         };
         match self.take_error(driver) {
             None if no_peer.kind() == io::ErrorKind::NotConnected => None,
             failure => Some(Err(failure.unwrap_or(no_peer))),
         }
+    }
+
+    /// Refuses a TCP socket that has connected to itself. That happens if no server listens at an address of this host,
+    /// and the kernel chooses the same port for the client: its SYN meets itself, which is a simultaneous open
+    /// (RFC 9293, section 3.5). The socket is reset when it is closed: an orderly close would keep the port in
+    /// TIME-WAIT, and the server that is to have it could not bind it.
+    fn refuse_itself(&self, peer: SocketAddr) -> io::Result<()> {
+        let Some(stream) = self.tcp().filter(|_| peer.port() >= FIRST_EPHEMERAL) else { return Ok(()) };
+        if stream.local_addr().ok() != Some(peer) {
+            return Ok(());
+        }
+        SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)).ok();
+        let message = "it connected to itself: no server listens there, and the kernel chose the same port for the client";
+        Err(crate::error::new(io::ErrorKind::ConnectionRefused, message))
     }
 
     /// Turns off Nagle's algorithm: output is gathered and sent when a callback returns, so it could only be delayed.
@@ -361,5 +382,33 @@ impl fmt::Display for Peer {
             Peer::Unix => f.write_str("a Unix socket"),
             Peer::Unknown => f.write_str("a peer that is gone"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With simultaneous open, a socket that connects to the address it is bound to is connected with itself.
+    fn connected_to_itself() -> (Socket, SocketAddr) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let addr = socket.local_addr().unwrap();
+        socket.connect(&addr).unwrap();
+        (Socket::from(std::net::TcpStream::from(socket)), addr.as_socket().unwrap())
+    }
+
+    #[test]
+    fn a_connection_to_itself_is_refused_and_reset() {
+        let (socket, addr) = connected_to_itself();
+        let driver = Driver::new().unwrap();
+        assert_eq!(socket.local_addr(&driver).unwrap(), addr);
+        assert_eq!(socket.peer(&driver).addr().unwrap(), addr);
+        let error = socket.connected(&driver).unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().starts_with("it connected to itself"), "{error}");
+        // An orderly close would leave the port in TIME-WAIT, and the server that is to have it could not bind it.
+        let linger = SockRef::from(socket.tcp().unwrap()).linger().unwrap();
+        assert_eq!(linger, Some(std::time::Duration::ZERO));
     }
 }
