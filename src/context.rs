@@ -9,10 +9,10 @@ use crate::alarm::{Alarm, Periodic};
 use crate::alive::Alive;
 use crate::clock::Clock;
 use crate::core::Core;
-use crate::error;
+use crate::error::{self, while_doing};
 use crate::protocol::Protocol;
 use crate::slots::Key;
-use crate::socket::Socket;
+use crate::socket::{Peer, Socket};
 use crate::stream::{Flags, Stream};
 use crate::target::Target;
 use crate::timers::TimerKey;
@@ -97,6 +97,10 @@ impl<S> Cx<'_, S> {
     /// [`Config::connect_timeout`](crate::Config::connect_timeout) limits how long it may take with everything;
     /// `cx.connect(target, machine).deadline(limit)` sets another limit for this one.
     ///
+    /// If no server listens at an address of this host, and the kernel chooses the same port for the client, TCP connects
+    /// the socket to itself (simultaneous open: RFC 9293, section 3.5). That is an error too:
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused).
+    ///
     /// A Unix listener whose backlog is full is asked again, at growing intervals up to 64 ms, until there is room or the
     /// time is up: where TCP would go on trying, Linux says `EAGAIN` and leaves it at that, connect(2).
     pub fn connect(
@@ -108,11 +112,17 @@ impl<S> Cx<'_, S> {
         Conn::new(Cx { state: self.state, core: self.core }, key)
     }
 
-    /// Takes over a connected socket of the standard library's, with `protocol` as its machine.
+    /// Takes over a connected socket of the standard library's, with `protocol` as its machine. It is set nonblocking,
+    /// and TCP_NODELAY, as are those that the loop connects or accepts.
+    ///
+    /// A socket whose connection is over already is taken too, as a peer can do that at any time: what came before is
+    /// received, and `closed` tells how it ended.
     ///
     /// # Errors
-    /// What the kernel says to making it nonblocking or to registering it (a socket that is none, one that another
-    /// reactor has), and that the loop is shutting down. It is closed then.
+    /// With the address of the socket: [`InvalidInput`](io::ErrorKind::InvalidInput) for a listener, which belongs to
+    /// [`listen_on`](Self::listen_on); [`NotConnected`](io::ErrorKind::NotConnected) for a socket that was never
+    /// connected or is still connecting. What the kernel says to making it nonblocking or to registering it (a socket
+    /// that is none, one that another reactor has). And that the loop is shutting down. It is closed then.
     pub fn adopt(
         &mut self,
         socket: impl Into<Socket>,
@@ -123,6 +133,8 @@ impl<S> Cx<'_, S> {
             return Err(error::shutting_down());
         }
         socket.set_nonblocking()?;
+        let failed = socket.check_connected()?;
+        socket.send_without_delay();
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer(&self.core.driver);
         stream.socket = Some(socket);
@@ -132,7 +144,10 @@ impl<S> Cx<'_, S> {
             self.core.discard(key);
             return Err(error);
         }
-        self.core.queue_stream(key);
+        match failed {
+            Some(error) => self.core.doom(key, Err(while_doing(error::READING, &Peer::Unknown, error))),
+            None => self.core.queue_stream(key),
+        }
         Ok(Conn::new(Cx { state: self.state, core: self.core }, key))
     }
 

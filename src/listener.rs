@@ -136,8 +136,9 @@ impl<S> Cx<'_, S> {
     /// and TCP_NODELAY, which what it accepts inherits. The rest is as with [`listen`](Self::listen).
     ///
     /// # Errors
-    /// What the kernel says to that or to registering it (a socket that is none, or is not TCP), and that the loop is
-    /// shutting down. It is closed then.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), with its address, if it does not listen (on Linux, Android and
+    /// FreeBSD; elsewhere, accepting fails and is tried again, with a warning). What the kernel says to its options or to
+    /// registering it (a socket that is none, or is not TCP). And that the loop is shutting down. It is closed then.
     pub fn listen_on<P: Protocol<S> + 'static>(
         &mut self,
         listener: std::net::TcpListener,
@@ -384,11 +385,14 @@ impl<S> Core<S> {
             acceptor.retry = Some(self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key)));
             let level = if first { log::Level::Warn } else { log::Level::Debug };
             let name = acceptor.name(&self.driver);
-            log::log!(
-                level,
-                "accepting on {name}: {error}; trying again until it works (out of descriptors? `ulimit -n`, or a \
-                 limit on the listener)"
-            );
+            let hint = match error.kind() {
+                // EINVAL, accept(2). It can be made to listen again.
+                io::ErrorKind::InvalidInput => {
+                    "it listens no more: another owner of the socket has shut it down"
+                }
+                _ => "out of descriptors? `ulimit -n`, or a limit on the listener",
+            };
+            log::log!(level, "accepting on {name}: {error}; trying again until it works ({hint})");
         }
     }
 

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 #[cfg(unix)]
 use std::path::Path;
@@ -13,13 +14,19 @@ use mio::Interest;
 use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
+use socket2::SockRef;
 
+use crate::bind::listens;
 use crate::driver::Driver;
 use crate::sim::SocketId;
 use crate::slots::Key;
 use crate::stream::NO_DEADLINE;
 #[cfg(feature = "tls")]
 use crate::tls::{Info, Session, TlsSocket};
+
+/// The first port that a kernel chooses by itself (RFC 6056, section 3.2). Most servers have one below it, and then the
+/// client's own address need not be asked for.
+const FIRST_EPHEMERAL: u16 = 1024;
 
 /// A connected stream socket that [`Cx::adopt`](crate::Cx::adopt) takes over: made from the standard library's
 /// `TcpStream` or, on Unix, `UnixStream`.
@@ -156,24 +163,85 @@ impl Socket {
     /// Whether a connect has come through: `None` while it is under way. Only a socket that stands has a peer,
     /// getpeername(2); one that does not may have an error, and asking for that clears it, so it is done only here.
     pub(crate) fn connected(&self, driver: &Driver) -> Option<io::Result<()>> {
-        let no_peer = each!(
+        let peer = each!(
             &self.0,
-            stream => stream.peer_addr().map(|_| ()),
+            stream => SockRef::from(stream).peer_addr(),
             id => return driver.network().connected(*id),
             tls => return tls.borrow_mut().connected(driver)
         );
-        let Some(no_peer) = no_peer.err() else {
-            if let Some(stream) = self.tcp() {
-                // Output is gathered and sent when a callback returns: Nagle's algorithm could only delay it. Where
-                // this fails, the connection is gone already, and will say so itself.
-                stream.set_nodelay(true).ok();
+        let no_peer = match peer {
+            Ok(peer) => {
+                self.send_without_delay();
+                return Some(peer.as_socket().map_or(Ok(()), |peer| self.refuse_itself(peer)));
             }
-            return Some(Ok(()));
+            Err(no_peer) => no_peer,
         };
         match self.take_error(driver) {
             None if no_peer.kind() == io::ErrorKind::NotConnected => None,
             failure => Some(Err(failure.unwrap_or(no_peer))),
         }
+    }
+
+    /// Refuses a TCP socket that has connected to itself. That happens if no server listens at an address of this host,
+    /// and the kernel chooses the same port for the client: its SYN meets itself, which is a simultaneous open
+    /// (RFC 9293, section 3.5). The socket is reset when it is closed: an orderly close would keep the port in
+    /// TIME-WAIT, and the server that is to have it could not bind it.
+    fn refuse_itself(&self, peer: SocketAddr) -> io::Result<()> {
+        let Some(stream) = self.tcp().filter(|_| peer.port() >= FIRST_EPHEMERAL) else { return Ok(()) };
+        if stream.local_addr().ok() != Some(peer) {
+            return Ok(());
+        }
+        SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)).ok();
+        let message = "it connected to itself: no server listens there, and the kernel chose the same port for the client";
+        Err(crate::error::new(io::ErrorKind::ConnectionRefused, message))
+    }
+
+    /// Turns off Nagle's algorithm: output is gathered and sent when a callback returns, so it could only be delayed.
+    /// Where this fails, the connection is gone already, and will say so itself.
+    pub(crate) fn send_without_delay(&self) {
+        if let Some(stream) = self.tcp() {
+            stream.set_nodelay(true).ok();
+        }
+    }
+
+    /// Refuses a nonblocking socket from outside that is not connected and never was. A connected socket has a peer,
+    /// getpeername(2). One whose connection is over has none either, but still gives what the peer sent before; where
+    /// it gives an error, that is returned, as the kernel reports it only once.
+    pub(crate) fn check_connected(&self) -> io::Result<Option<io::Error>> {
+        let socket = match &self.0 {
+            Kind::Tcp(stream) => SockRef::from(stream),
+            #[cfg(unix)]
+            Kind::Unix(stream) => SockRef::from(stream),
+            Kind::Sim(_) => return Ok(None),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => return tls.borrow().inner().check_connected(),
+        };
+        if socket.peer_addr().is_ok() {
+            return Ok(None);
+        }
+        let (kind, wrong) = match socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(_) => return Ok(None),
+            Err(_) if listens(&socket) == Some(true) => {
+                (io::ErrorKind::InvalidInput, "it listens: give it to Cx::listen_on")
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => (
+                    io::ErrorKind::NotConnected,
+                    "it is still connecting: wait until it is connected, or have Cx::connect do it",
+                ),
+                // recv(2) says ENOTCONN to a TCP socket, EINVAL to a Unix one.
+                io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput => (
+                    io::ErrorKind::NotConnected,
+                    "it is not connected: connect it first, or have Cx::connect do it",
+                ),
+                _ => return Ok(Some(error)),
+            },
+        };
+        let name = match socket.local_addr().ok().and_then(|addr| addr.as_socket()) {
+            Some(addr) => addr.to_string(),
+            None => Peer::Unix.to_string(),
+        };
+        Err(crate::error::new(kind, format!("adopting {name}: {wrong}")))
     }
 
     /// The socket's error, which this clears: SO_ERROR, socket(7).
@@ -187,7 +255,7 @@ impl Socket {
     }
 
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
-        each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true), _id => Ok(()), tls => tls.borrow().inner().set_nonblocking())
+        each!(&self.0, stream => SockRef::from(stream).set_nonblocking(true), _id => Ok(()), tls => tls.borrow().inner().set_nonblocking())
     }
 
     /// Whether a read shorter than its buffer has drained the socket. On a Unix socket it may only have come to where
@@ -241,7 +309,7 @@ impl Socket {
     pub(crate) fn reset_on_close(&self, driver: &Driver) -> io::Result<()> {
         each!(
             &self.0,
-            stream => socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)),
+            stream => SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)),
             id => {
                 driver.network().reset_on_close(*id);
                 Ok(())
@@ -356,5 +424,33 @@ impl fmt::Display for Peer {
             Peer::Unix => f.write_str("a Unix socket"),
             Peer::Unknown => f.write_str("a peer that is gone"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With simultaneous open, a socket that connects to the address it is bound to is connected with itself.
+    fn connected_to_itself() -> (Socket, SocketAddr) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let addr = socket.local_addr().unwrap();
+        socket.connect(&addr).unwrap();
+        (Socket::from(std::net::TcpStream::from(socket)), addr.as_socket().unwrap())
+    }
+
+    #[test]
+    fn a_connection_to_itself_is_refused_and_reset() {
+        let (socket, addr) = connected_to_itself();
+        let driver = Driver::new().unwrap();
+        assert_eq!(socket.local_addr(&driver).unwrap(), addr);
+        assert_eq!(socket.peer(&driver).addr().unwrap(), addr);
+        let error = socket.connected(&driver).unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().starts_with("it connected to itself"), "{error}");
+        // An orderly close would leave the port in TIME-WAIT, and the server that is to have it could not bind it.
+        let linger = SockRef::from(socket.tcp().unwrap()).linger().unwrap();
+        assert_eq!(linger, Some(std::time::Duration::ZERO));
     }
 }
