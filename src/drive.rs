@@ -88,7 +88,7 @@ impl<S> Core<S> {
             return;
         }
         let Some(stream) = self.stream(key) else { return };
-        if stream.may_write() || stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
+        if stream.may_write() || stream.may_finish() || stream.flags.any(Flags::CLOSING) {
             self.push_out(key);
         }
         let Some(stream) = self.stream(key) else { return };

@@ -39,7 +39,6 @@ impl<S> Core<S> {
         } else if closing {
             let lingering = self.clock.tick_after(LINGER).min(stream.deadline);
             self.set_deadline(key, lingering);
-            self.queue_stream(key); // what had arrived already can be thrown away now
         }
     }
 

@@ -392,7 +392,8 @@ impl<S> Stream<S> {
             Ok(n) if n == of => return Ok(n),
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // A call that does not wait is not interrupted either: signal(7). Were it, it would be made again.
+            // signal(7) has no interruption of a call that does not wait, but a tracer or a filter may bring one about: as
+            // the stream stays writable, it is queued, and the call is made again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
         };
@@ -403,7 +404,7 @@ impl<S> Stream<S> {
     }
 
     /// Whether writing is to be shut down now.
-    fn may_finish(&self) -> bool {
+    pub(crate) fn may_finish(&self) -> bool {
         let all = Flags::FINISHING | Flags::WRITABLE;
         let against = Flags::FINISHED | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED;
         self.flags.exactly(all, all | against) && self.output.is_none()

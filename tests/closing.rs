@@ -1,6 +1,8 @@
 //! Covers the traps of closing: flushing, draining, half-closing, cutting off, and `closed` exactly once on every path.
 #![cfg(all(unix, feature = "sim"))]
 
+#[path = "common/child.rs"]
+mod child;
 #[path = "common/machine.rs"]
 mod machine;
 #[path = "common/sized.rs"]
@@ -15,6 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use child::in_child;
 use enjamb::sim::{Sim, Solo};
 use enjamb::{Config, Conn, ConnId, Cx, End, Input, Protocol, Reactor};
 use machine::{Call, Machine, Seen, Take};
@@ -614,6 +617,31 @@ fn closing_sends_what_is_unsent_first() {
     let end = &seen.ends[0];
     assert!(end.result.is_ok() && end.unsent == 0 && end.unread == 0, "{end}");
     assert_eq!(end.to_string(), "closed");
+}
+
+#[test]
+fn a_send_that_a_signal_interrupts_while_closing_is_made_again() {
+    // Every second send fails with EINTR, the kernel's buffer being full or not.
+    let inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=sendto:error=EINTR:when=2+2"];
+    if !in_child("a_send_that_a_signal_interrupts_while_closing_is_made_again", &inject) {
+        return;
+    }
+    let ends: [fn(&mut Conn<'_, Seen>); 2] = [|conn| conn.close(), |conn| conn.finish()];
+    for end in ends {
+        let config = Config { close_timeout: NEVER, ..Config::default() };
+        let mut reactor = Reactor::with_config(config).unwrap();
+        let mut seen = Seen::default();
+        let machine = opened(move |conn| {
+            conn.write(&vec![b'x'; MIB]);
+            end(conn);
+            Ok(())
+        });
+        let (_, mut peer) = adopt(&mut reactor.cx(&mut seen), machine);
+        let reader = thread::spawn(move || peer.read_to_end(&mut Vec::new()));
+        until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+        assert_eq!(reader.join().unwrap().unwrap(), MIB);
+        assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
+    }
 }
 
 #[test]
