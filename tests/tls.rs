@@ -1,6 +1,10 @@
 //! TLS under a connection: the same machines, on simulated networks that cut and delay, and on real sockets.
 #![cfg(all(feature = "tls", feature = "sim"))]
 
+#[cfg(target_os = "linux")]
+#[path = "common/child.rs"]
+mod child;
+
 use enjamb::sim::{Link, Script, Sim, check};
 use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor, tls};
 use std::io::{self, ErrorKind, Read, Write};
@@ -116,6 +120,29 @@ fn whatever_the_network_does_every_byte_arrives_in_order() {
         let end = seen.client.unwrap();
         assert!(end.result.is_ok(), "{end:?}");
     });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn system_calls_that_signals_interrupt_are_made_again() {
+    let (sends, receives) = ("inject=sendto:error=EINTR:when=2+3", "inject=recvfrom:error=EINTR:when=3+3");
+    let inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", sends, "-e", receives];
+    if !child::in_child("system_calls_that_signals_interrupt_are_made_again", &inject) {
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    let mut listener = cx.listen(([127, 0, 0, 1], 0), |_, _| Echo).unwrap();
+    listener.secure(&server());
+    let addr = listener.local_addr().unwrap();
+    cx.connect(addr, Asker(some_bytes(1_000_000))).secure(&client(), "localhost").unwrap();
+    while seen.client.is_none() || seen.servers.is_empty() {
+        reactor.turn(&mut seen, None).unwrap();
+    }
+    assert!(seen.bytes == some_bytes(1_000_000), "{}: {:?}", seen.bytes.len(), (seen.client, seen.servers));
+    assert!(seen.client.as_ref().is_some_and(|end| end.result.is_ok()), "{:?}", seen.client);
+    assert!(seen.servers[0].result.is_ok(), "{:?}", seen.servers);
 }
 
 #[test]

@@ -33,16 +33,27 @@ struct Below<'a> {
 
 impl Read for Below<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(self.driver, buffer)
+        uninterrupted(|| self.socket.read(self.driver, buffer))
     }
 }
 
 impl Write for Below<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.write(self.driver, bytes)
+        uninterrupted(|| self.socket.write(self.driver, bytes))
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Makes a system call again as long as a signal interrupts it. To report the interruption would end a handshake, and
+/// lose count of the records that were sent before it.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 
@@ -66,7 +77,7 @@ impl TlsSocket {
     /// Sends what is to be sent; whether that was all.
     fn flush(&mut self, driver: &Driver) -> io::Result<bool> {
         while let Some(before) = &mut self.before {
-            match self.inner.write(driver, before.as_slice()) {
+            match uninterrupted(|| self.inner.write(driver, before.as_slice())) {
                 Ok(n) => before.consume(n),
                 Err(error) if is_blocked(&error) => return Ok(false),
                 Err(error) => return Err(error),
