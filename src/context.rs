@@ -104,7 +104,8 @@ impl<S> Cx<'_, S> {
         Conn::new(Cx { state: self.state, core: self.core }, key)
     }
 
-    /// Takes over a connected socket of the standard library's, with `protocol` as its machine.
+    /// Takes over a connected socket of the standard library's, with `protocol` as its machine. What its former owner has
+    /// written may still be with the kernel, so [closing](Conn::close) waits for the peer's end in any case.
     ///
     /// # Errors
     /// What the kernel says to making it nonblocking or to registering it (a socket that is none, one that another
@@ -121,8 +122,10 @@ impl<S> Cx<'_, S> {
         socket.set_nonblocking()?;
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer(&self.core.driver);
+        if !socket.is_simulated() {
+            stream.flags.set(Flags::FOREIGN);
+        }
         stream.socket = Some(socket);
-        stream.flags.set(Flags::FOREIGN);
         let key = self.core.insert_stream(stream);
         if let Err(error) = self.core.register_stream(key) {
             self.core.discard(key);

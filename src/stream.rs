@@ -64,7 +64,7 @@ impl Flags {
     pub(crate) const HELD: u32 = 1 << 16;
     /// Being full does not hold back reading.
     pub(crate) const READS_FULL: u32 = 1 << 17;
-    /// The socket came from outside and may have been duplicated there.
+    /// The socket came from outside, where it may have been duplicated and written to.
     pub(crate) const FOREIGN: u32 = 1 << 18;
     /// Something was handed to the kernel, which an early close could destroy.
     const WROTE: u32 = 1 << 19;
@@ -440,7 +440,8 @@ impl<S> Stream<S> {
     pub(crate) fn farewell(&self) -> Farewell {
         let owes_an_end =
             self.socket.as_ref().is_some_and(Socket::is_secure) && !self.flags.any(Flags::FINISHED);
-        if (self.flags.any(Flags::ENDED) || !self.flags.any(Flags::WROTE)) && !owes_an_end {
+        let wrote = self.flags.any(Flags::WROTE | Flags::FOREIGN);
+        if (self.flags.any(Flags::ENDED) || !wrote) && !owes_an_end {
             Farewell::Close
         } else {
             Farewell::FinishAndDrain

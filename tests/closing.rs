@@ -710,12 +710,16 @@ fn resetting_is_a_reset_also_when_all_was_sent() {
 fn resetting_after_an_orderly_end_changes_nothing() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
-    let machine = opened(|conn| {
-        conn.close();
-        conn.reset(wrong());
-        Ok(())
-    });
+    let machine = Machine {
+        ended: Box::new(|conn, _| {
+            conn.close();
+            conn.reset(wrong());
+            Ok(())
+        }),
+        ..Machine::default()
+    };
     let (_, mut peer) = adopt(&mut reactor.cx(&mut seen), machine);
+    peer.shutdown(Shutdown::Write).unwrap();
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
     assert_eq!(peer.read(&mut [0]).expect("an end"), 0);
@@ -758,6 +762,25 @@ fn closing_with_input_unread_does_not_destroy_the_answer() {
     });
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     assert_eq!(peer.join().unwrap().unwrap(), "enough");
+    assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
+}
+
+#[test]
+fn closing_an_adopted_connection_does_not_destroy_what_its_former_owner_wrote() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (mut ours, mut peer) = sized_pair(None);
+    ours.set_nonblocking(true).unwrap();
+    let mut written = 0;
+    while let Ok(n) = ours.write(&[b'x'; 50_000]) {
+        written += n; // more than the peer's kernel takes
+    }
+    peer.write_all(b"input that nobody reads").unwrap();
+    reactor.cx(&mut seen).adopt(ours, opened(close)).unwrap();
+    reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap(); // it is closed before the peer reads
+    let peer = thread::spawn(move || peer.read_to_end(&mut Vec::new()));
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert_eq!(peer.join().unwrap().expect("all of it, and an end"), written);
     assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
 }
 
@@ -863,7 +886,7 @@ fn the_descriptor_is_closed_before_closed_is_called() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
     let machine = Machine {
-        opened: Box::new(close),
+        opened: Box::new(abort), // without a shutdown(2) before
         closed: Box::new(move |cx, _| {
             let read = theirs.read(&mut [0]).map_err(|error| error.kind());
             assert_eq!(read, Ok(0), "the peer sees no end yet");
