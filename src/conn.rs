@@ -217,9 +217,8 @@ impl<S> Conn<'_, S> {
     /// Has the peer see a reset however this ends.
     pub(crate) fn reset_on_close(&mut self) {
         let core = &mut *self.cx.core;
-        let socket = core.slots.get::<Stream<S>>(self.key).and_then(|stream| stream.socket.as_ref());
-        if let Some(Err(error)) = socket.map(|socket| socket.reset_on_close(&core.driver)) {
-            log::debug!("connection {} could not be reset: {error}", self.key);
+        if let Some(stream) = core.slots.get::<Stream<S>>(self.key) {
+            stream.reset_on_close(&core.driver, self.key);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::buffer::{Buffer, Spares};
 use crate::driver::Driver;
 use crate::gather::Gather;
 use crate::protocol::Protocol;
-use crate::slots::{Slot, Tenant};
+use crate::slots::{Key, Slot, Tenant};
 use crate::socket::{Peer, Socket};
 use crate::timers::TimerKey;
 
@@ -428,6 +428,13 @@ impl<S> Stream<S> {
             }
         }
         Ok(())
+    }
+
+    /// Has the peer see a reset, and not an end, when the socket is closed.
+    pub(crate) fn reset_on_close(&self, driver: &Driver, key: Key) {
+        if let Some(Err(error)) = self.socket.as_ref().map(|socket| socket.reset_on_close(driver)) {
+            log::debug!("connection {key} to {} could not be reset: {error}", self.peer);
+        }
     }
 
     /// Whether both sides have said their last, so that nothing can come of it any more.
