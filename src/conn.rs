@@ -152,12 +152,17 @@ impl<S> Conn<'_, S> {
 
     /// Ends the connection after this callback, without sending what is unsent; `closed` is told `why`. If something
     /// was unsent, the peer sees a reset, so that it cannot take the part for the whole.
+    ///
+    /// A Unix socket has no reset. Its peer reads what was sent, and then gets an error (ECONNRESET, unix(7)) only if bytes
+    /// that it had sent itself are still unread in the kernel, as on a paused connection; otherwise it sees an orderly end.
+    /// So over Unix sockets a protocol has to mark its own ends: by a length, a last line, or TLS (feature `tls`).
     pub fn abort(&mut self, why: io::Error) {
         self.cx.core.doom(self.key, Err(why));
     }
 
     /// As [`abort`](Self::abort), but the peer sees a reset in any case (RFC 9293, section 3.10.5): for a machine that
-    /// knows of more that should have come, as a proxy does whose other side was cut off.
+    /// knows of more that should have come, as a proxy does whose other side was cut off. What [`abort`](Self::abort) says of
+    /// Unix sockets holds here too.
     pub fn reset(&mut self, why: io::Error) {
         if !self.stream().flags.any(Flags::DOOMED) {
             self.reset_on_close(); // else the first cause stands, and may have been an orderly end

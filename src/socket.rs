@@ -195,7 +195,8 @@ impl Socket {
     }
 
     /// Makes the close that follows a reset instead of an orderly end: RFC 9293, section 3.10.5, by way of
-    /// SO_LINGER with zero, socket(7).
+    /// SO_LINGER with zero, socket(7). On a Unix socket that does nothing, and there is nothing else: closing with input
+    /// unread is what the peer gets ECONNRESET for, unix(7), and input cannot be put back.
     pub(crate) fn reset_on_close(&self, driver: &Driver) -> io::Result<()> {
         each!(
             &self.0,

@@ -7,8 +7,9 @@ mod machine;
 #[path = "common/sized.rs"]
 mod sized;
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -23,16 +24,20 @@ fn opened(call: impl FnMut(&mut Conn<'_, Seen>) -> io::Result<()> + 'static) -> 
     Machine { opened: Box::new(call), ..Machine::default() }
 }
 
+type Setup = fn(&mut Conn<'_, Seen>);
+
 /// A reactor with a connection on which `setup` is called when it opens, and that connection's peer.
-fn open(setup: fn(&mut Conn<'_, Seen>)) -> (Reactor<Seen>, Seen, TcpStream) {
+fn open(setup: Setup) -> (Reactor<Seen>, Seen, TcpStream) {
     let (ours, peer) = sized_pair(Some(4096));
     let (mut reactor, mut seen) = (Reactor::new().unwrap(), Seen::default());
     let machine = opened(move |conn| {
         setup(conn);
+        conn.state().notes.push("opened".into());
         Ok(())
     });
     reactor.cx(&mut seen).adopt(ours, machine).unwrap();
     reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!(seen.notes, ["opened"]);
     (reactor, seen, peer)
 }
 
@@ -43,7 +48,7 @@ fn read(mut peer: TcpStream) -> Result<usize, ErrorKind> {
 
 #[test]
 fn a_dropped_reactor_resets_the_connections_with_output_unsent() {
-    let ways: [(&str, fn(&mut Conn<'_, Seen>)); 3] = [
+    let ways: [(&str, Setup); 3] = [
         ("open", |conn| _ = conn.write(&[b'x'; MIB])),
         ("finishing", |conn| {
             conn.write(&[b'x'; MIB]);
@@ -106,4 +111,38 @@ fn a_connection_whose_machine_panicked_is_reset_although_all_it_wrote_was_sent()
         }
         assert_eq!(read(peer), Err(ErrorKind::ConnectionReset), "goes on: {goes_on}");
     }
+}
+
+/// A Unix connection on which the peer has said something that is not read: what the peer sees of its end by `abort`.
+fn aborted_over_a_unix_socket(paused: bool) -> io::Result<usize> {
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    peer.write_all(b"?").unwrap();
+    let (mut reactor, mut seen) = (Reactor::new().unwrap(), Seen::default());
+    let machine = opened(move |conn| {
+        if paused {
+            conn.pause();
+        }
+        conn.write(&[b'x'; 20_000]);
+        Ok(())
+    });
+    let id = reactor.cx(&mut seen).adopt(ours, machine).unwrap().id();
+    reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!(seen.bytes.is_empty(), paused);
+    reactor.cx(&mut seen).conn(id).unwrap().reset(ErrorKind::InvalidData.into());
+    reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!(seen.ends.len(), 1);
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).inspect_err(|_| assert_eq!(bytes, [b'x'; 20_000]))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn over_a_unix_socket_a_reset_with_the_peers_bytes_unread_is_seen_as_one() {
+    assert_eq!(aborted_over_a_unix_socket(true).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn over_a_unix_socket_a_reset_with_everything_read_looks_like_an_end_as_documented() {
+    assert_eq!(aborted_over_a_unix_socket(false).unwrap(), 20_000);
 }
