@@ -227,9 +227,12 @@ impl<S> Conn<'_, S> {
         }
     }
 
-    /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down. A paused connection
-    /// notices nothing of its peer, not even that it has gone, until it is resumed or written to: give it a
-    /// [`deadline`](Self::deadline) where that matters.
+    /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down.
+    ///
+    /// A paused connection that is reset by its peer ends at once, unless something that came before the reset is still to
+    /// be read: bytes in the kernel, or input that the machine has left. Then it stays, to be [resumed](Self::resume), and
+    /// the reset is told behind them. That the peer has ended or is unreachable is not noticed before it is resumed or
+    /// written to. Give it a [`deadline`](Self::deadline) where that matters.
     pub fn pause(&mut self) {
         let stream = self.stream();
         stream.flags.clear(Flags::REOFFER);

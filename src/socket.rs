@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 #[cfg(unix)]
 use std::path::Path;
@@ -153,6 +154,20 @@ impl Socket {
             id => driver.network().take_error(*id),
             tls => tls.borrow().inner().take_error(driver)
         )
+    }
+
+    /// Whether a read would give bytes. What else it would give counts as none, but for an error: that is returned.
+    pub(crate) fn has_unread(&self, driver: &Driver) -> io::Result<bool> {
+        let peeked = each!(
+            &self.0,
+            stream => socket2::SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]),
+            id => return Ok(driver.network().has_unread(*id)),
+            tls => return tls.borrow_mut().has_unread(driver)
+        );
+        match peeked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            peeked => peeked.map(|n| n > 0),
+        }
     }
 
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {

@@ -68,6 +68,8 @@ impl Flags {
     pub(crate) const FOREIGN: u32 = 1 << 18;
     /// Something was handed to the kernel, which an early close could destroy.
     const WROTE: u32 = 1 << 19;
+    /// The event spoke of an error or of the end of both directions: the connection may have been reset.
+    pub(crate) const HUNG_UP: u32 = 1 << 20;
 
     /// What makes no difference to a connection that has only to receive.
     const OF_NO_ACCOUNT: u32 = Self::READ_CLOSED | Self::READS_FULL | Self::FOREIGN | Self::WROTE;
@@ -224,10 +226,20 @@ impl<S> Stream<S> {
         self.flags.exactly(all, all | Flags::CONNECTING | Flags::ENDED | Flags::DOOMED)
     }
 
-    /// Whether an event has come for a peer that had ended.
+    /// Whether the peer may have reset the connection, and no read would tell.
     pub(crate) fn may_have_reset(&self) -> bool {
-        let all = Flags::READABLE | Flags::ENDED;
-        self.flags.exactly(all, all | Flags::CLOSING | Flags::DOOMED)
+        self.flags.exactly(Flags::HUNG_UP, Flags::HUNG_UP | Flags::NOT_OPEN)
+            && self.flags.any(Flags::ENDED | Flags::PAUSED)
+    }
+
+    /// Looks for a reset behind what has come: an error, once. `Ok(true)` if something that came before it is still to be
+    /// read, and the read behind that will tell.
+    pub(crate) fn look_for_reset(&self, driver: &Driver) -> io::Result<bool> {
+        let Some(socket) = &self.socket else { return Ok(false) };
+        if !self.flags.any(Flags::ENDED) && (self.input.is_some() || socket.has_unread(driver)?) {
+            return Ok(true);
+        }
+        socket.take_error(driver).map_or(Ok(false), Err)
     }
 
     #[inline]

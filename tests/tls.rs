@@ -145,6 +145,62 @@ fn system_calls_that_signals_interrupt_are_made_again() {
     assert!(seen.servers[0].result.is_ok(), "{:?}", seen.servers);
 }
 
+/// Says something, and cuts the connection a second later.
+struct Cutter;
+
+impl Protocol<Seen> for Cutter {
+    fn opened(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+        conn.write(b"hello");
+        conn.deadline(Duration::from_secs(1));
+        Ok(())
+    }
+    fn received(&mut self, _: &mut Conn<'_, Seen>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn timed_out(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+        conn.reset(ErrorKind::TimedOut.into());
+        Ok(())
+    }
+}
+
+/// Pauses for a minute whenever something has come.
+struct Pauser;
+
+impl Protocol<Seen> for Pauser {
+    fn received(&mut self, conn: &mut Conn<'_, Seen>, input: &mut Input<'_>) -> io::Result<()> {
+        conn.state().bytes.extend_from_slice(input.take_all());
+        conn.pause();
+        let id = conn.id();
+        conn.cx().after(Duration::from_secs(60), move |cx| {
+            if let Some(mut conn) = cx.conn(id) {
+                conn.resume();
+            }
+        });
+        Ok(())
+    }
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Seen>, end: End) {
+        cx.state.servers.push(end);
+    }
+}
+
+#[test]
+fn a_reset_ends_a_paused_connection_when_all_that_was_decrypted_is_read() {
+    for (read_buffer, ends_after) in [(1024, 1), (3, 60)] {
+        let sim = Sim::new(1);
+        let mut reactor = sim.reactor_with(Config { read_buffer, ..Config::default() }).unwrap();
+        let mut seen = Seen::default();
+        let mut cx = reactor.cx(&mut seen);
+        cx.listen(here(), |_, _| Pauser).unwrap().secure(&server());
+        cx.connect(here(), Cutter).secure(&client(), "localhost").unwrap();
+        while seen.servers.is_empty() {
+            reactor.turn(&mut seen, None).unwrap();
+        }
+        assert_eq!(seen.bytes, b"hello");
+        assert_eq!(seen.servers[0].result.as_ref().unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(sim.now().as_secs(), ends_after);
+    }
+}
+
 #[test]
 fn a_name_is_looked_up_and_its_addresses_raced_before_the_handshake() {
     let sim = Sim::new(1);

@@ -170,6 +170,12 @@ impl TlsSocket {
         }
     }
 
+    /// Whether bytes are to be read, decrypted or not.
+    pub(crate) fn has_unread(&mut self, driver: &Driver) -> io::Result<bool> {
+        let state = self.session.process_new_packets().map_err(failed)?; // nothing new has come: only to ask
+        if state.plaintext_bytes_to_read() > 0 { Ok(true) } else { self.inner.has_unread(driver) }
+    }
+
     /// Encrypts and sends. What was encrypted and is not all sent counts as not taken: it will be offered again, and
     /// by then is only looked after.
     pub(crate) fn write(&mut self, driver: &Driver, bytes: &[u8]) -> io::Result<usize> {
