@@ -153,12 +153,17 @@ impl<S> Conn<'_, S> {
 
     /// Ends the connection after this callback, without sending what is unsent; `closed` is told `why`. If something
     /// was unsent, the peer sees a reset, so that it cannot take the part for the whole.
+    ///
+    /// A Unix socket has no reset. Its peer reads what was sent, and then gets an error (ECONNRESET, unix(7)) only if bytes
+    /// that it had sent itself are still unread in the kernel, as on a paused connection; otherwise it sees an orderly end.
+    /// So over Unix sockets a protocol has to mark its own ends: by a length, a last line, or TLS (feature `tls`).
     pub fn abort(&mut self, why: io::Error) {
         self.cx.core.doom(self.key, Err(why));
     }
 
     /// As [`abort`](Self::abort), but the peer sees a reset in any case (RFC 9293, section 3.10.5): for a machine that
-    /// knows of more that should have come, as a proxy does whose other side was cut off.
+    /// knows of more that should have come, as a proxy does whose other side was cut off. What [`abort`](Self::abort) says of
+    /// Unix sockets holds here too.
     pub fn reset(&mut self, why: io::Error) {
         if !self.stream().flags.any(Flags::DOOMED) {
             self.reset_on_close(); // else the first cause stands, and may have been an orderly end
@@ -218,15 +223,17 @@ impl<S> Conn<'_, S> {
     /// Has the peer see a reset however this ends.
     pub(crate) fn reset_on_close(&mut self) {
         let core = &mut *self.cx.core;
-        let socket = core.slots.get::<Stream<S>>(self.key).and_then(|stream| stream.socket.as_ref());
-        if let Some(Err(error)) = socket.map(|socket| socket.reset_on_close(&core.driver)) {
-            log::debug!("connection {} could not be reset: {error}", self.key);
+        if let Some(stream) = core.slots.get::<Stream<S>>(self.key) {
+            stream.reset_on_close(&core.driver, self.key);
         }
     }
 
-    /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down. A paused connection
-    /// notices nothing of its peer, not even that it has gone, until it is resumed or written to: give it a
-    /// [`deadline`](Self::deadline) where that matters.
+    /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down.
+    ///
+    /// A paused connection that is reset by its peer ends at once, unless something that came before the reset is still to
+    /// be read: bytes in the kernel, or input that the machine has left. Then it stays, to be [resumed](Self::resume), and
+    /// the reset is told behind them. That the peer has ended or is unreachable is not noticed before it is resumed or
+    /// written to. Give it a [`deadline`](Self::deadline) where that matters.
     pub fn pause(&mut self) {
         let stream = self.stream();
         stream.flags.clear(Flags::REOFFER);

@@ -113,7 +113,8 @@ impl<S> Cx<'_, S> {
     }
 
     /// Takes over a connected socket of the standard library's, with `protocol` as its machine. It is set nonblocking,
-    /// and TCP_NODELAY, as are those that the loop connects or accepts.
+    /// and TCP_NODELAY, as are those that the loop connects or accepts. What its former owner has written may still be
+    /// with the kernel, so [closing](Conn::close) waits for the peer's end in any case.
     ///
     /// A socket whose connection is over already is taken too, as a peer can do that at any time: what came before is
     /// received, and `closed` tells how it ended.
@@ -137,8 +138,10 @@ impl<S> Cx<'_, S> {
         socket.send_without_delay();
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer(&self.core.driver);
+        if !socket.is_simulated() {
+            stream.flags.set(Flags::FOREIGN);
+        }
         stream.socket = Some(socket);
-        stream.flags.set(Flags::FOREIGN);
         let key = self.core.insert_stream(stream);
         if let Err(error) = self.core.register_stream(key) {
             self.core.discard(key);

@@ -231,14 +231,12 @@ impl<S> Core<S> {
 
     #[cold]
     pub(crate) fn after_flush(&mut self, key: Key, sent: io::Result<()>) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         if let Err(error) = sent {
-            self.write_failed(key, error);
-        } else if stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
-            self.wind_up(key);
-        } else {
-            self.queue_stream(key); // if `drained` is due
+            return self.write_failed(key, error);
         }
+        self.wind_up(key);
+        // No event comes for what is left to do: output after a send that a signal interrupted, a call of `drained`.
+        self.queue_stream(key);
     }
 
     /// Nothing more can be sent, but what the peer said before may still be there to read: the final answer to a

@@ -88,7 +88,7 @@ impl<S> Core<S> {
             return;
         }
         let Some(stream) = self.stream(key) else { return };
-        if stream.may_write() || stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
+        if stream.may_write() || stream.may_finish() || stream.flags.any(Flags::CLOSING) {
             self.push_out(key);
         }
         let Some(stream) = self.stream(key) else { return };
@@ -212,14 +212,16 @@ impl<S> Core<S> {
         }
     }
 
-    /// Of a peer that has ended, and is still written to, one more thing can be heard: that it has reset the connection.
-    /// Reading does not tell, it goes on saying that this is the end.
+    /// Two connections hear of a reset by this alone: one whose peer has ended, as reading goes on saying that this is
+    /// the end, and a paused one, which does not read.
     fn look_for_reset(&mut self, key: Key) {
-        if let Some(stream) = self.slots.get::<Stream<S>>(key)
-            && stream.may_have_reset()
-        {
-            stream.flags.clear(Flags::READABLE);
-            if let Some(error) = stream.socket.as_ref().and_then(|socket| socket.take_error(&self.driver)) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key).filter(|stream| stream.may_have_reset()) else {
+            return;
+        };
+        match stream.look_for_reset(&self.driver) {
+            Ok(true) => {}
+            Ok(false) => stream.flags.clear(Flags::HUNG_UP),
+            Err(error) => {
                 let error = while_doing(error::READING, &stream.peer, error);
                 self.doom(key, Err(error));
             }

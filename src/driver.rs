@@ -21,6 +21,8 @@ pub struct Readiness(u32);
 
 impl Readiness {
     pub(crate) const NONE: Readiness = Readiness(0);
+    #[cfg(feature = "sim")]
+    pub(crate) const HUNG_UP: Readiness = Readiness(Flags::HUNG_UP);
 
     /// A read may give something: bytes, the end, or an error.
     pub fn is_readable(self) -> bool {
@@ -55,7 +57,7 @@ impl Readiness {
             bits |= Flags::READABLE | Flags::READ_CLOSED;
         }
         if event.is_write_closed() || event.is_error() {
-            bits |= Flags::WRITABLE;
+            bits |= Flags::WRITABLE | Flags::HUNG_UP;
         }
         bits
     }
@@ -74,6 +76,11 @@ impl Readiness {
                 | if_set(writable, Flags::WRITABLE)
                 | if_set(read_closed, Flags::READ_CLOSED),
         )
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn without(self, other: Readiness) -> Self {
+        Readiness(self.0 & !other.0)
     }
 
     pub(crate) fn add(&mut self, other: Readiness) {

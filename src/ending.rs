@@ -42,7 +42,6 @@ impl<S> Core<S> {
         } else if closing {
             let lingering = self.clock.tick_after(LINGER).min(stream.deadline);
             self.set_deadline(key, lingering);
-            self.queue_stream(key); // what had arrived already can be thrown away now
         }
     }
 
@@ -128,15 +127,12 @@ impl<S> Core<S> {
             self.broken.retain(|(broken, _)| *broken != key);
         }
         let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
+        if end.unsent > 0 {
+            stream.reset_on_close(&self.driver, key); // what was cut off must not look whole
+        }
         if let Some(mut socket) = stream.socket.take() {
             if stream.flags.any(Flags::FOREIGN) {
                 socket.deregister(&self.driver, key);
-            }
-            // An answer that was cut off must not look like one that has come to its end.
-            if end.unsent > 0
-                && let Err(error) = socket.reset_on_close(&self.driver)
-            {
-                log::debug!("connection {key} to {} could not be reset: {error}", stream.peer);
             }
             socket.close(&self.driver);
         }
@@ -165,6 +161,19 @@ impl<S> Core<S> {
             match self.slots.get::<Stream<S>>(key) {
                 Some(stream) if stream.flags.any(Flags::FINISHED) && stream.deadline < by => {} // it only lingers
                 _ => self.set_deadline(key, by),
+            }
+        }
+    }
+
+    /// The reactor is dropped, and closes every socket with it: a connection with output unsent is reset, as by `abort`.
+    pub(crate) fn cut_off(&mut self) {
+        self.ungather();
+        let panicked = self.running; // all that its machine wrote may be sent, and more have been to come
+        for (key, slot) in self.slots.iter() {
+            if let Slot::Stream(stream) = slot
+                && (stream.unsent() > 0 || panicked == Some(key))
+            {
+                stream.reset_on_close(&self.driver, key);
             }
         }
     }

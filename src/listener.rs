@@ -162,6 +162,9 @@ impl<S> Cx<'_, S> {
     /// program that was killed leaves its file behind, and as nobody can tell whether that is so without asking
     /// whoever listens there, listening there again is an error until somebody removes it.
     ///
+    /// A Unix socket has no reset, so a connection that is cut off may look to its peer like one that has ended: see
+    /// [`Conn::abort`](crate::Conn::abort).
+    ///
     /// ```
     /// # use enjamb::{Reactor, Protocol, Conn, Input};
     /// # struct Echo;

@@ -21,7 +21,11 @@ const WAIT_ROUNDING: u64 = 1;
 /// share.
 ///
 /// Dropping it closes every descriptor and drops every machine without a call of `closed`, as there is no state to
-/// give results to: let [`run`](Self::run) come to its end, or [`shutdown`](Cx::shutdown), where that matters.
+/// give results to: let [`run`](Self::run) come to its end, or [`shutdown`](Cx::shutdown), where that matters. The peer of
+/// a connection with output unsent sees a reset, so that it cannot take the part for the whole.
+///
+/// A callback may panic: the panic leaves `run`, which can be called again. The connection of the machine that panicked is
+/// reset, without a call of `closed`; the others go on.
 pub struct Reactor<S = ()> {
     core: Core<S>,
     /// Lent to every read, so that no connection needs a buffer of its own to read into.
@@ -347,6 +351,7 @@ impl<S> Reactor<S> {
 
 impl<S> Drop for Reactor<S> {
     fn drop(&mut self) {
+        self.core.cut_off();
         // The calls own what they captured: dropping that may come back to the queues, or panic, so both are closed first.
         let (_local, posted) = (self.core.local.close(), self.core.shared.close());
         match posted.len() + self.core.calls.len() {

@@ -31,6 +31,7 @@ impl<S> Core<S> {
             self.close_listener(key);
             self.driver.close_forgotten(); // what it was just accepting
         } else if let Some(Slot::Stream(stream)) = self.slots.remove(key) {
+            stream.reset_on_close(&self.driver, key); // all it wrote may be sent, and more have been to come
             drop(self.dismantle(stream, key, Ok(())));
         }
     }

@@ -254,6 +254,20 @@ impl Socket {
         )
     }
 
+    /// Whether a read would give bytes. What else it would give counts as none, but for an error: that is returned.
+    pub(crate) fn has_unread(&self, driver: &Driver) -> io::Result<bool> {
+        let peeked = each!(
+            &self.0,
+            stream => socket2::SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]),
+            id => return Ok(driver.network().has_unread(*id)),
+            tls => return tls.borrow_mut().has_unread(driver)
+        );
+        match peeked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            peeked => peeked.map(|n| n > 0),
+        }
+    }
+
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
         each!(&self.0, stream => SockRef::from(stream).set_nonblocking(true), _id => Ok(()), tls => tls.borrow().inner().set_nonblocking())
     }
@@ -305,7 +319,8 @@ impl Socket {
     }
 
     /// Makes the close that follows a reset instead of an orderly end: RFC 9293, section 3.10.5, by way of
-    /// SO_LINGER with zero, socket(7).
+    /// SO_LINGER with zero, socket(7). On a Unix socket that does nothing, and there is nothing else: closing with input
+    /// unread is what the peer gets ECONNRESET for, unix(7), and input cannot be put back.
     pub(crate) fn reset_on_close(&self, driver: &Driver) -> io::Result<()> {
         each!(
             &self.0,

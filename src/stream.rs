@@ -11,7 +11,7 @@ use crate::buffer::{Buffer, Spares};
 use crate::driver::Driver;
 use crate::gather::Gather;
 use crate::protocol::Protocol;
-use crate::slots::{Slot, Tenant};
+use crate::slots::{Key, Slot, Tenant};
 use crate::socket::{Peer, Socket};
 use crate::timers::TimerKey;
 
@@ -64,10 +64,12 @@ impl Flags {
     pub(crate) const HELD: u32 = 1 << 16;
     /// Being full does not hold back reading.
     pub(crate) const READS_FULL: u32 = 1 << 17;
-    /// The socket came from outside and may have been duplicated there.
+    /// The socket came from outside, where it may have been duplicated and written to.
     pub(crate) const FOREIGN: u32 = 1 << 18;
     /// Something was handed to the kernel, which an early close could destroy.
     pub(crate) const WROTE: u32 = 1 << 19;
+    /// The event spoke of an error or of the end of both directions: the connection may have been reset.
+    pub(crate) const HUNG_UP: u32 = 1 << 20;
 
     /// What makes no difference to a connection that has only to receive.
     const OF_NO_ACCOUNT: u32 = Self::READ_CLOSED | Self::READS_FULL | Self::FOREIGN | Self::WROTE;
@@ -248,10 +250,20 @@ impl<S> Stream<S> {
         self.flags.exactly(all, all | Flags::CONNECTING | Flags::ENDED | Flags::DOOMED)
     }
 
-    /// Whether an event has come for a peer that had ended.
+    /// Whether the peer may have reset the connection, and no read would tell.
     pub(crate) fn may_have_reset(&self) -> bool {
-        let all = Flags::READABLE | Flags::ENDED;
-        self.flags.exactly(all, all | Flags::CLOSING | Flags::DOOMED)
+        self.flags.exactly(Flags::HUNG_UP, Flags::HUNG_UP | Flags::NOT_OPEN)
+            && self.flags.any(Flags::ENDED | Flags::PAUSED)
+    }
+
+    /// Looks for a reset behind what has come: an error, once. `Ok(true)` if something that came before it is still to be
+    /// read, and the read behind that will tell.
+    pub(crate) fn look_for_reset(&self, driver: &Driver) -> io::Result<bool> {
+        let Some(socket) = &self.socket else { return Ok(false) };
+        if !self.flags.any(Flags::ENDED) && (self.input.is_some() || socket.has_unread(driver)?) {
+            return Ok(true);
+        }
+        socket.take_error(driver).map_or(Ok(false), Err)
     }
 
     /// Whether anything waits to be sent, of the machine's or of TLS's own.
@@ -426,7 +438,8 @@ impl<S> Stream<S> {
             Ok(n) if n == of => return Ok(n),
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // A call that does not wait is not interrupted either: signal(7). Were it, it would be made again.
+            // signal(7) has no interruption of a call that does not wait, but a tracer or a filter may bring one about: as
+            // the stream stays writable, it is queued, and the call is made again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
         };
@@ -437,7 +450,7 @@ impl<S> Stream<S> {
     }
 
     /// Whether writing is to be shut down now.
-    fn may_finish(&self) -> bool {
+    pub(crate) fn may_finish(&self) -> bool {
         let all = Flags::FINISHING | Flags::WRITABLE;
         let against = Flags::FINISHED | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED;
         self.flags.exactly(all, all | against) && self.output.is_none()
@@ -463,6 +476,13 @@ impl<S> Stream<S> {
         Ok(())
     }
 
+    /// Has the peer see a reset, and not an end, when the socket is closed.
+    pub(crate) fn reset_on_close(&self, driver: &Driver, key: Key) {
+        if let Some(Err(error)) = self.socket.as_ref().map(|socket| socket.reset_on_close(driver)) {
+            log::debug!("connection {key} to {} could not be reset: {error}", self.peer);
+        }
+    }
+
     /// Whether both sides have said their last, so that nothing can come of it any more.
     pub(crate) fn is_over(&self) -> bool {
         let both = Flags::ENDED | Flags::FINISHED;
@@ -473,7 +493,8 @@ impl<S> Stream<S> {
     pub(crate) fn farewell(&self) -> Farewell {
         let owes_an_end =
             self.socket.as_ref().is_some_and(Socket::is_secure) && !self.flags.any(Flags::FINISHED);
-        if (self.flags.any(Flags::ENDED) || !self.flags.any(Flags::WROTE)) && !owes_an_end {
+        let wrote = self.flags.any(Flags::WROTE | Flags::FOREIGN);
+        if (self.flags.any(Flags::ENDED) || !wrote) && !owes_an_end {
             Farewell::Close
         } else {
             Farewell::FinishAndDrain

@@ -4,6 +4,10 @@
 #[path = "common/tls.rs"]
 mod certified;
 
+#[cfg(target_os = "linux")]
+#[path = "common/child.rs"]
+mod child;
+
 use certified::{AUTHORITY, CERTIFICATE, KEY, client, server};
 use enjamb::sim::{Link, Script, Sim, check};
 use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor, tls};
@@ -108,6 +112,85 @@ fn whatever_the_network_does_every_byte_arrives_in_order() {
         let end = seen.client.unwrap();
         assert!(end.result.is_ok(), "{end:?}");
     });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn system_calls_that_signals_interrupt_are_made_again() {
+    let (sends, receives) = ("inject=sendto:error=EINTR:when=2+3", "inject=recvfrom:error=EINTR:when=3+3");
+    let inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", sends, "-e", receives];
+    if !child::in_child("system_calls_that_signals_interrupt_are_made_again", &inject) {
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    let mut listener = cx.listen(([127, 0, 0, 1], 0), |_, _| Echo).unwrap();
+    listener.secure(&server());
+    let addr = listener.local_addr().unwrap();
+    cx.connect(addr, Asker(some_bytes(1_000_000))).secure(&client(), "localhost").unwrap();
+    while seen.client.is_none() || seen.servers.is_empty() {
+        reactor.turn(&mut seen, None).unwrap();
+    }
+    assert!(seen.bytes == some_bytes(1_000_000), "{}: {:?}", seen.bytes.len(), (seen.client, seen.servers));
+    assert!(seen.client.as_ref().is_some_and(|end| end.result.is_ok()), "{:?}", seen.client);
+    assert!(seen.servers[0].result.is_ok(), "{:?}", seen.servers);
+}
+
+/// Says something, and cuts the connection a second later.
+struct Cutter;
+
+impl Protocol<Seen> for Cutter {
+    fn opened(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+        conn.write(b"hello");
+        conn.deadline(Duration::from_secs(1));
+        Ok(())
+    }
+    fn received(&mut self, _: &mut Conn<'_, Seen>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn timed_out(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+        conn.reset(ErrorKind::TimedOut.into());
+        Ok(())
+    }
+}
+
+/// Pauses for a minute whenever something has come.
+struct Pauser;
+
+impl Protocol<Seen> for Pauser {
+    fn received(&mut self, conn: &mut Conn<'_, Seen>, input: &mut Input<'_>) -> io::Result<()> {
+        conn.state().bytes.extend_from_slice(input.take_all());
+        conn.pause();
+        let id = conn.id();
+        conn.cx().after(Duration::from_secs(60), move |cx| {
+            if let Some(mut conn) = cx.conn(id) {
+                conn.resume();
+            }
+        });
+        Ok(())
+    }
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Seen>, end: End) {
+        cx.state.servers.push(end);
+    }
+}
+
+#[test]
+fn a_reset_ends_a_paused_connection_when_all_that_was_decrypted_is_read() {
+    for (read_buffer, ends_after) in [(1024, 1), (3, 60)] {
+        let sim = Sim::new(1);
+        let mut reactor = sim.reactor_with(Config { read_buffer, ..Config::default() }).unwrap();
+        let mut seen = Seen::default();
+        let mut cx = reactor.cx(&mut seen);
+        cx.listen(here(), |_, _| Pauser).unwrap().secure(&server());
+        cx.connect(here(), Cutter).secure(&client(), "localhost").unwrap();
+        while seen.servers.is_empty() {
+            reactor.turn(&mut seen, None).unwrap();
+        }
+        assert_eq!(seen.bytes, b"hello");
+        assert_eq!(seen.servers[0].result.as_ref().unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(sim.now().as_secs(), ends_after);
+    }
 }
 
 #[test]

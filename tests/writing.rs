@@ -654,6 +654,36 @@ fn a_callback_that_writes_more_than_the_high_mark_to_a_fast_reader_is_told_that_
 }
 
 #[test]
+fn drained_is_due_and_reading_goes_on_also_after_finish() {
+    // In a simulation, as shutdown(2) raises an event on Linux, which would do instead.
+    let machine = Machine {
+        received: Box::new(|conn, input| {
+            conn.state().bytes.extend(input.take_all());
+            if !conn.state().bytes.ends_with(b"?") {
+                return Ok(());
+            }
+            conn.water_marks(0, 10);
+            conn.write(&[1; 20]);
+            assert!(conn.is_full());
+            conn.finish();
+            Ok(())
+        }),
+        drained: Box::new(|conn| {
+            assert!(!conn.is_full());
+            conn.state().notes.push("drained".into());
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let mut solo = Solo::with_state(machine, Seen::default());
+    assert_eq!(solo.feed("well?"), [1; 20]);
+    assert_eq!(solo.state.notes, ["drained"]);
+    solo.feed(" thanks");
+    assert_eq!(solo.state.bytes, b"well? thanks");
+    assert_eq!(solo.state.notes, ["drained"]);
+}
+
+#[test]
 fn the_memory_for_a_client_that_sends_and_never_reads_is_bounded() {
     let (one, mut client) = sized_pair(Some(8192));
     client.set_nonblocking(true).unwrap();

@@ -39,6 +39,11 @@ impl Network {
         Some(Ok(()))
     }
 
+    /// Whether a read would give bytes.
+    pub(crate) fn has_unread(&self, id: SocketId) -> bool {
+        self.ends.get(&id).is_some_and(|endpoint| endpoint.incoming.has_bytes())
+    }
+
     pub(crate) fn take_error(&mut self, id: SocketId) -> Option<io::Error> {
         self.ends.get_mut(&id)?.error.take().map(io::Error::from)
     }

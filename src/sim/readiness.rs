@@ -60,10 +60,8 @@ impl Network {
             };
             let both = state.is_readable() && state.is_writable() && most - ready.len() >= 2;
             let events = if both && self.random.chance(self.polling.split) {
-                vec![
-                    Readiness::when(false, true, false),
-                    Readiness::when(true, false, state.is_read_closed()),
-                ]
+                let writable = Readiness::when(false, true, false);
+                vec![writable, state.without(writable)]
             } else {
                 vec![state]
             };
@@ -100,7 +98,11 @@ impl Network {
         let failed = endpoint.reset || endpoint.error.is_some();
         let over = failed || endpoint.incoming.is_at_end();
         let writable = failed || endpoint.finished || self.takes_more(endpoint);
-        let told = (endpoint.token?, Readiness::when(over || endpoint.incoming.has_bytes(), writable, over));
+        let mut state = Readiness::when(over || endpoint.incoming.has_bytes(), writable, over);
+        if failed {
+            state.add(Readiness::HUNG_UP);
+        }
+        let told = (endpoint.token?, state);
         if !writable {
             self.ends.get_mut(&id)?.wants_room = true; // whoever asks in vain is told: tcp_poll does the same
         }

@@ -35,21 +35,22 @@ struct Below<'a> {
 
 impl Read for Below<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        until_not_interrupted(|| self.socket.read(self.driver, buffer))
+        uninterrupted(|| self.socket.read(self.driver, buffer))
     }
 }
 
 impl Write for Below<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        until_not_interrupted(|| self.socket.write(self.driver, bytes))
+        uninterrupted(|| self.socket.write(self.driver, bytes))
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Makes a call again that a signal has interrupted: of all others, rustls and the handshake would make a failure of it.
-fn until_not_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+/// Makes a system call again as long as a signal interrupts it. To report the interruption would end a handshake, and
+/// lose count of the records that were sent before it.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -200,6 +201,12 @@ impl TlsSocket {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
+    }
+
+    /// Whether bytes are to be read, decrypted or not.
+    pub(crate) fn has_unread(&mut self, driver: &Driver) -> io::Result<bool> {
+        let state = self.session.process_new_packets().map_err(failed)?; // nothing new has come: only to ask
+        if state.plaintext_bytes_to_read() > 0 { Ok(true) } else { self.inner.has_unread(driver) }
     }
 
     /// Encrypts and sends. What was encrypted and is not all sent counts as not taken: it will be offered again, and
