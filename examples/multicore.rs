@@ -30,7 +30,7 @@ mod output;
 mod signals;
 
 use clap::Parser;
-use enjamb::{Conn, Cx, End, Handle, Input, Protocol, Reactor};
+use enjamb::{Conn, Cx, End, Handle, Input, Protocol, Reactor, WatchId};
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -64,6 +64,8 @@ struct Main {
     /// How many connections are to be served before the end.
     left: Option<u64>,
     cores: Vec<Handle<Core>>,
+    /// Waits for signals.
+    signals: Option<WatchId>,
 }
 
 /// The state of a reactor that serves.
@@ -91,8 +93,8 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         .reactors
         .map_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get), usize::from);
     let mut reactor = Reactor::new().map_err(no_loop)?;
-    let mut main = Main { left: args.serve, cores: Vec::new() };
-    signals::first_calls(&mut reactor.cx(&mut main), end)
+    let mut main = Main { left: args.serve, cores: Vec::new(), signals: None };
+    main.signals = signals::first_calls(&mut reactor.cx(&mut main), end)
         .map_err(|error| format!("cannot catch signals: {error}"))?;
     let mut address = args.listen;
     let mut threads = Vec::new();
@@ -143,14 +145,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Has every reactor end in good order, and the main one at once: its thread then waits for theirs.
+/// Has every reactor end in good order. The main one ends by itself after the last of them: each has a handle to it, and
+/// until that is dropped it may post what it has served.
 fn end(cx: &mut Cx<'_, Main>) {
-    for core in &cx.state.cores {
+    for core in cx.state.cores.drain(..) {
         if core.post(|cx| cx.shutdown(DRAIN)).is_err() {
             log::debug!("a reactor has ended before");
         }
     }
-    cx.stop();
+    if let Some(signals) = cx.state.signals.take() {
+        cx.unwatch(signals); // it would keep the loop alive
+    }
 }
 
 struct Echo;

@@ -54,7 +54,13 @@ impl Program {
     /// Starts an example that reads what the test types.
     pub fn start_typing(name: &str, args: &[&str]) -> (Self, ChildStdin) {
         let mut command = Command::new(path(name));
-        command.args(args).stdout(Stdio::piped());
+        command.args(args);
+        Self::spawn_typing(command)
+    }
+
+    /// Starts a command that reads what the test types.
+    pub fn spawn_typing(mut command: Command) -> (Self, ChildStdin) {
+        command.stdout(Stdio::piped());
         let mut program = Self::spawn_reading(command, Stdio::piped());
         let stdin = program.child.stdin.take().expect("it was piped");
         (program, stdin)
