@@ -20,12 +20,16 @@
 
 #[path = "common/address.rs"]
 mod address;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 #[path = "common/signals.rs"]
 mod signals;
 
@@ -76,9 +80,9 @@ struct Core {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("warn");
+    let _log = server_log::start(plain_messages::from("warn"));
     match serve(&args) {
-        Ok(status) => status,
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             log::error!("{message}");
             ExitCode::FAILURE
@@ -86,7 +90,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(args: &Args) -> Result<ExitCode, String> {
+fn serve(args: &Args) -> Result<(), String> {
     let cannot_listen = |error| listening::failure(args.listen, &error, "--listen 0");
     let no_loop = |error| format!("cannot make an event loop: {error}");
     let n = args
@@ -106,20 +110,19 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         threads.push(thread::spawn(move || run_core(listener, count_at, &started)));
         main.cores.extend(start.recv()); // nothing comes from one that failed: its thread says why
     }
-    let mut printed = Ok(());
+    let stdout = server_stdout::open();
     if main.cores.len() == n {
-        printed = output::print(&format!("listening on {address} with {n} reactors\n"));
-    }
-    if main.cores.len() < n || printed.is_err() {
+        stdout.push(format!("listening on {address} with {n} reactors\n"));
+    } else {
         end(&mut reactor.cx(&mut main));
     }
     reactor.run(&mut main).map_err(|error| format!("the event loop failed: {error}"))?;
     for (n, thread) in (1..).zip(threads) {
         let served = thread.join().map_err(|_| format!("reactor {n} panicked"))?;
         let served = served.map_err(|error| format!("reactor {n} failed: {error}"))?;
-        printed = printed.and_then(|()| output::print(&format!("reactor {n} served {served} connections\n")));
+        stdout.push(format!("reactor {n} served {served} connections\n"));
     }
-    Ok(output::exit_status(printed, ExitCode::SUCCESS))
+    Ok(())
 }
 
 /// One core's thread. A reactor stays in the thread that made it.

@@ -10,24 +10,34 @@
 //!     cargo run --release --example proxy -- --listen 10013 --to 10007
 //!
 //! You should see `listening on 127.0.0.1:10013`. Talk to it with `nc 127.0.0.1 10013`; each connection that ends leaves a
-//! line such as `127.0.0.1:50112: 6 bytes there, 6 bytes back`. Ctrl-C or SIGTERM ends it when the connections have, with
+//! line such as `127.0.0.1:50112: 6 bytes there, 6 bytes back`. Of those that fail, the log
+//! names one in a second and counts the others; `RUST_LOG=debug` names all. Ctrl-C or SIGTERM ends it when the connections have, with
 //! status 0, or 1 if some were cut off; a second one ends it at once.
 
 #[path = "common/address.rs"]
 mod address;
 #[path = "common/duration.rs"]
 mod duration;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/per_second.rs"]
+mod per_second;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 #[path = "common/signals.rs"]
 mod signals;
 
 use clap::Parser;
 use enjamb::{Conn, ConnId, Cx, End, Input, ListenerId, Protocol, Reactor};
+use line_queue::LineQueue;
+use log::Level;
+use per_second::PerSecond;
 use slab::Slab;
 use std::io;
 use std::net::SocketAddr;
@@ -59,7 +69,9 @@ struct Proxy {
     ending: bool,
     /// How many pairs were cut off since then.
     cut: usize,
-    printed: io::Result<()>,
+    stdout: LineQueue,
+    /// Why pairs were cut off.
+    failures: PerSecond,
 }
 
 /// A client and its connection to the other address.
@@ -81,7 +93,7 @@ struct Passed {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("warn");
+    let _log = server_log::start(plain_messages::from("warn"));
     match serve(&args) {
         Ok(status) => status,
         Err(message) => {
@@ -99,7 +111,8 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         passed: Passed::default(),
         ending: false,
         cut: 0,
-        printed: Ok(()),
+        stdout: server_stdout::open(),
+        failures: PerSecond::new(Level::Warn),
     };
     let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
     let mut cx = reactor.cx(&mut proxy);
@@ -113,20 +126,17 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
     let drain_timeout = args.drain_timeout;
     signals::first_calls(&mut cx, move |cx| end(cx, listener, drain_timeout))
         .map_err(|error| format!("cannot catch signals: {error}"))?;
-    cx.state.print(&format!("listening on {address}\n"));
-    if proxy.printed.is_ok() {
-        reactor.run(&mut proxy).map_err(|error| format!("the event loop failed: {error}"))?;
-        let Passed { there, back } = proxy.passed;
-        proxy.print(&format!("{} connections: {there} bytes there, {back} bytes back\n", proxy.ended));
-    }
+    cx.state.stdout.push(format!("listening on {address}\n"));
+    reactor.run(&mut proxy).map_err(|error| format!("the event loop failed: {error}"))?;
+    let Passed { there, back } = proxy.passed;
+    proxy.stdout.push(format!("{} connections: {there} bytes there, {back} bytes back\n", proxy.ended));
     if proxy.cut > 0 {
         log::error!(
             "cut off {} connections after {drain_timeout:?}: give a longer --drain-timeout",
             proxy.cut
         );
     }
-    let status = if proxy.cut > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    Ok(output::exit_status(proxy.printed, status))
+    Ok(if proxy.cut > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn listen(cx: &mut Cx<'_, Proxy>, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
@@ -164,13 +174,6 @@ fn cut_off() -> io::Error {
 }
 
 impl Proxy {
-    /// Keeps the first failure. Whoever read the results has left then, or never will again.
-    fn print(&mut self, text: &str) {
-        if self.printed.is_ok() {
-            self.printed = output::print(text);
-        }
-    }
-
     /// One side of a pair is gone, and the pair with the second.
     fn side_left(&mut self, pair: usize) {
         self.pairs[pair].open -= 1;
@@ -179,7 +182,7 @@ impl Proxy {
             self.ended += 1;
             self.passed.there += there;
             self.passed.back += back;
-            self.print(&format!("{peer}: {there} bytes there, {back} bytes back\n"));
+            self.stdout.push(format!("{peer}: {there} bytes there, {back} bytes back\n"));
         }
     }
 }
@@ -273,20 +276,21 @@ impl Protocol<Proxy> for Side {
 
     fn closed(self: Box<Self>, cx: &mut Cx<'_, Proxy>, end: End) {
         let peer = cx.state.pairs[self.pair].peer;
-        log::debug!("{peer}: {end}");
         if let Err(error) = &end.result
             && let Some(mut other) = self.other.and_then(|other| cx.conn(other))
         {
-            log::warn!("{peer}: {error}");
             if self.ended || !self.opened {
                 other.close(); // it is owed what was sent before that end, and nothing more
             } else {
                 other.reset(io::Error::new(error.kind(), "the other side was cut off"));
             }
+            PerSecond::say(cx, |proxy| &mut proxy.failures, format_args!("{peer}: {end}"));
+        } else {
+            log::debug!("{peer}: {end}");
         }
         self.count(&mut cx.state.pairs[self.pair].passed, end.unsent);
         cx.state.side_left(self.pair);
-        if cx.state.printed.is_err() || cx.state.ending && cx.state.pairs.is_empty() {
+        if cx.state.ending && cx.state.pairs.is_empty() {
             cx.stop();
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! What it teaches: connecting by name, by address or by path is all one call; a half-close tells the server that this
 //! is all, and its answer still comes; and what blocks goes into a thread, which posts to the loop and waits until there
-//! is room for more. At the end the loop takes the thread's handle away, so that nothing is posted that nobody runs. (Standard input may be a file, a pipe or a terminal: files cannot be polled, and a terminal that
-//! is made nonblocking is so for the shell too.)
+//! is room for more. At the end the loop takes the thread's handle away, so that every call that is posted is run.
+//! (Standard input may be a file, a pipe or a terminal: files cannot be polled, and a terminal that is made nonblocking
+//! is so for the shell too.)
 //!
 //!     cargo run --example echo                                         (in another terminal)
 //!     echo hello | cargo run --example talk localhost:10007

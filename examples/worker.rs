@@ -13,12 +13,16 @@
 
 #[path = "common/address.rs"]
 mod address;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 #[path = "common/signals.rs"]
 mod signals;
 
@@ -67,9 +71,9 @@ struct Debt {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("warn");
+    let _log = server_log::start(plain_messages::from("warn"));
     match serve(&args) {
-        Ok(status) => status,
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             log::error!("{message}");
             ExitCode::FAILURE
@@ -77,7 +81,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(args: &Args) -> Result<ExitCode, String> {
+fn serve(args: &Args) -> Result<(), String> {
     let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
     let (to_worker, questions) = sync_channel(QUEUE);
     let over = Arc::new(AtomicBool::new(false));
@@ -93,16 +97,13 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
     signals::first_calls(&mut cx, |cx| cx.shutdown(DRAIN))
         .map_err(|error| format!("cannot catch signals: {error}"))?;
-    let printed = output::print(&format!("listening on {address}\n"));
-    if printed.is_ok() {
-        let failed = |error| format!("the event loop failed: {error}");
-        reactor.run(&mut debts).map_err(failed)?;
-        // The shutdown has not waited for the worker. Its handle keeps the loop running until it has stopped, so that
-        // every answer that it still posts is run.
-        over.store(true, Ordering::Relaxed);
-        reactor.run(&mut debts).map_err(failed)?;
-    }
-    Ok(output::exit_status(printed, ExitCode::SUCCESS))
+    server_stdout::open().push(format!("listening on {address}\n"));
+    let failed = |error| format!("the event loop failed: {error}");
+    reactor.run(&mut debts).map_err(failed)?;
+    // The shutdown has not waited for the worker. Its handle keeps the loop running until it has stopped, so that every
+    // answer that it still posts is run.
+    over.store(true, Ordering::Relaxed);
+    reactor.run(&mut debts).map_err(failed)
 }
 
 /// The worker: it knows of the loop only how to post to it, and whether it is over.

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
@@ -42,8 +42,9 @@ impl Proxy {
 }
 
 fn start_to(to: SocketAddr, options: &[&str]) -> (Program, SocketAddr) {
+    // Of the pairs that fail, all but one in a second would be counted only.
     let mut program =
-        Program::start("proxy", &[&["--listen", "0", "--to", &to.to_string()], options].concat());
+        Program::start_telling_all("proxy", &[&["--listen", "0", "--to", &to.to_string()], options].concat());
     let address = program.address();
     (program, address)
 }
@@ -191,6 +192,25 @@ fn a_connect_that_fails_closes_its_client_names_the_address_and_hurts_no_other()
 }
 
 #[test]
+fn of_the_pairs_that_fail_one_in_a_second_is_named_and_the_others_are_counted() {
+    const MANY: usize = 200;
+    let refusing = Refusing::new();
+    let mut program = Program::start("proxy", &["--listen", "0", "--to", &refusing.address()]);
+    let (address, start) = (program.address(), Instant::now());
+    for _ in 0..MANY {
+        assert_eq!(connect(address).read(&mut [0]).expect("an end"), 0);
+    }
+    let seconds = start.elapsed().as_secs() as usize + 1;
+    program.signal(Signal::SIGTERM);
+    let ended = program.end();
+    let named = ended.err.iter().filter(|line| line.contains("connecting to")).count();
+    let more = |line: &String| line.strip_prefix("… and ")?.split(' ').next()?.parse::<usize>().ok();
+    let counted: usize = ended.err.iter().filter_map(more).sum();
+    assert!(named <= seconds, "{named} in {seconds} s: {ended:#?}");
+    assert_eq!(named + counted, MANY, "{ended:#?}");
+}
+
+#[test]
 fn what_comes_before_there_is_another_side_stays_with_the_kernel_and_arrives_in_the_end() {
     const SIZE: usize = 64 * MIB;
     // A listener that is not accepted from: once its backlog is full, a connect stays under way.
@@ -332,21 +352,34 @@ fn a_side_that_does_not_take_what_it_is_owed_is_cut_off_though_the_other_has_lef
 }
 
 #[test]
-fn a_reader_of_its_results_that_leaves_ends_it_quietly() {
+fn a_reader_of_its_results_that_leaves_ends_no_connection() {
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let to = upstream.local_addr().expect("its address").to_string();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut command = Command::new(path("proxy"));
     command.args(["--listen", "0", "--to", &to]).stdout(writer);
-    let program = Program::spawn(command);
+    let mut program = Program::spawn(command);
     let mut first = String::new();
     BufReader::new(reader).read_line(&mut first).expect("a line"); // and the reader is gone
     let address = first.trim_end().strip_prefix("listening on ").expect("an address");
-    let client = connect(address.parse().expect("an address"));
-    let (upstream, _) = upstream.accept().expect("the proxy connects");
-    drop((client, upstream));
+    let connect = || {
+        let client = connect(address.parse().expect("an address"));
+        (client, upstream.accept().expect("the proxy connects").0)
+    };
+    let mut living: Vec<_> = (0..5).map(|_| connect()).collect();
+    for _ in 0..2 {
+        drop(connect()); // it leaves a line for nobody
+    }
+    program.err.wait_for("cannot write to standard output");
+    for (client, upstream) in &mut living {
+        client.write_all(b"go on").expect("it is taken");
+        expect(upstream, b"go on");
+    }
+    drop(living);
+    program.signal(Signal::SIGTERM);
     let ended = program.end();
-    assert_eq!((ended.status, ended.err.len()), (Some(0), 0), "{ended:#?}");
+    let told = ended.err.iter().filter(|line| line.contains("cannot write")).count();
+    assert_eq!((ended.status, told), (Some(0), 1), "{ended:#?}");
 }
 
 #[test]
