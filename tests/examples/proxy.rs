@@ -7,6 +7,8 @@ use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -257,6 +259,67 @@ fn a_side_that_is_reset_while_the_other_is_held_back_resets_it_too() {
     reset(upstream);
     let error = client.write_all(&pattern(64 * MIB)).expect_err("nobody takes it");
     assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+}
+
+/// Writes until nothing goes any more, or the connection is cut off for that.
+fn flood(stream: &mut TcpStream) {
+    stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout for the test");
+    stream.write_all(&vec![b'x'; 64 * MIB]).expect_err("it is held back");
+}
+
+/// How many descriptors it has open: proc_pid_fd(5).
+#[cfg(target_os = "linux")]
+fn descriptors(program: &Program) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", program.id())).expect("it runs").count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_client_that_floods_and_is_reset_past_a_server_that_does_not_read_is_cut_off() {
+    let mut proxy = Proxy::start(&["--stall-timeout", "2s"]);
+    let before = descriptors(&proxy.program);
+    for client_ends in [false, true] {
+        let (mut client, mut upstream) = proxy.connect();
+        let name = client.local_addr().expect("its address").to_string();
+        flood(&mut client);
+        if client_ends {
+            client.shutdown(Shutdown::Write).ok(); // and it is still there
+        } else {
+            reset(client);
+        }
+        proxy.program.out.wait_for(&name); // the pair has ended
+        assert_eq!(descriptors(&proxy.program), before);
+        assert_reset(&mut upstream);
+    }
+    let ended = proxy.end();
+    ended.message("nothing has moved for 2s");
+}
+
+#[test]
+fn a_pair_that_moves_in_one_direction_or_has_nothing_to_send_is_not_cut_off() {
+    let mut proxy = Proxy::start(&["--stall-timeout", "2s"]);
+    let (mut idle, mut idle_upstream) = proxy.connect();
+    let (client, mut upstream) = proxy.connect();
+    let mut flooding = client.try_clone().expect("a second handle");
+    let done = Arc::new(AtomicBool::new(false));
+    let still = Arc::clone(&done);
+    let other_direction = thread::spawn(move || {
+        while !still.load(Ordering::Relaxed) {
+            upstream.write_all(b"on and").expect("it is taken");
+            expect(&mut &client, b"on and");
+        }
+    });
+    flood(&mut flooding); // in this direction nothing moves any more
+    // One after the other, so that the time is up for the first pairs too.
+    for _ in 0..2 {
+        let (mut stalled, _upstream) = proxy.connect();
+        flood(&mut stalled);
+        proxy.program.err.wait_for("nothing has moved for 2s");
+    }
+    done.store(true, Ordering::Relaxed);
+    other_direction.join().expect("it goes on");
+    idle.write_all(b"still there").expect("it is taken");
+    expect(&mut idle_upstream, b"still there");
 }
 
 #[test]
