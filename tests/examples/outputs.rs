@@ -28,17 +28,17 @@ struct Unread {
 }
 
 impl Unread {
+    fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let stdout = BufReader::new(child.stdout.take().expect("it was piped"));
+        Unread { child, stdout }
+    }
+
     fn start(name: &str, args: &[&str], level: &str) -> (Self, SocketAddr) {
         let mut command = Command::new(path(name));
         command.args(["--listen", "0"]).args(args).env("RUST_LOG", level);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let stdout = BufReader::new(child.stdout.take().expect("it was piped"));
-        let mut unread = Unread { child, stdout };
+        let mut unread = Self::spawn(command);
         let mut line = String::new();
         unread.stdout.read_line(&mut line).expect("a line");
         let address = line.trim_end().strip_prefix("listening on ").and_then(|address| address.parse().ok());
@@ -100,6 +100,27 @@ fn a_chat_whose_log_nobody_reads_still_serves() {
         }
         let mut member = connect(address);
         expect(&mut member, b"* your name?\n");
+    }
+}
+
+#[test]
+fn servers_that_tell_of_every_client_still_serve_when_nobody_reads_that() {
+    let address = own_address();
+    let mut command = Command::new(path("echo_server"));
+    command.args(["--listen", &address.to_string()]).env_remove("RUST_LOG");
+    let _unread = Unread::spawn(command);
+    for _ in 0..MANY {
+        let mut client = connect_when_it_listens(address);
+        client.write_all(b"ping").expect("it is taken");
+        expect(&mut client, b"ping");
+    }
+    let address = own_address();
+    let mut command = Command::new(path("slow_poetry"));
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    command.args(["--iface", &ip, "--port", &port, "--delay", "0ms"]).env_remove("RUST_LOG");
+    let _unread = Unread::spawn(command);
+    for _ in 0..MANY {
+        expect(&mut connect_when_it_listens(address), b"1111222233334444");
     }
 }
 
