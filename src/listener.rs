@@ -26,6 +26,8 @@ use crate::{Cx, ListenerId};
 /// these failures are a lack of descriptors, and when there are some again no event tells.
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
+/// At most one warning in this time: clients that come and go where descriptors run out cause a failure each.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Makes the machine of an accepted connection.
 pub(crate) type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, &Peer) -> Box<dyn Protocol<S>>>;
@@ -40,6 +42,8 @@ pub(crate) struct Acceptor<S> {
     backoff: Option<Duration>,
     /// The timer that ends the wait.
     retry: Option<TimerKey>,
+    /// Until this tick, failures are logged at debug level only.
+    quiet_until: u64,
     open: usize,
     limit: usize,
     /// Its connections speak TLS.
@@ -216,6 +220,7 @@ impl<S> Cx<'_, S> {
             queued: false,
             backoff: None,
             retry: None,
+            quiet_until: 0,
             open: 0,
             limit: usize::MAX,
             #[cfg(feature = "tls")]
@@ -386,7 +391,11 @@ impl<S> Core<S> {
             let wait = acceptor.backoff.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY));
             acceptor.backoff = Some(wait);
             acceptor.retry = Some(self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key)));
-            let level = if first { log::Level::Warn } else { log::Level::Debug };
+            let warns = first && acceptor.quiet_until <= self.clock.tick();
+            if warns {
+                acceptor.quiet_until = self.clock.tick_after(WARNING_INTERVAL);
+            }
+            let level = if warns { log::Level::Warn } else { log::Level::Debug };
             let name = acceptor.name(&self.driver);
             let hint = match error.kind() {
                 // EINVAL, accept(2). It can be made to listen again.
