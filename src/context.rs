@@ -120,6 +120,7 @@ impl<S> Cx<'_, S> {
             return Err(error::shutting_down());
         }
         socket.set_nonblocking()?;
+        socket.set_options();
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer(&self.core.driver);
         if !socket.is_simulated() {
