@@ -135,7 +135,7 @@ impl<S> Cx<'_, S> {
         }
         socket.set_nonblocking()?;
         let failed = socket.check_connected()?;
-        socket.send_without_delay();
+        socket.set_options();
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer(&self.core.driver);
         if !socket.is_simulated() {
