@@ -77,6 +77,7 @@ impl<S> Core<S> {
         config.check()?;
         let waker = Arc::new(driver.waker()?);
         let shared = Shared::new(Arc::clone(&waker), config.post_limit);
+        let look_ups = LookUps::new(waker, config.resolver_threads);
         Ok(Core {
             clock: Clock::new(config.slow_callback, driver.simulated_time()),
             config,
@@ -90,7 +91,7 @@ impl<S> Core<S> {
             doomed: VecDeque::new(),
             listeners: Vec::new(),
             dials: Dials::new(),
-            look_ups: LookUps::new(waker),
+            look_ups,
             local: Rc::new(Local::new(&shared)),
             shared,
             calls: VecDeque::new(),

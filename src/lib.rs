@@ -79,6 +79,7 @@ mod error;
 pub mod framing;
 mod gather;
 mod handle;
+mod helpers;
 #[cfg(feature = "http")]
 pub mod http;
 mod input;
