@@ -3,15 +3,16 @@
 use std::io;
 use std::time::Duration;
 
-use crate::Cx;
+use crate::clock::Clock;
 use crate::core::Core;
 use crate::error::{self, while_doing};
 use crate::protocol::{End, Protocol};
 use crate::slots::{Key, Slot};
 use crate::stream::{Farewell, Flags, Stream};
+use crate::{Config, Cx};
 
-/// How long a connection that has sent everything, and said so, waits for the peer to say the same: as long as what
-/// was sent last may be on its way to the other end of the world, and the peer's answer on its way back.
+/// How long a connection that has sent everything, and said so, waits for the peer to say the same, or anything: as long as
+/// what was sent last may be on its way to the other end of the world, and the peer's answer on its way back.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<S> Core<S> {
@@ -39,10 +40,54 @@ impl<S> Core<S> {
         }
         if stream.is_over() {
             self.doom(key, Ok(()));
-        } else if closing {
-            let lingering = self.clock.tick_after(LINGER).min(stream.deadline);
-            self.set_deadline(key, lingering);
+        } else if closing && stream.flags.any(Flags::FINISHED) {
+            self.linger(key);
         }
+    }
+
+    /// Has a closing connection that has sent everything wait for the peer's end.
+    fn linger(&mut self, key: Key) {
+        let (time, _) = self.closing_times(true);
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if stream.flags.any(Flags::LINGERING) {
+            return;
+        }
+        stream.flags.set(Flags::LINGERING);
+        let until = self.clock.tick_after(time).min(stream.deadline);
+        self.latest_ends.remove(&key);
+        self.set_closing_deadline(key, until);
+    }
+
+    /// How long a closing connection may go without progress, and how long it may take in all: to send what is unsent, or
+    /// to see the peer's end behind what that still sends.
+    fn closing_times(&self, lingering: bool) -> (Duration, Duration) {
+        let Config { close_timeout, close_total, .. } = self.config;
+        let (time, total) = if lingering { (LINGER, close_timeout) } else { (close_timeout, close_total) };
+        (time.min(total), total)
+    }
+
+    /// Moves a closing connection's deadline, without making it final, as a deadline that the user sets is.
+    fn set_closing_deadline(&mut self, key: Key, tick: u64) {
+        let stream = self.slots.get::<Stream<S>>(key);
+        let extensible = stream.is_some_and(|stream| stream.flags.any(Flags::EXTENSIBLE));
+        self.set_deadline(key, tick);
+        if extensible && let Some(stream) = self.slots.get::<Stream<S>>(key) {
+            stream.flags.set(Flags::EXTENSIBLE);
+        }
+    }
+
+    /// A closing connection has made progress, so its time without any begins anew. The total counts from the deadline that
+    /// it had until now: nothing is kept for connections that close without delay.
+    pub(crate) fn extend_closing(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if !stream.flags.any(Flags::EXTENSIBLE) {
+            return;
+        }
+        let (deadline, lingering) = (stream.deadline, stream.flags.any(Flags::LINGERING));
+        let (time, total) = self.closing_times(lingering);
+        let latest = deadline.saturating_add(Clock::tick_at(total - time));
+        let latest = *self.latest_ends.entry(key).or_insert(latest);
+        self.set_closing_deadline(key, self.clock.tick_after(time).min(latest));
     }
 
     /// Ends a connection whose write had failed, when there is nothing more to read from it.
@@ -56,20 +101,21 @@ impl<S> Core<S> {
     }
 
     /// `close`: no more callbacks but `closed`, which comes when all is sent or the time is up.
-    pub(crate) fn close(&mut self, key: Key, within: Duration) {
+    pub(crate) fn close(&mut self, key: Key) {
         self.ungather();
+        let (time, _) = self.closing_times(false);
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         if stream.flags.any(Flags::DOOMED | Flags::CLOSING) {
             return; // asking again does not give it more time
         }
-        stream.flags.set(Flags::CLOSING);
+        stream.flags.set(Flags::CLOSING | Flags::EXTENSIBLE);
         #[cfg(feature = "tls")]
         stream.give_up_handshake();
         let nothing_to_do = stream.flags.any(Flags::CONNECTING) || stream.farewell() == Farewell::Close;
         if nothing_to_do && stream.output.is_none() {
             return self.doom(key, Ok(()));
         }
-        self.set_deadline(key, self.clock.tick_after(within));
+        self.set_closing_deadline(key, self.clock.tick_after(time));
         self.mark_dirty(key);
     }
 
@@ -123,6 +169,9 @@ impl<S> Core<S> {
         if let Some(timer) = stream.timer {
             self.timers.cancel(timer);
         }
+        if !self.latest_ends.is_empty() {
+            self.latest_ends.remove(&key);
+        }
         if stream.flags.any(Flags::BROKEN) {
             self.broken.retain(|(broken, _)| *broken != key);
         }
@@ -157,9 +206,9 @@ impl<S> Core<S> {
             std::mem::take(&mut self.listeners).into_iter().map(|key| self.remove_listener(key)).collect();
         let sources: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
         for key in sources {
-            self.close(key, within);
+            self.close(key);
             match self.slots.get::<Stream<S>>(key) {
-                Some(stream) if stream.flags.any(Flags::FINISHED) && stream.deadline < by => {} // it only lingers
+                Some(stream) if stream.flags.any(Flags::LINGERING) && stream.deadline < by => {}
                 _ => self.set_deadline(key, by),
             }
         }

@@ -70,6 +70,10 @@ impl Flags {
     pub(crate) const WROTE: u32 = 1 << 19;
     /// The event spoke of an error or of the end of both directions: the connection may have been reset.
     pub(crate) const HUNG_UP: u32 = 1 << 20;
+    /// Closing, and only the peer's end is waited for.
+    pub(crate) const LINGERING: u32 = 1 << 21;
+    /// Closing, and the deadline is moved on with every progress.
+    pub(crate) const EXTENSIBLE: u32 = 1 << 22;
 
     /// What makes no difference to a connection that has only to receive.
     const OF_NO_ACCOUNT: u32 = Self::READ_CLOSED | Self::READS_FULL | Self::FOREIGN | Self::WROTE;

@@ -231,9 +231,9 @@ fn a_closed_standard_output_ends_it_quietly() {
 #[cfg(target_os = "linux")]
 mod processes {
     use super::*;
+    use crate::cli::programs::PATIENCE;
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
-    use crate::cli::programs::PATIENCE;
     use std::process::Child;
     use std::thread;
     use std::time::{Duration, Instant};
