@@ -2,15 +2,24 @@
 //!
 //! | file | what it tests |
 //! |---|---|
-//! | `alive.rs` | what the reactor's `Display` says is alive |
+//! | `readiness.rs` | what a readiness event means: edges, spurious events, half-close, resets |
+//! | `fairness.rs` | budgets, the run queue, more ready sources than one batch of events holds |
+//! | `identity.rs` | events of sources that left, and slots that are used again |
+//! | `registering.rs` | duplicated descriptors, registering twice, registrations that fail |
+//! | `turn.rs` | interrupted polls, sources that callbacks insert, descriptors, how long a turn waits |
+//! | `threads.rs` | calls that other threads post |
+//! | `stopping.rs` | `stop` and `shutdown` |
+//! | `embedding.rs` | a reactor that another loop polls |
+//! | `panics.rs` | a panic in a callback |
+//! | `panics_outside.rs` | a panic in a `Drop`, in the last `closed`, in a listener's closure |
+//! | `warnings.rs` | nothing can ever happen again; a callback is slow |
+//! | `alive.rs` | what the reactor's `Display` lists |
 //! | `config.rs` | limits and budgets that are refused |
-//! | `identity.rs` | which source an event belongs to; traps 10 to 15 |
-//! | `panics.rs` | panics outside a connection's callback |
-//! | `readiness.rs` | what a readiness event means; traps 1 to 9 |
-//! | `threads.rs` | results from other threads |
-//! | `time.rs` | timers and deadlines; traps 33 to 39 |
-//! | `turn.rs` | one turn; traps 40 to 48 |
-//! | `watch.rs` | `watch`: UDP, pipes, descriptors |
+//! | `time.rs` | timers |
+//! | `deadlines.rs` | deadlines of connections, and the timeout of connecting |
+//! | `watch.rs` | UDP, pipes, descriptors of other code, `rouse` |
+//! | `watch_ends.rs` | how a watch ends, and its descriptor used again |
+//! | `sources.rs` | helpers: sources of several kinds, a thread to run the loop in |
 
 mod common;
 
@@ -18,16 +27,32 @@ mod r#loop {
     #[cfg(unix)]
     mod alive;
     mod config;
+    #[cfg(feature = "sim")]
+    mod deadlines;
+    #[cfg(unix)]
+    mod embedding;
+    mod fairness;
     #[cfg(all(unix, feature = "sim"))]
     mod identity;
     #[cfg(unix)]
     mod panics;
+    #[cfg(unix)]
+    mod panics_outside;
     mod readiness;
+    #[cfg(unix)]
+    mod registering;
+    mod sources;
+    #[cfg(unix)]
+    mod stopping;
     mod threads;
     #[cfg(feature = "sim")]
     mod time;
     #[cfg(all(unix, feature = "sim"))]
     mod turn;
+    #[cfg(all(unix, feature = "sim"))]
+    mod warnings;
     #[cfg(unix)]
     mod watch;
+    #[cfg(unix)]
+    mod watch_ends;
 }

@@ -1,6 +1,7 @@
 //! What the tests of several crates need.
 #![allow(dead_code, reason = "each crate uses only a part of this")]
 
+pub mod bytes;
 pub mod certs;
 pub mod child;
 pub mod logged;

@@ -1,18 +1,17 @@
 //! Covers what is alive, for people: who is there, in what state, and what they wait for.
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::common::machine::{Machine, Seen};
 use crate::common::pair::sized_pair;
+use crate::common::places::ANY_PORT;
 use crate::common::times::{NEVER, NOW};
 use crate::common::until::until;
 use enjamb::mio::{Interest, net::UdpSocket};
 use enjamb::{Cx, Reactor, Readiness, Step, Watch};
-
-const ANY_PORT: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
 struct Idle;
 

@@ -1,14 +1,19 @@
-//! Calls from other threads: results that come to the loop, many of them, and more than may wait.
+//! Calls that other threads post: their order, their budget, their limit, and what happens to those that are lost.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use super::sources::run_elsewhere;
+use crate::common::logged;
+use crate::common::machine::{Machine, Seen};
 use crate::common::pair::sized_pair;
-use crate::common::times::NOW;
+use crate::common::times::{NEVER, NOW};
 use crate::common::until::until;
 use enjamb::{Config, Conn, ConnId, Cx, Handle, Input, PostError, Protocol, Reactor};
+use log::Level;
 
 /// Sends each line to a worker thread as a question.
 struct Asks(Sender<(ConnId, String)>);
@@ -202,4 +207,136 @@ fn a_poster_that_waits_when_it_is_refused_loses_nothing() {
     reactor.run(&mut ran).unwrap();
     poster.join().unwrap();
     assert!(ran.iter().copied().eq(0..1_000));
+}
+
+#[test]
+fn what_is_posted_before_the_first_turn_is_run() {
+    let value = run_elsewhere(|| {
+        let mut reactor = Reactor::new().unwrap();
+        reactor.handle().post(|cx| *cx.state += 1).unwrap();
+        let mut state = 0;
+        reactor.run(&mut state).unwrap();
+        state
+    });
+    assert_eq!(value, 1);
+}
+
+#[test]
+fn posting_after_the_reactor_is_gone_is_an_error_to_the_poster() {
+    let reactor = Reactor::<()>::new().unwrap();
+    let handle = reactor.handle();
+    drop(reactor);
+    let dropped = Arc::new(());
+    let witness = Arc::clone(&dropped);
+    assert!(matches!(handle.post(move |_| drop(witness)), Err(PostError::Gone(_))));
+    assert_eq!(Arc::strong_count(&dropped), 1, "the call is dropped");
+}
+
+#[test]
+fn calls_that_are_lost_with_the_reactor_are_counted_in_a_warning() {
+    logged::capture();
+    let reactor = Reactor::<()>::new().unwrap();
+    let handle = reactor.handle();
+    // Dropping the call comes back to the handle that it has captured.
+    (0..3).for_each(|_| {
+        let captured = handle.clone();
+        handle.post(move |_| drop(captured)).unwrap();
+    });
+    drop(reactor);
+    let warnings = logged::captured(Level::Warn);
+    assert!(warnings.len() == 1 && warnings[0].contains("3 calls"), "{warnings:?}");
+}
+
+#[test]
+fn wakes_coalesce_but_every_call_runs_and_in_order() {
+    const THREADS: usize = 4;
+    const CALLS: usize = 2_000;
+    let seen = run_elsewhere(|| {
+        let mut reactor = Reactor::with_config(Config { call_budget: 7, ..Config::default() }).unwrap();
+        for thread in 0..THREADS {
+            let handle = reactor.handle();
+            thread::spawn(move || {
+                for n in 0..CALLS {
+                    handle.post(move |cx: &mut Cx<'_, Vec<_>>| cx.state.push((thread, n))).expect("it runs");
+                }
+            });
+        }
+        let mut seen = Vec::new();
+        reactor.run(&mut seen).unwrap();
+        seen
+    });
+    assert_eq!(seen.len(), THREADS * CALLS);
+    for thread in 0..THREADS {
+        let of_it = seen.iter().filter(|(of, _)| *of == thread).map(|(_, n)| *n);
+        assert!(of_it.eq(0..CALLS), "thread {thread} is out of order");
+    }
+}
+
+#[test]
+fn posting_without_end_cannot_starve_the_connections() {
+    fn again(handle: enjamb::Handle<Seen>) -> impl FnOnce(&mut Cx<'_, Seen>) + Send {
+        move |_| {
+            let next = handle.clone();
+            handle.post(again(next)).expect("it runs");
+        }
+    }
+    let (ours, mut peer) = sized_pair(None);
+    let mut reactor = Reactor::with_config(Config { call_budget: 4, ..Config::default() }).unwrap();
+    let mut seen = Seen::default();
+    reactor.cx(&mut seen).adopt(ours, Machine::default()).unwrap();
+    let handle = reactor.handle();
+    for _ in 0..10 {
+        handle.post(again(handle.clone())).unwrap();
+    }
+    peer.write_all(b"me too").unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.state.bytes.len() == 6);
+}
+
+#[test]
+fn at_most_a_budget_of_calls_runs_in_one_turn_and_the_next_does_not_wait() {
+    let mut reactor = Reactor::with_config(Config { call_budget: 2, ..Config::default() }).unwrap();
+    let handle = reactor.handle();
+    for _ in 0..5 {
+        handle.post(|cx| *cx.state += 1).unwrap();
+    }
+    let mut count = 0;
+    for (expected, more) in [(2, true), (4, true), (5, false)] {
+        let turn = reactor.turn(&mut count, Some(NEVER)).unwrap();
+        assert_eq!((count, turn.next), (expected, more.then_some(Duration::ZERO)));
+    }
+}
+
+#[test]
+fn dropping_the_last_handle_lets_run_return() {
+    for round in 0..200 {
+        run_elsewhere(move || {
+            let mut reactor = Reactor::<()>::new().unwrap();
+            let handle = reactor.handle();
+            let clone = handle.clone();
+            drop(handle);
+            let dropper = thread::spawn(move || {
+                if round % 2 == 0 {
+                    thread::yield_now();
+                }
+                drop(clone);
+            });
+            reactor.run(&mut ()).unwrap();
+            dropper.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_call_posted_with_the_last_handle_still_runs() {
+    let count = run_elsewhere(|| {
+        let mut reactor = Reactor::new().unwrap();
+        let mut count = 0;
+        for _ in 0..100 {
+            let handle = reactor.handle();
+            thread::spawn(move || handle.post(|cx| *cx.state += 1));
+            reactor.run(&mut count).unwrap();
+        }
+        count
+    });
+    assert_eq!(count, 100);
 }

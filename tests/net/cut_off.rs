@@ -7,12 +7,11 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::common::bytes::MIB;
 use crate::common::machine::{Machine, Seen, opened};
 use crate::common::pair::sized_pair;
 use crate::common::times::NOW;
 use enjamb::{Conn, Reactor};
-
-const MIB: usize = 1 << 20;
 
 type Setup = fn(&mut Conn<'_, Seen>);
 

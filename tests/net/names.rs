@@ -1,22 +1,23 @@
-//! Connecting to names: the look-up off the loop, what becomes of it, and what is told when it fails.
+//! Connecting to a name: the look-up in another thread, what ends it, and the errors.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::common::child::in_child;
 use crate::common::machine::{Machine, Seen};
-use crate::common::places::{full_listener, listener, nobody};
+use crate::common::places::listener;
 use crate::common::times::NOW;
 use crate::common::until::until;
 use enjamb::{Config, Reactor};
 
 /// A machine that notes that it was opened, and to whom.
-fn client() -> Machine {
+pub fn client() -> Machine {
     Machine {
         opened: Box::new(|conn| {
             let peer = conn.peer_addr()?;
@@ -28,11 +29,36 @@ fn client() -> Machine {
 }
 
 /// A reactor for which every name has these addresses.
-fn reactor_that_finds(addrs: &[SocketAddr]) -> Reactor<Seen> {
+pub fn reactor_that_finds(addrs: &[SocketAddr]) -> Reactor<Seen> {
     let mut reactor = Reactor::new().unwrap();
     let addrs = addrs.to_vec();
     reactor.set_resolver(move |_, _| Ok(addrs.clone()));
     reactor
+}
+
+/// How the only connection failed.
+pub fn failure(seen: &Seen) -> &io::Error {
+    assert_eq!(seen.ends.len(), 1, "{:?}", seen.ends);
+    seen.ends[0].result.as_ref().unwrap_err()
+}
+
+/// What `run` does, but for ever only where it should.
+#[track_caller]
+pub fn run(reactor: &mut Reactor<Seen>, seen: &mut Seen) {
+    let start = Instant::now();
+    while reactor.turn(seen, Some(Duration::from_millis(10))).unwrap().alive {
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not end; {}", reactor.alive());
+    }
+}
+
+pub fn closed(reactor: &mut Reactor<Seen>, seen: &mut Seen) {
+    until(reactor, seen, |cx| !cx.state.ends.is_empty());
+    for _ in 0..5 {
+        reactor.turn(seen, NOW).unwrap();
+    }
+    assert_eq!(seen.ends.len(), 1, "closed is called once");
+    let alive = reactor.turn(seen, NOW).unwrap().alive;
+    assert!(!alive, "{}", reactor.alive());
 }
 
 /// A reactor whose look-ups come to no end before they are let go on: the first end tells that one has begun, the
@@ -48,31 +74,6 @@ fn reactor_that_waits() -> (Reactor<Seen>, Receiver<String>, Sender<Vec<SocketAd
         both.1.recv().map_err(io::Error::other)
     });
     (reactor, begins, answer)
-}
-
-/// How the only connection failed.
-fn failure(seen: &Seen) -> &io::Error {
-    assert_eq!(seen.ends.len(), 1, "{:?}", seen.ends);
-    seen.ends[0].result.as_ref().unwrap_err()
-}
-
-/// What `run` does, but for ever only where it should.
-#[track_caller]
-fn run(reactor: &mut Reactor<Seen>, seen: &mut Seen) {
-    let start = Instant::now();
-    while reactor.turn(seen, Some(Duration::from_millis(10))).unwrap().alive {
-        assert!(start.elapsed() < Duration::from_secs(60), "it does not end; {}", reactor.alive());
-    }
-}
-
-fn closed(reactor: &mut Reactor<Seen>, seen: &mut Seen) {
-    until(reactor, seen, |cx| !cx.state.ends.is_empty());
-    for _ in 0..5 {
-        reactor.turn(seen, NOW).unwrap();
-    }
-    assert_eq!(seen.ends.len(), 1, "closed is called once");
-    let alive = reactor.turn(seen, NOW).unwrap().alive;
-    assert!(!alive, "{}", reactor.alive());
 }
 
 #[test]
@@ -422,75 +423,6 @@ fn a_reactor_dropped_during_a_look_up_leaves_no_descriptor_and_no_thread_behind(
     }
     assert!(begins.try_iter().count() <= 3, "nobody asks for a reactor that is gone");
     assert!(seen.ends.is_empty());
-}
-
-#[test]
-fn the_first_that_connects_wins_and_the_others_are_closed() {
-    if !in_child(the_first_that_connects_wins_and_the_others_are_closed, &[]) {
-        return;
-    }
-    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let ((server, addr), (_full, silent, _first)) = (listener(), full_listener());
-    let mut reactor = reactor_that_finds(&[silent, addr, nobody().1]);
-    let mut seen = Seen::default();
-    let before = descriptors();
-    let start = Instant::now();
-    let id = reactor.cx(&mut seen).connect("some.example:1", client()).id();
-    until(&mut reactor, &mut seen, |cx| {
-        let alive = cx.alive().to_string();
-        alive.contains(&format!("{silent}: no answer yet, {addr}: not tried yet, "))
-    });
-    until(&mut reactor, &mut seen, |cx| !cx.state.notes.is_empty());
-    assert!(start.elapsed() >= Duration::from_millis(250), "the second came before its time");
-    assert_eq!(seen.notes, [format!("opened to {addr}")]);
-    assert_eq!(descriptors(), before + 1, "the winner's only");
-    assert_eq!(reactor.cx(&mut seen).conn(id).unwrap().peer_addr().unwrap(), addr);
-    drop(server.accept().unwrap());
-    closed(&mut reactor, &mut seen);
-    assert_eq!(descriptors(), before);
-}
-
-#[test]
-fn a_race_that_is_closed_or_out_of_time_leaves_no_descriptor_behind() {
-    if !in_child(a_race_that_is_closed_or_out_of_time_leaves_no_descriptor_behind, &[]) {
-        return;
-    }
-    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let (_full, silent, _first) = full_listener();
-    let mut reactor = reactor_that_finds(&[silent, nobody().1]);
-    for within in [None, Some(Duration::from_millis(20))] {
-        let mut seen = Seen::default();
-        let before = descriptors();
-        let id = reactor.cx(&mut seen).connect("some.example:1", client()).id();
-        until(&mut reactor, &mut seen, |_| descriptors() > before);
-        let mut cx = reactor.cx(&mut seen);
-        match within {
-            None => cx.conn(id).unwrap().close(),
-            within => cx.conn(id).unwrap().deadline(within),
-        }
-        closed(&mut reactor, &mut seen);
-        assert_eq!(descriptors(), before);
-        assert_eq!(seen.ends[0].result.is_ok(), within.is_none());
-    }
-}
-
-#[test]
-fn all_failing_is_one_error_that_lists_every_address_and_why() {
-    let ((_one, first), (_other, second)) = (nobody(), nobody());
-    let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 9)); // nobody listens there either, or there is no IPv6
-    let mut reactor = reactor_that_finds(&[first, second, v6, first]);
-    let mut seen = Seen::default();
-    reactor.cx(&mut seen).connect("some.example:1", client()).write(b"12345");
-    closed(&mut reactor, &mut seen);
-    assert!(seen.notes.is_empty());
-    assert_eq!(seen.ends[0].unsent, 5);
-    assert_eq!(failure(&seen).kind(), ErrorKind::ConnectionRefused);
-    let message = failure(&seen).to_string();
-    let refused = io::Error::from_raw_os_error(nix::libc::ECONNREFUSED);
-    let start = format!("connecting to some.example:1: {first}: {refused}, {v6}: ");
-    let end = format!(", {second}: {refused}; is a server listening there?");
-    assert!(message.starts_with(&start) && message.ends_with(&end), "{message}");
-    assert_eq!(message.matches(&first.to_string()).count(), 1, "an address is tried once: {message}");
 }
 
 #[test]

@@ -1,17 +1,16 @@
 //! Covers the trap that a peer that reads slowly, but steadily, looks like one that does not read.
 
 use std::io::{self, ErrorKind, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use crate::common::pair::sized_pair;
+use crate::common::places::ANY_PORT;
 use crate::common::until::until;
 use enjamb::sim::{Link, Sim};
 use enjamb::{Config, Conn, ConnId, Cx, End, Input, Protocol, Reactor};
 use socket2::{Domain, Socket, Type};
-
-const ANY_PORT: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
 /// Writes more than the kernel takes of a connection whose peer does not read, and leaves its id.
 struct Writer;
