@@ -1,12 +1,14 @@
-//! Starting the compiled examples, and listening to what they print.
+//! Builds the examples, starts them, and reads what they print.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::env;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -18,14 +20,64 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The four clients that do the same.
 pub const CLIENTS: [&str; 4] = ["get_poetry_blocking", "get_poetry_select", "get_poetry_mio", "get_poetry"];
 
-/// Where cargo puts an example: it builds them before it runs a test, beside the folder of the test itself.
+/// The features of this build, which the examples are built with.
+const FEATURES: [(&str, bool); 5] = [
+    ("sim", cfg!(feature = "sim")),
+    ("tls", cfg!(feature = "tls")),
+    ("http", cfg!(feature = "http")),
+    ("gzip", cfg!(feature = "gzip")),
+    ("charset", cfg!(feature = "charset")),
+];
+
+/// The folder of the compiled examples. The first test of this process has cargo build them, because cargo does not for
+/// `cargo test --test cli`. That takes a moment where they are built; cargo holds no lock while tests run.
+static EXAMPLES: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("TARGET/tmp");
+    let this = env::current_exe().expect("the path of this test");
+    // TARGET/[TRIPLE/]PROFILE/deps/NAME
+    let folder = this.ancestors().nth(2).expect("the folder of the profile");
+    let parts: Vec<&str> =
+        folder.strip_prefix(target).unwrap_or(folder).iter().filter_map(OsStr::to_str).collect();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "build",
+        "--examples",
+        "--manifest-path",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+    ]);
+    cargo.arg("--target-dir").arg(target);
+    match parts[..] {
+        [profile] => cargo.args(["--profile", profile_of(profile)]),
+        [triple, profile] => cargo.args(["--target", triple, "--profile", profile_of(profile)]),
+        _ => return Err(format!("{} is not in {}", this.display(), target.display())),
+    };
+    let features = FEATURES.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name);
+    cargo.args(["--features", &features.collect::<Vec<_>>().join(",")]);
+    // Set by `cargo test` for the tests. Build scripts that read them would run again.
+    let set = env::vars_os().map(|(name, _)| name);
+    for name in
+        set.filter(|name| name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR")
+    {
+        cargo.env_remove(name);
+    }
+    let output = cargo.output().map_err(|error| format!("cannot start {cargo:?}: {error}"))?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        Ok(folder.join("examples"))
+    } else {
+        Err(format!("{cargo:?} failed:\n{messages}"))
+    }
+});
+
+/// The profile whose output is in this folder.
+fn profile_of(folder: &str) -> &str {
+    if folder == "debug" { "dev" } else { folder }
+}
+
+/// Where an example is.
 pub fn path(name: &str) -> PathBuf {
-    let mut path = env::current_exe().expect("the path of this test");
-    path.pop();
-    path.pop();
-    path.push("examples");
-    path.push(name);
-    assert!(path.exists(), "{} is not built: run `cargo build --examples` first", path.display());
+    let path = EXAMPLES.as_ref().unwrap_or_else(|error| panic!("{error}")).join(name);
+    assert!(path.exists(), "there is no {}", path.display());
     path
 }
 

@@ -33,7 +33,7 @@ fn lease(bench: &mut Bench) -> Lease<World> {
 
 /// The line of this file in which the test has put its mark.
 fn here(line: u32) -> String {
-    format!("tests/pool_time.rs:{line}:")
+    format!("{}:{line}:", file!())
 }
 
 // Idle and age.
