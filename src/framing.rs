@@ -62,7 +62,7 @@ mod lines;
 
 use std::io;
 
-use crate::error;
+use crate::base::error;
 
 pub use fixed::Fixed;
 pub use length_prefixed::{LengthPrefixed, Prefix};

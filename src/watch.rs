@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use mio::Interest;
 use mio::event::Source;
 
-use crate::core::Core;
-use crate::driver::{Driver, Readiness};
-use crate::slots::{Key, Slot, Tenant};
+use crate::base::slots::{Key, Slot, Tenant};
+use crate::net::poll::{Driver, Readiness};
+use crate::reactor::core::Core;
 use crate::{Cx, WatchId};
 
 /// A state machine over a raw source: a UDP socket, a pipe, a descriptor of somebody else's

@@ -4,7 +4,7 @@ use std::io;
 
 use super::cut_short;
 use crate::Input;
-use crate::error;
+use crate::base::error;
 
 /// Frames of one size: records, or the header of a message whose length the protocol finds in it.
 ///

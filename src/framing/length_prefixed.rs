@@ -4,7 +4,7 @@ use std::io;
 
 use super::cut_short;
 use crate::Input;
-use crate::error;
+use crate::base::error;
 
 /// How a length is written: its width and its byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

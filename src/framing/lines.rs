@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::Input;
-use crate::error;
+use crate::base::error;
 
 /// Lines that end with LF or CRLF, up to a maximum. A CR anywhere else belongs to the line.
 ///

@@ -3,10 +3,10 @@
 use std::io;
 
 use super::config::Farewell;
-use crate::core::Core;
+use crate::base::slots::Key;
 use crate::pool::Reason;
-use crate::protocol::Protocol;
-use crate::slots::Key;
+use crate::reactor::core::Core;
+use crate::reactor::protocol::Protocol;
 use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
 
 /// How many unexpected bytes are logged.

@@ -16,9 +16,10 @@ use super::reuse::Reuse;
 use super::stats::Reason;
 use super::table::{Cancelled, Request, Returned, Table, Ticket};
 use super::turns::Step;
-use crate::local::Local;
-use crate::protocol::Protocol;
-use crate::{ConnId, Cx, TimerId, error};
+use crate::base::error;
+use crate::reactor::deferred::Local;
+use crate::reactor::protocol::Protocol;
+use crate::{ConnId, Cx, TimerId};
 
 /// A connection has another owner: it is like new to it, and its machine is called by the loop.
 pub(super) fn make_ready<S>(cx: &mut Cx<'_, S>, conn: ConnId) {

@@ -9,8 +9,8 @@ use super::hub::{Hub, WeakHub};
 use super::reuse::{Pooled, Reuse};
 use super::stats::Reason;
 use super::table::Ticket;
-use crate::local::Local;
-use crate::protocol::{End, Protocol};
+use crate::reactor::deferred::Local;
+use crate::reactor::protocol::{End, Protocol};
 use crate::{Conn, ConnId, Cx, Input};
 
 /// A connection that is nobody else's: got from [`Pool::acquire_lease`](super::Pool::acquire_lease), and to be
@@ -133,7 +133,7 @@ impl<S: 'static> Hub<S> {
 
     fn start(&self, cx: &mut Cx<'_, S>, ticket: Ticket, machine: Box<dyn Protocol<S>>) {
         let Some(member) = self.member_of(ticket) else {
-            let lost = crate::error::new(
+            let lost = crate::base::error::new(
                 io::ErrorKind::NotConnected,
                 "the connection of this lease was lost while nobody used it",
             );

@@ -96,7 +96,7 @@ fn known(index: usize) -> Option<usize> {
 #[cfg(all(test, feature = "sim"))]
 mod tests {
     use super::*;
-    use crate::sim::Random;
+    use crate::net::simulated::Random;
     use std::collections::VecDeque;
 
     struct Only;

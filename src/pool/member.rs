@@ -10,8 +10,9 @@ use super::hub::Hub;
 use super::reuse::{Pooled, Reuse};
 use super::stats::Reason;
 use super::table::Ticket;
-use crate::protocol::{End, Protocol};
-use crate::{Conn, Cx, Input, error};
+use crate::base::error;
+use crate::reactor::protocol::{End, Protocol};
+use crate::{Conn, Cx, Input};
 
 pub(super) struct Member<S: 'static> {
     hub: Hub<S>,

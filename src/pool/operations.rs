@@ -4,7 +4,8 @@ use std::fmt::Debug;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::sim::{Random, Sim, check};
+use crate::net::simulated::Random;
+use crate::sim::{Sim, check};
 
 /// What can be done, each with its weight.
 pub(super) trait Verb: Copy + Debug + PartialEq + 'static {

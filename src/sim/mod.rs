@@ -96,65 +96,35 @@
 //! [`Solo`] needs neither a network nor a peer: it feeds bytes to one machine, lets time pass, and tells what the machine
 //! wrote and how it ended. It is for the unit tests of a protocol.
 
-mod calls;
-mod event;
-mod link;
-mod names;
-mod network;
-mod pipe;
-mod random;
-mod readiness;
-mod record;
 mod replay;
 mod script;
 mod solo;
-mod wire;
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::RefMut;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mio::Token;
-
-use crate::driver::{Driver, Readiness};
-use crate::slots::WAKER;
+use crate::net::poll::Driver;
+use crate::net::simulated::{Network, Random, Simulation};
 use crate::{Config, Reactor};
 
-pub use link::{Link, Polling};
-use names::Names;
-pub(crate) use network::{Network, SocketId};
-#[cfg(test)]
-pub(crate) use random::Random;
+pub use crate::net::simulated::{Link, Polling};
 pub use replay::check;
 pub use script::Script;
 pub use solo::Solo;
 
-/// The time as the loop's clock reads it.
-pub(crate) type Time = Rc<Cell<Instant>>;
-
 /// A simulated network and its clock. Clones are the same simulation: one can be kept to change the network while the
 /// loop runs, from a timer or a callback.
 #[derive(Clone)]
-pub struct Sim {
-    network: Rc<RefCell<Network>>,
-    names: Rc<RefCell<Names>>,
-    /// Something was posted.
-    woken: Arc<AtomicBool>,
-}
+pub struct Sim(Simulation);
 
 impl Sim {
     /// A calm network, all of whose chances are drawn from `seed`.
     pub fn new(seed: u64) -> Self {
-        Sim {
-            network: Rc::new(RefCell::new(Network::new(seed))),
-            names: Rc::default(),
-            woken: Arc::default(),
-        }
+        Sim(Simulation::new(seed))
     }
 
     /// Makes every way of this network a bad one, drawn from the seed: slow, cutting and joining, with little room,
@@ -169,7 +139,7 @@ impl Sim {
         self.worsen(Link::hostile)
     }
 
-    fn worsen(self, link: fn(&mut random::Random) -> Link) -> Self {
+    fn worsen(self, link: fn(&mut Random) -> Link) -> Self {
         let mut network = self.network();
         let link = link(&mut network.random);
         network.polling = Polling::rough(&mut network.random);
@@ -194,9 +164,9 @@ impl Sim {
     pub fn reactor_with<S>(&self, config: Config) -> io::Result<Reactor<S>> {
         if self.network().taken {
             let message = "a simulation has one reactor, and this one has had it: make another Sim";
-            return Err(crate::error::new(io::ErrorKind::AlreadyExists, message));
+            return Err(crate::base::error::new(io::ErrorKind::AlreadyExists, message));
         }
-        let reactor = Reactor::on(Driver::Sim(self.clone()), config)?;
+        let reactor = Reactor::on(Driver::Sim(self.0.clone()), config)?;
         self.network().taken = true;
         Ok(reactor)
     }
@@ -209,6 +179,13 @@ impl Sim {
     /// Makes the way to this server like this one, for connections to come.
     pub fn link(&self, server: impl Into<SocketAddr>, link: Link) {
         self.network().links.insert(server.into(), Rc::new(link));
+    }
+
+    /// Gives a name its addresses, in the order in which they are preferred, and looking it up `takes` that long. Without
+    /// addresses it cannot be found; one that was never given, at once. Names are looked up here and nowhere else, whatever
+    /// [`Reactor::set_resolver`](crate::Reactor::set_resolver) says.
+    pub fn name<A: Into<IpAddr>>(&self, name: &str, takes: Duration, addresses: impl IntoIterator<Item = A>) {
+        self.0.name(name, takes, addresses.into_iter().map(A::into).collect());
     }
 
     /// Sets how readiness is told.
@@ -250,7 +227,7 @@ impl Sim {
 
     /// The seed it was made from.
     pub fn seed(&self) -> u64 {
-        self.network().seed
+        self.0.seed()
     }
 
     /// The time since the start.
@@ -275,37 +252,13 @@ impl Sim {
         (network.record.count(), network.record.fingerprint())
     }
 
-    pub(crate) fn network(&self) -> RefMut<'_, Network> {
-        self.network.borrow_mut()
-    }
-
-    pub(crate) fn woken(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.woken)
-    }
-
-    pub(crate) fn clock(&self) -> Time {
-        Rc::clone(&self.network.borrow().clock)
-    }
-
-    pub(crate) fn wait(
-        &self,
-        batch: &mut Vec<(Token, Readiness)>,
-        most: usize,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        batch.clear();
-        let posted = self.woken.swap(false, Ordering::AcqRel);
-        let timeout = if posted { Some(Duration::ZERO) } else { timeout };
-        let goes_on = self.network().wait(timeout, most, batch)?;
-        if posted {
-            batch.push((WAKER, Readiness::NONE));
-        }
-        if goes_on { Ok(()) } else { Err(io::ErrorKind::Deadlock.into()) }
+    fn network(&self) -> RefMut<'_, Network> {
+        self.0.network()
     }
 }
 
 impl fmt::Debug for Sim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sim").field("seed", &self.network.borrow().seed).finish_non_exhaustive()
+        f.debug_struct("Sim").field("seed", &self.seed()).finish_non_exhaustive()
     }
 }

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::sim::network::LAST;
-use crate::sim::{Link, Sim, SocketId};
-use crate::socket::Socket;
+use crate::net::simulated::{LAST, SocketId};
+use crate::net::socket::Socket;
+use crate::sim::{Link, Sim};
 use crate::{Conn, Cx, End, Input, Protocol, Reactor, Turn};
 
 /// One machine alone, for the unit tests of a protocol: feed it bytes, let time pass, see what it wrote and how it

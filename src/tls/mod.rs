@@ -28,9 +28,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 
-use crate::core::Core;
-use crate::error;
-use crate::slots::Key;
+use crate::base::error;
+use crate::base::slots::Key;
+use crate::reactor::core::Core;
 use crate::stream::{Flags, Stream};
 use crate::{Conn, Listener};
 

@@ -5,10 +5,10 @@ use std::io::{self, Read, Write};
 
 use rustls::Connection;
 
-use crate::buffer::Buffer;
-use crate::driver::Driver;
-use crate::error;
-use crate::socket::Socket;
+use crate::base::buffer::Buffer;
+use crate::base::error;
+use crate::net::poll::Driver;
+use crate::net::socket::Socket;
 use crate::tls::{Info, Session, failed};
 
 /// A socket that speaks TLS over another.

@@ -7,9 +7,10 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::Inner;
+use crate::base::error;
 use crate::http::{BodyWriter, Url};
 use crate::pool::Ticket;
-use crate::{Conn, ConnId, Cx, error};
+use crate::{Conn, ConnId, Cx};
 
 /// How many bytes of a body are written before the loop is let go on: a kernel that takes all at once must not hold up
 /// everything else, the answer included.

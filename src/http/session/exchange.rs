@@ -12,10 +12,11 @@ use super::call::Call;
 use super::failure::{Failure, Phase, server};
 use super::total::Total;
 use super::{Inner, Receiver};
+use crate::base::error;
 use crate::http::{Attempt, Body, ContentDecoder, Headers, Redirects, Request, ResponseParser};
 use crate::pool;
-use crate::protocol::{End, Protocol};
-use crate::{Conn, Cx, Input, error};
+use crate::reactor::protocol::{End, Protocol};
+use crate::{Conn, Cx, Input};
 use upload::Upload;
 
 /// How long a body waits for a 100 (RFC 9110 section 10.1.1: not for ever, since many servers never send one).

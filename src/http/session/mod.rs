@@ -17,8 +17,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Body, Cookies, Error, IdleBytes, IntoUrl, Request, Response, Scheme, Url};
+use crate::Cx;
+use crate::base::error;
 use crate::pool::{self, Key, Pool};
-use crate::{Cx, error};
 
 pub use blocking::{get, send};
 pub use call::Call;

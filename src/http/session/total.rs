@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::call::State;
-use crate::local::Local;
+use crate::reactor::deferred::Local;
 use crate::{Cx, TimerId};
 
 /// The timer of a call's total limit, which keeps the session. A callback that panics drops this with all else that belongs

@@ -4,9 +4,10 @@ use std::io;
 use std::time::SystemTime;
 
 use super::{Exchange, Outcome, Upload, server};
+use crate::base::error;
 use crate::http::{ContentDecoder, Error, Event, Head, PIECE, ResponseError, Rule, keep_alive};
 use crate::pool::Reuse;
-use crate::{Conn, Input, error};
+use crate::{Conn, Input};
 
 impl<S: 'static> Exchange<S> {
     pub(super) fn go_on(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {

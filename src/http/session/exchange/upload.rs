@@ -4,9 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use super::{Exchange, Phase};
+use crate::Conn;
+use crate::base::error;
 use crate::http::session::call::BURST;
 use crate::http::{Body, BodyWriter, PIECE};
-use crate::{Conn, error};
 
 /// How far the request's body is written.
 pub(super) enum Upload {

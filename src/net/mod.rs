@@ -1,0 +1,12 @@
+//! How bytes and readiness come in: from the kernel by way of mio, or from a simulation.
+
+pub(crate) mod listening;
+pub(crate) mod poll;
+#[cfg(feature = "sim")]
+pub(crate) mod simulated;
+#[cfg(not(feature = "sim"))]
+#[path = "simulated/absent.rs"]
+pub(crate) mod simulated;
+pub(crate) mod socket;
+#[cfg(unix)]
+pub(crate) mod unix;

@@ -1,0 +1,249 @@
+//! Where readiness, sockets and time come from: mio and the kernel, or a simulation.
+
+use std::cell::RefMut;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mio::event::{Event, Source};
+use mio::{Events, Interest, Poll, Token};
+
+use crate::base::slots::Key;
+use crate::net::simulated::{Network, Simulation, Time};
+use crate::stream::Flags;
+
+/// What the kernel says of a source. Hints all of them: a source said to be ready may turn out not to be, and only
+/// the system call tells how it failed or ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Readiness(u32);
+
+impl Readiness {
+    pub(crate) const NONE: Readiness = Readiness(0);
+
+    /// A read may give something: bytes, the end, or an error.
+    pub fn is_readable(self) -> bool {
+        self.0 & Flags::READABLE != 0
+    }
+
+    /// A write may take something or give an error.
+    pub fn is_writable(self) -> bool {
+        self.0 & Flags::WRITABLE != 0
+    }
+
+    /// The peer will send no more, or there is an error: no further event will come for reading.
+    pub fn is_read_closed(self) -> bool {
+        self.0 & Flags::READ_CLOSED != 0
+    }
+
+    #[inline]
+    fn of(event: &Event) -> Self {
+        let if_set = |hint: bool, bit: u32| if hint { bit } else { 0 };
+        let open =
+            if_set(event.is_readable(), Flags::READABLE) | if_set(event.is_writable(), Flags::WRITABLE);
+        if event.is_error() || event.is_read_closed() || event.is_write_closed() {
+            return Readiness(open | Self::of_closed(event));
+        }
+        Readiness(open)
+    }
+
+    #[cold]
+    fn of_closed(event: &Event) -> u32 {
+        let mut bits = 0;
+        if event.is_read_closed() || event.is_error() {
+            bits |= Flags::READABLE | Flags::READ_CLOSED;
+        }
+        if event.is_write_closed() || event.is_error() {
+            bits |= Flags::WRITABLE;
+        }
+        bits
+    }
+
+    /// As the flags of a stream that have the same names.
+    #[inline]
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn when(readable: bool, writable: bool, read_closed: bool) -> Self {
+        let if_set = |hint: bool, bit: u32| if hint { bit } else { 0 };
+        Readiness(
+            if_set(readable, Flags::READABLE)
+                | if_set(writable, Flags::WRITABLE)
+                | if_set(read_closed, Flags::READ_CLOSED),
+        )
+    }
+
+    pub(crate) fn add(&mut self, other: Readiness) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness")
+            .field("readable", &self.is_readable())
+            .field("writable", &self.is_writable())
+            .field("read_closed", &self.is_read_closed())
+            .finish()
+    }
+}
+
+/// The token of the waker. No source has it: its index bits are those of no slot.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+
+/// The longest wait in one call, in milliseconds: mio hands the kernel 32 bits.
+pub(crate) const LONGEST_WAIT: u64 = i32::MAX as u64 - 1;
+
+pub(crate) enum Driver {
+    Mio(Poll),
+    #[cfg_attr(
+        not(feature = "sim"),
+        expect(dead_code, reason = "there is no value of it: see sim/absent.rs")
+    )]
+    Sim(Simulation),
+}
+
+/// What one wait has brought.
+pub(crate) struct Batch {
+    events: Events,
+    simulated: Vec<(Token, Readiness)>,
+}
+
+impl Batch {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Batch { events: Events::with_capacity(capacity), simulated: Vec::new() }
+    }
+
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, Readiness)> {
+        self.events.iter().map(|event| (event.token(), Readiness::of(event)))
+    }
+
+    /// What a simulation has brought.
+    #[inline]
+    pub(crate) fn simulated(&self) -> &[(Token, Readiness)] {
+        &self.simulated
+    }
+}
+
+impl Driver {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Driver::Mio(Poll::new()?))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        match self {
+            Driver::Mio(poll) => std::os::fd::AsRawFd::as_raw_fd(poll),
+            Driver::Sim(_) => -1,
+        }
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        match self {
+            Driver::Mio(poll) => Some(std::os::fd::AsFd::as_fd(poll.registry())),
+            Driver::Sim(_) => None,
+        }
+    }
+
+    pub(crate) fn waker(&self) -> io::Result<Waker> {
+        match self {
+            Driver::Mio(poll) => mio::Waker::new(poll.registry(), WAKER).map(Waker::Mio),
+            Driver::Sim(sim) => Ok(Waker::Sim(sim.woken())),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_simulated(&self) -> bool {
+        matches!(self, Driver::Sim(_))
+    }
+
+    /// Where the loop's clock gets its time from, if not from the system.
+    pub(crate) fn simulated_time(&self) -> Option<Time> {
+        match self {
+            Driver::Mio(_) => None,
+            Driver::Sim(sim) => Some(sim.clock()),
+        }
+    }
+
+    /// Waits for events: no longer than [`LONGEST_WAIT`], or as long as it takes.
+    #[inline]
+    pub(crate) fn wait(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Driver::Mio(poll) => {
+                match poll.poll(&mut batch.events, timeout) {
+                    // A signal arrived: nothing is ready, and the caller works out anew how long to wait.
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                    result => result,
+                }
+            }
+            Driver::Sim(sim) => sim.wait(&mut batch.simulated, batch.events.capacity(), timeout),
+        }
+    }
+
+    /// The network of a simulated socket, which only a simulation makes.
+    pub(crate) fn network(&self) -> RefMut<'_, Network> {
+        match self {
+            Driver::Sim(sim) => sim.network(),
+            Driver::Mio(_) => unreachable!("a simulated socket belongs to a simulation"),
+        }
+    }
+
+    /// Closes what nobody has any more. Real sockets do that themselves, when they are dropped.
+    pub(crate) fn close_forgotten(&self) {
+        if let Driver::Sim(sim) = self {
+            sim.network().close_forgotten();
+        }
+    }
+
+    /// Registers a source, once and for all it may become ready for.
+    pub(crate) fn register(&self, source: &mut dyn Source, key: Key, interest: Interest) -> io::Result<()> {
+        match self {
+            Driver::Mio(poll) => poll.registry().register(source, key.token(), interest),
+            Driver::Sim(_) => self.has_descriptors(),
+        }
+    }
+
+    /// An error in a simulation.
+    pub(crate) fn has_descriptors(&self) -> io::Result<()> {
+        match self {
+            Driver::Mio(_) => Ok(()),
+            Driver::Sim(_) => Err(crate::base::error::new(
+                io::ErrorKind::Unsupported,
+                "a simulation has no descriptors: what is watched or adopted, and what has a path, needs a real reactor",
+            )),
+        }
+    }
+
+    /// Takes a source out that may have a duplicate elsewhere, which would go on reporting events. An error means
+    /// that it was not in: Linux says so, kqueue does not.
+    pub(crate) fn deregister(&self, source: &mut dyn Source, key: Key) {
+        if let Driver::Mio(poll) = self
+            && let Err(error) = poll.registry().deregister(source)
+        {
+            log::debug!("source {key} was not registered any more: {error}");
+        }
+    }
+}
+
+/// Ends a wait from another thread.
+pub(crate) enum Waker {
+    Mio(mio::Waker),
+    Sim(Arc<AtomicBool>),
+}
+
+impl Waker {
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        match self {
+            Waker::Mio(waker) => waker.wake(),
+            Waker::Sim(woken) => {
+                woken.store(true, Ordering::Release);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What the core knows of simulations in a build without the feature `sim`: types of which there are no values. So
+//! the core is written once, and in such a build the compiler leaves out whatever is there for a simulation.
+
+use std::cell::RefMut;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use crate::connect::resolve::Answer;
+use crate::net::poll::Readiness;
+
+pub(crate) enum Simulation {}
+pub(crate) enum Network {}
+/// A struct, as code behind a call that gives an enum without values is warned about as unreachable.
+#[derive(Debug)]
+pub(crate) struct Time(Infallible);
+pub(crate) type SocketId = Infallible;
+
+macro_rules! never_called {
+    ($kind:ty { $(fn $name:ident($($argument:ty),*) -> $result:ty;)* }) => {
+        impl $kind {
+            $(pub(crate) fn $name(&self, $(_: $argument),*) -> $result {
+                match *self {}
+            })*
+        }
+    };
+}
+
+impl Time {
+    pub(crate) fn get(&self) -> Instant {
+        match self.0 {}
+    }
+}
+
+never_called! {
+    Simulation {
+        fn network() -> RefMut<'_, Network>;
+        fn seed() -> u64;
+        fn clock() -> Time;
+        fn woken() -> Arc<AtomicBool>;
+        fn wait(&mut Vec<(Token, Readiness)>, usize, Option<Duration>) -> io::Result<()>;
+        fn look_up(&str, u16) -> (Duration, Answer);
+    }
+}
+
+never_called! {
+    Network {
+        fn connect(SocketAddr) -> io::Result<SocketId>;
+        fn connected(SocketId) -> Option<io::Result<()>>;
+        fn take_error(SocketId) -> Option<io::Error>;
+        fn listen(SocketAddr, u32) -> io::Result<SocketId>;
+        fn accept(SocketId) -> io::Result<(SocketId, SocketAddr)>;
+        fn read(SocketId, &mut [u8]) -> io::Result<usize>;
+        fn write(SocketId, &[u8]) -> io::Result<usize>;
+        fn finish(SocketId) -> io::Result<()>;
+        fn reset_on_close(SocketId) -> ();
+        fn close(SocketId) -> ();
+        fn close_forgotten() -> ();
+        fn register(SocketId, Token) -> ();
+        fn deregister(SocketId) -> ();
+        fn addr_of(SocketId) -> Option<SocketAddr>;
+        fn peer_of(SocketId) -> Option<SocketAddr>;
+    }
+}

@@ -1,0 +1,224 @@
+//! What a program may call on a simulated socket. Each is named after the kernel's, and answers as Linux does: tcp(7).
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::net::simulated::event::Event;
+use crate::net::simulated::network::{Listening, Network, SocketId};
+use crate::net::simulated::record::What;
+
+impl Network {
+    pub(crate) fn connect(&mut self, addr: SocketAddr) -> io::Result<SocketId> {
+        self.out_of_descriptors()?;
+        if addr.port() == 0 {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        let wire = self.wire(addr);
+        if self.random.chance(wire.link.unreachable) {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
+        let unanswered = self.random.chance(wire.link.silent);
+        let own: IpAddr =
+            if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        let local = SocketAddr::new(own, self.next_port());
+        let arrives = self.arrival(&wire.link);
+        let id = self.insert(local, addr, wire);
+        let endpoint = self.end(id)?;
+        (endpoint.open, endpoint.connecting, endpoint.unanswered) = (true, true, unanswered);
+        self.schedule(arrives, Event::Syn { client: id, tries: 0 });
+        self.note(id, What::Connect(addr));
+        Ok(id)
+    }
+
+    /// Whether a connect has come through: `None` while it is under way.
+    pub(crate) fn connected(&mut self, id: SocketId) -> Option<io::Result<()>> {
+        let endpoint = self.ends.get_mut(&id)?;
+        match endpoint.error.take() {
+            Some(kind) => Some(Err(kind.into())),
+            None => (!endpoint.connecting).then_some(Ok(())),
+        }
+    }
+
+    pub(crate) fn take_error(&mut self, id: SocketId) -> Option<io::Error> {
+        self.ends.get_mut(&id)?.error.take().map(io::Error::from)
+    }
+
+    pub(crate) fn listen(&mut self, mut addr: SocketAddr, backlog: u32) -> io::Result<SocketId> {
+        self.out_of_descriptors()?;
+        if addr.port() == 0 {
+            addr.set_port(self.next_port());
+        }
+        if self.listeners.values().any(|other| answers(other.addr, addr) || answers(addr, other.addr)) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let id = self.next_id();
+        let listening = Listening {
+            addr,
+            backlog: backlog as usize,
+            waiting: VecDeque::new(),
+            half_open: 0,
+            token: None,
+            listed: false,
+        };
+        self.listeners.insert(id, listening);
+        self.note(id, What::Listen(addr));
+        Ok(id)
+    }
+
+    pub(crate) fn accept(&mut self, id: SocketId) -> io::Result<(SocketId, SocketAddr)> {
+        let listening = self.listeners.get(&id).ok_or(io::ErrorKind::NotConnected)?;
+        if listening.waiting.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.out_of_descriptors()?;
+        let waiting = self.listeners.get_mut(&id).and_then(|listening| listening.waiting.pop_front());
+        let accepted = waiting.ok_or(io::ErrorKind::WouldBlock)?;
+        let aborted = self.end(accepted)?.wire.link.aborted;
+        if self.random.chance(aborted) {
+            self.break_off(accepted);
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.note(accepted, What::Accept);
+        let endpoint = self.end(accepted)?;
+        endpoint.open = true;
+        Ok((accepted, endpoint.remote))
+    }
+
+    pub(crate) fn read(&mut self, id: SocketId, buffer: &mut [u8]) -> io::Result<usize> {
+        let endpoint = self.end(id)?;
+        let n = endpoint.incoming.read(buffer);
+        if n > 0 {
+            let (peer, wire) = (endpoint.peer, Rc::clone(&endpoint.wire));
+            self.note(id, What::Read(n));
+            if let Some(writer) = peer
+                && self.ends.get(&writer).is_some_and(|writer| writer.wants_room)
+            {
+                let at = self.arrival(&wire.link); // the acknowledgement has to travel too
+                self.schedule(at, Event::Room(writer));
+            }
+            return Ok(n);
+        }
+        // The end stays the end, whatever comes behind it.
+        if endpoint.incoming.is_at_end() {
+            return Ok(0);
+        }
+        if let Some(kind) = endpoint.error.take() {
+            return Err(kind.into());
+        }
+        if endpoint.reset { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    pub(crate) fn write(&mut self, id: SocketId, bytes: &[u8]) -> io::Result<usize> {
+        let now = self.now;
+        let endpoint = self.end(id)?;
+        if let Some(kind) = endpoint.error.take() {
+            return Err(kind.into());
+        }
+        if endpoint.reset || endpoint.finished {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let wire = Rc::clone(&endpoint.wire);
+        let held_back = endpoint.connecting || endpoint.squeezed_until > now;
+        let room = if held_back { 0 } else { self.ends.get(&id).map_or(0, |endpoint| self.room(endpoint)) };
+        let mut n = bytes.len().min(room);
+        if n > 1 && self.random.chance(wire.link.partial_write) {
+            n = self.random.within(1..=n as u64 - 1) as usize;
+            let until = self.arrival(&wire.link) + Duration::from_micros(1);
+            self.end(id)?.squeezed_until = until;
+            self.schedule(until, Event::Room(id));
+        }
+        self.end(id)?.wants_room = n < bytes.len();
+        if n == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.note(id, What::Write(n));
+        self.transmit(id, &bytes[..n], &wire);
+        Ok(n)
+    }
+
+    pub(crate) fn finish(&mut self, id: SocketId) -> io::Result<()> {
+        let endpoint = self.end(id)?;
+        if endpoint.reset || endpoint.connecting {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        if !std::mem::replace(&mut endpoint.finished, true) {
+            self.note(id, What::Finish);
+            self.send_end(id);
+        }
+        Ok(())
+    }
+
+    /// SO_LINGER with zero.
+    pub(crate) fn reset_on_close(&mut self, id: SocketId) {
+        if let Some(endpoint) = self.ends.get_mut(&id) {
+            endpoint.reset_on_close = true;
+        }
+    }
+
+    pub(crate) fn close(&mut self, id: SocketId) {
+        if let Some(listening) = self.listeners.remove(&id) {
+            self.note(id, What::Close);
+            listening.waiting.into_iter().for_each(|waiting| self.break_off(waiting));
+            return;
+        }
+        if !self.ends.contains_key(&id) {
+            return;
+        }
+        self.note(id, What::Close);
+        let Some(endpoint) = self.ends.get(&id) else { return };
+        // Closing with input unread destroys what the peer has not read: RFC 9293, section 3.10.4.
+        if endpoint.reset_on_close || endpoint.incoming.has_bytes() {
+            return self.break_off(id);
+        }
+        let orderly = !endpoint.finished && !endpoint.reset && !endpoint.connecting;
+        if endpoint.incoming.is_flying()
+            && let (Some(peer), Some(at)) = (endpoint.peer, endpoint.incoming.next())
+        {
+            let wire = Rc::clone(&endpoint.wire);
+            let at = at.max(self.now).saturating_add(self.latency(&wire.link));
+            self.schedule(at, Event::Reset(peer)); // what still comes to the closed socket is answered with that
+        }
+        if orderly {
+            self.send_end(id);
+        }
+        self.remove(id);
+    }
+
+    /// Closes what a call that panicked had accepted and nobody has: a real socket does that when it is dropped.
+    pub(crate) fn close_forgotten(&mut self) {
+        let forgotten = self.ends.iter().filter(|(_, end)| end.open && end.token.is_none());
+        let forgotten: Vec<SocketId> = forgotten.map(|(id, _)| *id).collect();
+        forgotten.into_iter().for_each(|id| self.close(id));
+    }
+
+    pub(crate) fn addr_of(&self, id: SocketId) -> Option<SocketAddr> {
+        let endpoint = self.ends.get(&id).map(|endpoint| endpoint.local);
+        endpoint.or_else(|| self.listeners.get(&id).map(|listening| listening.addr))
+    }
+
+    pub(crate) fn peer_of(&self, id: SocketId) -> Option<SocketAddr> {
+        self.ends.get(&id).map(|endpoint| endpoint.remote)
+    }
+
+    /// EMFILE, where the limit is reached.
+    fn out_of_descriptors(&self) -> io::Result<()> {
+        let most = self.descriptors;
+        if most == usize::MAX
+            || self.ends.values().filter(|end| end.open).count() + self.listeners.len() < most
+        {
+            return Ok(());
+        }
+        let message = format!("too many open sockets: the simulation allows {most}");
+        Err(crate::base::error::new(io::ErrorKind::Other, message))
+    }
+}
+
+/// Whether a listener on one address answers to another: on the unspecified one it answers to all.
+pub(crate) fn answers(listening: SocketAddr, asked: SocketAddr) -> bool {
+    listening.port() == asked.port()
+        && (listening.ip() == asked.ip()
+            || listening.ip().is_unspecified() && listening.is_ipv4() == asked.is_ipv4())
+}

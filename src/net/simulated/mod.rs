@@ -1,0 +1,103 @@
+//! The kernel's side of a simulation: sockets, a network between them, names, and the clock.
+//!
+//! `sim` wraps this for users. Without the feature `sim`, `absent` stands in its place.
+
+mod calls;
+mod event;
+mod link;
+mod names;
+mod network;
+mod pipe;
+mod random;
+mod readiness;
+mod record;
+mod wire;
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use crate::net::poll::{Readiness, WAKER};
+
+pub use link::{Link, Polling};
+use names::Names;
+pub(crate) use network::{LAST, Network, SocketId};
+pub(crate) use random::Random;
+
+/// The time as the loop's clock reads it.
+pub(crate) type Time = Rc<Cell<Instant>>;
+
+/// A simulated kernel. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Simulation {
+    network: Rc<RefCell<Network>>,
+    names: Rc<RefCell<Names>>,
+    /// Something was posted.
+    woken: Arc<AtomicBool>,
+}
+
+impl Simulation {
+    pub(crate) fn new(seed: u64) -> Self {
+        Simulation {
+            network: Rc::new(RefCell::new(Network::new(seed))),
+            names: Rc::default(),
+            woken: Arc::default(),
+        }
+    }
+
+    pub(crate) fn network(&self) -> RefMut<'_, Network> {
+        self.network.borrow_mut()
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.network.borrow().seed
+    }
+
+    pub(crate) fn woken(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.woken)
+    }
+
+    pub(crate) fn clock(&self) -> Time {
+        Rc::clone(&self.network.borrow().clock)
+    }
+
+    pub(crate) fn wait(
+        &self,
+        batch: &mut Vec<(Token, Readiness)>,
+        most: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        batch.clear();
+        let posted = self.woken.swap(false, Ordering::AcqRel);
+        let timeout = if posted { Some(Duration::ZERO) } else { timeout };
+        let goes_on = self.network().wait(timeout, most, batch)?;
+        if posted {
+            batch.push((WAKER, Readiness::NONE));
+        }
+        if goes_on { Ok(()) } else { Err(io::ErrorKind::Deadlock.into()) }
+    }
+}
+
+/// The variable that asks for one seed.
+pub(crate) const SEED: &str = "ENJAMB_SEED";
+
+/// How many of the last events a failing run shows.
+const SHOWN: usize = 40;
+
+/// A test that fails while a simulation is alive wants to see what went on in it.
+impl Drop for Network {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (seed, count, last) = (self.seed, self.record.count(), self.record.last(SHOWN));
+            let again = if self.checked { format!("; {SEED}={seed} runs it again") } else { String::new() };
+            eprintln!(
+                "the simulation with seed {seed} failed after {count} events{again}. The last of them:\n{last}"
+            );
+        }
+    }
+}

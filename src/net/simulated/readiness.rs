@@ -1,0 +1,111 @@
+//! What is ready: edge-triggered, and told as the state at the time of the wait, as epoll(7) does.
+
+use mio::Token;
+
+use crate::net::poll::Readiness;
+use crate::net::simulated::network::{Endpoint, Network, SocketId};
+use crate::net::simulated::record::What;
+
+impl Network {
+    pub(crate) fn register(&mut self, id: SocketId, token: Token) {
+        if let Some(endpoint) = self.ends.get_mut(&id) {
+            endpoint.token = Some(token);
+        } else if let Some(listening) = self.listeners.get_mut(&id) {
+            listening.token = Some(token);
+        }
+        self.wake(id);
+    }
+
+    pub(crate) fn deregister(&mut self, id: SocketId) {
+        if let Some(endpoint) = self.ends.get_mut(&id) {
+            endpoint.token = None;
+        }
+    }
+
+    /// Has the next wait look at a socket: something about it has changed.
+    pub(crate) fn wake(&mut self, id: SocketId) {
+        let listed = match (self.ends.get_mut(&id), self.listeners.get_mut(&id)) {
+            (Some(endpoint), _) => &mut endpoint.listed,
+            (None, Some(listening)) => &mut listening.listed,
+            (None, None) => return,
+        };
+        if !std::mem::replace(listed, true) {
+            self.ready.push(id);
+        }
+    }
+
+    /// Has a socket that was full told when there is room again: not for every byte, but as Linux does, for a third of
+    /// the buffer.
+    pub(crate) fn wake_writer(&mut self, id: SocketId) {
+        if self.ends.get(&id).is_some_and(|endpoint| endpoint.wants_room && self.takes_more(endpoint)) {
+            self.wake(id);
+        }
+    }
+
+    /// Tells what is ready, as far as there is place.
+    pub(crate) fn report(&mut self, most: usize, ready: &mut Vec<(Token, Readiness)>) {
+        let mut woken = std::mem::take(&mut self.ready);
+        if self.polling.shuffled {
+            self.random.shuffle(&mut woken);
+        }
+        let mut woken = woken.into_iter();
+        while ready.len() < most
+            && let Some(id) = woken.next()
+        {
+            let Some((token, state)) = self.look_at(id).filter(|(_, state)| *state != Readiness::NONE) else {
+                continue;
+            };
+            let both = state.is_readable() && state.is_writable() && most - ready.len() >= 2;
+            let events = if both && self.random.chance(self.polling.split) {
+                vec![
+                    Readiness::when(false, true, false),
+                    Readiness::when(true, false, state.is_read_closed()),
+                ]
+            } else {
+                vec![state]
+            };
+            for event in events {
+                self.note(id, What::Ready(event.bits()));
+                ready.push((token, event));
+            }
+        }
+        self.ready.extend(woken);
+        if ready.len() < most && self.random.chance(self.polling.spurious) {
+            self.report_nothing(ready);
+        }
+    }
+
+    /// Tells of any source that it is ready, whatever it is.
+    fn report_nothing(&mut self, ready: &mut Vec<(Token, Readiness)>) {
+        let from = self.random.within(1..=u64::from(self.last_id.max(1))) as SocketId;
+        let end = self.ends.range(from..).find_map(|(id, end)| Some((*id, end.token?)));
+        let listener = self.listeners.range(from..).find_map(|(id, listening)| Some((*id, listening.token?)));
+        if let Some((id, token)) = end.into_iter().chain(listener).min_by_key(|(id, _)| *id) {
+            self.record.add(self.now, id, What::Spurious); // no progress
+            ready.push((token, Readiness::when(true, true, false)));
+        }
+    }
+
+    /// What a socket that was woken is ready for, and to whom to tell it.
+    fn look_at(&mut self, id: SocketId) -> Option<(Token, Readiness)> {
+        if let Some(listening) = self.listeners.get_mut(&id) {
+            listening.listed = false;
+            return Some((listening.token?, Readiness::when(!listening.waiting.is_empty(), false, false)));
+        }
+        self.ends.get_mut(&id)?.listed = false;
+        let endpoint = self.ends.get(&id)?;
+        let failed = endpoint.reset || endpoint.error.is_some();
+        let over = failed || endpoint.incoming.is_at_end();
+        let writable = failed || endpoint.finished || self.takes_more(endpoint);
+        let told = (endpoint.token?, Readiness::when(over || endpoint.incoming.has_bytes(), writable, over));
+        if !writable {
+            self.ends.get_mut(&id)?.wants_room = true; // whoever asks in vain is told: tcp_poll does the same
+        }
+        Some(told)
+    }
+
+    fn takes_more(&self, endpoint: &Endpoint) -> bool {
+        let enough = endpoint.wire.link.buffer.div_ceil(3);
+        !endpoint.connecting && endpoint.squeezed_until <= self.now && self.room(endpoint) >= enough
+    }
+}

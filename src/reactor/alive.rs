@@ -1,0 +1,115 @@
+//! What is alive in a loop, for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::slots::Slot;
+use crate::reactor::core::Core;
+use crate::stream::{Flags, NO_DEADLINE, Stream};
+
+/// Rows beyond this are only counted.
+const ROWS: usize = 40;
+
+/// What is alive in a loop: a snapshot to print. Made by [`Cx::alive`](crate::Cx::alive) and
+/// [`Reactor::alive`](crate::Reactor::alive).
+#[derive(Debug, Clone)]
+pub struct Alive {
+    rows: Vec<String>,
+    listeners: usize,
+    connections: usize,
+    watched: usize,
+    timers: usize,
+    handles: usize,
+    look_ups: Vec<String>,
+}
+
+impl Alive {
+    pub(crate) fn of<S>(core: &mut Core<S>) -> Self {
+        core.ungather();
+        let mut alive = Alive {
+            rows: Vec::new(),
+            listeners: 0,
+            connections: 0,
+            watched: 0,
+            timers: core.timers.len(),
+            handles: core.shared.handles(),
+            look_ups: core.look_ups.hosts().map(str::to_string).collect(),
+        };
+        for (key, slot) in core.slots.iter() {
+            let kind = match slot {
+                Slot::Attempt(_) => continue, // told with its connection
+                Slot::Listener(_) => &mut alive.listeners,
+                Slot::Stream(_) => &mut alive.connections,
+                Slot::Watch(_) => &mut alive.watched,
+            };
+            *kind += 1;
+            if alive.rows.len() < ROWS {
+                alive.rows.push(match slot {
+                    Slot::Listener(acceptor) => {
+                        let name = acceptor.name(&core.driver);
+                        format!("listener {key} on {name}, {} open", acceptor.open())
+                    }
+                    Slot::Stream(stream) => {
+                        let armed = stream.deadline != NO_DEADLINE;
+                        let deadline = armed.then(|| core.clock.until(stream.deadline));
+                        let dial = core.dials.get(&key).map(|dial| format!(", {dial}")).unwrap_or_default();
+                        format!("connection {key} {}{dial}", describe(stream, deadline))
+                    }
+                    Slot::Watch(_) => format!("watch {key}"),
+                    Slot::Attempt(_) => continue,
+                });
+            }
+        }
+        alive
+    }
+}
+
+fn describe<S>(stream: &Stream<S>, deadline: Option<Duration>) -> String {
+    let states = [
+        (Flags::DOOMED, "gone"),
+        (Flags::CLOSING, "closing"),
+        (Flags::CONNECTING, "connecting"),
+        (Flags::PAUSED, "paused"),
+        (Flags::FULL, "full"),
+        (Flags::ENDED, "peer ended"),
+        (Flags::FINISHING, "finished"),
+    ];
+    let mut text = stream.peer.to_string();
+    for (flag, name) in states {
+        if stream.flags.any(flag) {
+            text = format!("{text}, {name}");
+        }
+    }
+    for (count, name) in [(stream.unsent(), "unsent"), (stream.unread(), "unread")] {
+        if count > 0 {
+            text = format!("{text}, {count} bytes {name}");
+        }
+    }
+    match deadline {
+        Some(left) => format!("{text}, deadline in {left:.1?}"),
+        None => text,
+    }
+}
+
+impl fmt::Display for Alive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Alive { rows, listeners, connections, watched, timers, handles, look_ups } = self;
+        write!(
+            f,
+            "alive: {listeners} listeners, {connections} connections, {watched} watched, {timers} timers, {handles} \
+             handles"
+        )?;
+        for row in rows {
+            write!(f, "\n  {row}")?;
+        }
+        match listeners + connections + watched - rows.len() {
+            0 => {}
+            more => write!(f, "\n  and {more} more")?,
+        }
+        match look_ups.len() {
+            0 => Ok(()),
+            1..=ROWS => write!(f, "\n  looking up {}", look_ups.join(", ")),
+            many => write!(f, "\n  looking up {many} names"),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! One connection, for the length of one callback.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::error::{self, while_doing};
+use crate::base::slots::Key;
+use crate::net::socket::Peer;
+use crate::pool::{Pooled, Reuse};
+#[cfg(feature = "tls")]
+use crate::reactor::core::Core;
+use crate::reactor::protocol::Protocol;
+use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
+use crate::{ConnId, Cx};
+
+/// One connection, for the length of one callback: what its machine, or anybody who knows its
+/// [id](Cx::conn), may do to it.
+///
+/// It is also an [`io::Write`](std::io::Write), so `write!(conn, "{answer}\n")?` works; it fails only where
+/// [`write`](Conn::write) returns `false`.
+pub struct Conn<'a, S = ()> {
+    cx: Cx<'a, S>,
+    key: Key,
+    /// What it is to a pool, for the machine that has it from one.
+    pub(crate) pooled: Pooled,
+}
+
+impl<'a, S> Conn<'a, S> {
+    pub(crate) fn new(cx: Cx<'a, S>, key: Key) -> Self {
+        Conn { cx, key, pooled: Pooled::No }
+    }
+
+    /// The loop: to connect, to set timers, to reach other connections.
+    pub fn cx(&mut self) -> &mut Cx<'a, S> {
+        &mut self.cx
+    }
+}
+
+impl<S> Conn<'_, S> {
+    #[cfg(feature = "tls")]
+    pub(crate) fn parts(&mut self) -> (&mut Core<S>, Key) {
+        (self.cx.core, self.key)
+    }
+
+    fn stream(&mut self) -> &mut Stream<S> {
+        self.cx.core.slots.get(self.key).expect("a connection stays in its slot while it is borrowed")
+    }
+
+    /// Its id, by which [`Cx::conn`] finds it again.
+    pub fn id(&self) -> ConnId {
+        ConnId(self.key)
+    }
+
+    /// The state lent to the loop.
+    pub fn state(&mut self) -> &mut S {
+        self.cx.state
+    }
+
+    /// The peer's address; for an outgoing connection, the one it connects to.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where it has none: a Unix socket.
+    /// [`NotConnected`](io::ErrorKind::NotConnected) as long as it is not known at which address of its name the peer
+    /// can be reached.
+    pub fn peer_addr(&mut self) -> io::Result<SocketAddr> {
+        self.stream().peer.addr()
+    }
+
+    /// Our own address.
+    ///
+    /// # Errors
+    /// What getsockname(2) says; [`Unsupported`](io::ErrorKind::Unsupported) for a Unix socket.
+    pub fn local_addr(&mut self) -> io::Result<SocketAddr> {
+        let core = &mut *self.cx.core;
+        match core.slots.get::<Stream<S>>(self.key).and_then(|stream| stream.socket.as_ref()) {
+            Some(socket) => socket.local_addr(&core.driver),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Writes `bytes`: all of them, always. What is written during a callback is gathered and sent when it returns;
+    /// what the kernel does not take is kept and sent when it does. Before the connection stands, all is kept.
+    ///
+    /// Returns `false` where nothing was taken: the connection was finished, closed or broken before. That is no
+    /// error (it is logged at debug level): a machine cannot know what a peer has done meanwhile, and `closed` will
+    /// tell.
+    ///
+    /// Above the [high-water mark](Self::water_marks), no more is read from this connection until its output has
+    /// fallen to the low one; a machine that writes of its own accord stops at [`is_full`](Self::is_full) and goes
+    /// on in [`drained`](Protocol::drained). A connection whose unsent output reaches
+    /// [`Config::output_limit`](crate::Config::output_limit) is given up.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) -> bool {
+        self.cx.core.gather.takes(self.key, bytes) || self.write_beyond(bytes)
+    }
+
+    /// Writes to a connection from outside its own callback, or what is too large to be gathered.
+    #[inline(never)]
+    fn write_beyond(&mut self, bytes: &[u8]) -> bool {
+        let (core, key) = (&mut *self.cx.core, self.key);
+        core.ungather();
+        let Some(stream) = core.slots.get::<Stream<S>>(key) else { return false };
+        if !stream.takes_output() {
+            return refused(key, &stream.peer, bytes);
+        }
+        if let Err(error) = stream.write(&core.driver, bytes, &mut core.spares) {
+            core.write_failed(key, error);
+            return false;
+        }
+        if stream.output.is_none() && !stream.flags.any(Flags::FULL) {
+            return true; // it went out at once, and `drained` is not due
+        }
+        let overflows = stream.unsent() > stream.high_water as usize;
+        core.mark_dirty(key);
+        if overflows {
+            core.overflow(key);
+        }
+        true
+    }
+
+    /// How many bytes are written and not sent.
+    pub fn unsent(&mut self) -> usize {
+        self.cx.core.ungather();
+        self.stream().unsent()
+    }
+
+    /// Whether the output is above the high-water mark, or was and has not fallen to the low one yet.
+    pub fn is_full(&mut self) -> bool {
+        self.stream().flags.any(Flags::FULL)
+    }
+
+    /// Half-closes: sends what is unsent, then tells the peer that no more will come (a FIN). Receiving goes on. When
+    /// the peer has finished too, the connection is closed by itself.
+    pub fn finish(&mut self) {
+        self.cx.core.ungather();
+        self.stream().flags.set(Flags::FINISHING);
+        self.cx.core.mark_dirty(self.key);
+    }
+
+    /// Closes in good order: no more callbacks but `closed`; what is unsent is sent; and where the peer has not
+    /// finished, what it still sends is thrown away until it does, for a second at most, so that the last bytes sent
+    /// are not destroyed by the reset that closing with input unread would cause.
+    ///
+    /// [`Config::close_timeout`](crate::Config::close_timeout) limits all that, and [`deadline`](Self::deadline)
+    /// changes it. When the time is up, what is unsent is lost and `closed` says so.
+    pub fn close(&mut self) {
+        let within = self.cx.core.config.close_timeout;
+        self.cx.core.close(self.key, within);
+    }
+
+    /// Ends the connection after this callback, without sending what is unsent; `closed` is told `why`. If something
+    /// was unsent, the peer sees a reset, so that it cannot take the part for the whole.
+    pub fn abort(&mut self, why: io::Error) {
+        self.cx.core.doom(self.key, Err(why));
+    }
+
+    /// As [`abort`](Self::abort), but the peer sees a reset in any case (RFC 9293, section 3.10.5): for a machine that
+    /// knows of more that should have come, as a proxy does whose other side was cut off.
+    pub fn reset(&mut self, why: io::Error) {
+        if !self.stream().flags.any(Flags::DOOMED) {
+            self.reset_on_close(); // else the first cause stands, and may have been an orderly end
+        }
+        self.abort(why);
+    }
+
+    /// Ends the exchange: the connection goes back to the [pool](crate::pool) it is from, when this callback returns.
+    /// [`closed`](Protocol::closed) is called then, with `Ok`; nothing that comes later is this machine's.
+    ///
+    /// A connection that is no pool's, or that another than its own machine releases, is [closed](Self::close). So one
+    /// machine does for both.
+    ///
+    /// The connection keeps its [id](Self::id) for its next user: whoever has noted it, for a timer say, must forget it.
+    pub fn release(&mut self, reuse: Reuse) {
+        match &self.pooled {
+            Pooled::No => self.close(),
+            Pooled::Released(_) if reuse != Reuse::Dirty => {}
+            _ => self.pooled = Pooled::Released(reuse),
+        }
+    }
+
+    /// Whether this is a connection of a [pool](crate::pool)'s that has been used before: its peer may have closed it, or
+    /// said something on it, before it could know that it is used again.
+    pub fn is_reused(&self) -> bool {
+        matches!(self.pooled, Pooled::Held { reused: true, .. })
+    }
+
+    /// Sends what is written as far as the kernel takes it, and returns how much that leaves.
+    #[cfg(feature = "http")]
+    pub(crate) fn send_now(&mut self) -> usize {
+        self.cx.core.ungather();
+        if self.stream().takes_output() {
+            self.cx.core.push_out(self.key);
+        }
+        self.stream().unsent()
+    }
+
+    /// Has `drained` called when everything is sent, and not before.
+    #[cfg(feature = "http")]
+    pub(crate) fn drain_whole(&mut self) {
+        let stream = self.stream();
+        stream.low_water = 0;
+        stream.flags.set(Flags::FULL);
+    }
+
+    /// How many bytes are left of what came before: none while they are lent as [`Input`](crate::Input).
+    pub(crate) fn unread(&mut self) -> usize {
+        self.stream().unread()
+    }
+
+    /// The machine that is to take over, for one that wraps another.
+    pub(crate) fn take_switched(&mut self) -> Option<Box<dyn Protocol<S>>> {
+        self.stream().machine.take()
+    }
+
+    /// Has the peer see a reset however this ends.
+    pub(crate) fn reset_on_close(&mut self) {
+        let core = &mut *self.cx.core;
+        let socket = core.slots.get::<Stream<S>>(self.key).and_then(|stream| stream.socket.as_ref());
+        if let Some(Err(error)) = socket.map(|socket| socket.reset_on_close(&core.driver)) {
+            log::debug!("connection {} could not be reset: {error}", self.key);
+        }
+    }
+
+    /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down. A paused connection
+    /// notices nothing of its peer, not even that it has gone, until it is resumed or written to: give it a
+    /// [`deadline`](Self::deadline) where that matters.
+    pub fn pause(&mut self) {
+        let stream = self.stream();
+        stream.flags.clear(Flags::REOFFER);
+        if !stream.flags.any(Flags::PAUSED) {
+            stream.flags.set(Flags::PAUSED);
+            self.cx.core.paused += 1;
+        }
+        if self.stream().flags.any(Flags::BROKEN) {
+            self.cx.core.give_up(self.key); // it will not read on to where the failed write would be reported
+        }
+    }
+
+    /// Receives again, beginning with what was left of the input.
+    pub fn resume(&mut self) {
+        if self.stream().flags.take(Flags::PAUSED) {
+            self.stream().flags.set(Flags::REOFFER);
+            self.cx.core.paused -= 1;
+            self.cx.core.queue_stream(self.key);
+        }
+    }
+
+    /// Calls [`timed_out`](Protocol::timed_out) `after` that long, counted from when this callback began; `None`
+    /// disarms it. There is one deadline: setting it again moves it, at next to no cost, so that an idle timeout is a
+    /// `deadline` in `opened` and in every `received`.
+    ///
+    /// On a connection that is not there yet this is the connect timeout, and on one that is closing the close
+    /// timeout.
+    pub fn deadline(&mut self, after: impl Into<Option<Duration>>) {
+        let clock = &self.cx.core.clock;
+        let tick = after.into().map_or(NO_DEADLINE, |after| clock.tick_after(after));
+        self.cx.core.set_deadline(self.key, tick);
+    }
+
+    /// Sets this connection's water marks, in bytes of unsent output: see [`write`](Self::write). A low mark above
+    /// the high one is taken as equal to it. With `usize::MAX` as the high mark reading never pauses by itself, for
+    /// a protocol in which both sides may write a lot before they read: with pausing, they would wait for each other.
+    pub fn water_marks(&mut self, low: usize, high: usize) {
+        self.cx.core.ungather();
+        let high = high.min(self.cx.core.config.output_limit);
+        let stream = self.stream();
+        stream.high_water = to_u32(high);
+        stream.low_water = to_u32(low.min(high));
+        self.cx.core.queue_stream(self.key); // it may be full no longer
+    }
+
+    /// Whether reading goes on while this connection [is full](Self::is_full); by default it does not. For a machine
+    /// that passes what it reads to another connection, as a proxy does: what has to hold it back is the other's output,
+    /// not its own, and it pauses and resumes by itself.
+    pub fn read_while_full(&mut self, yes: bool) {
+        let stream = self.stream();
+        if yes {
+            stream.flags.set(Flags::READS_FULL);
+            stream.flags.clear(Flags::HELD);
+        } else {
+            stream.flags.clear(Flags::READS_FULL);
+            if stream.flags.any(Flags::FULL) {
+                stream.flags.set(Flags::HELD);
+            }
+        }
+        self.cx.core.queue_stream(self.key); // there may be something to read now
+    }
+
+    /// Sets how many received bytes the machine may leave in its input before that is an error that ends the
+    /// connection: at least the longest message of the protocol. A [framing](crate::framing) has its own maximum, which
+    /// holds instead while one of its frames is on its way, if it is higher.
+    pub fn input_limit(&mut self, bytes: usize) {
+        self.stream().input_limit = to_u32(bytes.max(1));
+    }
+
+    /// Puts another machine in the place of this one: an upgrade to another protocol. It takes over when the callback at
+    /// hand returns. The old machine is dropped without a call of its `closed`; the new one is not called `opened`
+    /// (unless the connection does not stand yet), is offered the input that was left, and told of the peer's end also
+    /// if that has come before. Pausing, the deadline and the limits stay as they are.
+    pub fn switch(&mut self, protocol: impl Protocol<S> + 'static) {
+        let stream = self.stream();
+        stream.machine = Some(Box::new(protocol));
+        stream.flags.set(Flags::REOFFER);
+        if stream.flags.take(Flags::ENDED) {
+            stream.flags.set(Flags::READABLE); // the end is read once more, for the new machine
+        }
+        self.cx.core.queue_stream(self.key);
+    }
+
+    pub(crate) fn timed_out_error(&mut self) -> io::Error {
+        while_doing(error::WAITING, &self.stream().peer, io::ErrorKind::TimedOut.into())
+    }
+}
+
+#[cold]
+fn refused(key: Key, peer: &Peer, bytes: &[u8]) -> bool {
+    log::debug!("connection {key} ({peer}): {} bytes written after its end are not sent", bytes.len());
+    false
+}
+
+impl<S> io::Write for Conn<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if Conn::write(self, bytes) { Ok(bytes.len()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+
+    /// Does nothing: what is written is sent as soon as the kernel takes it.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S> fmt::Debug for Conn<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("id", &self.key).finish_non_exhaustive()
+    }
+}

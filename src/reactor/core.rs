@@ -1,0 +1,394 @@
+//! Everything a callback may reach: slots, timers, queues. What is lent for the length of a callback (the machine,
+//! the read buffer) is outside it while it runs.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::buffer::Spares;
+use crate::base::clock::Clock;
+use crate::base::error::{self, while_doing};
+use crate::base::slots::{Key, Slot, Slots};
+use crate::base::wheel::{TimerKey, Timers};
+use crate::connect::Dials;
+use crate::connect::race::Attempt;
+use crate::connect::resolve::LookUps;
+use crate::listen::Acceptor;
+use crate::net::poll::{Driver, WAKER};
+use crate::reactor::deferred::Local;
+use crate::reactor::posted::{Call, Shared};
+use crate::reactor::timers::Alarm;
+use crate::stream::cork::Gather;
+use crate::stream::{Flags, NO_DEADLINE, Stream};
+use crate::watch::Watcher;
+use crate::{Config, Readiness};
+
+pub(crate) struct Core<S> {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) slots: Slots<S>,
+    pub(crate) timers: Timers<Alarm<S>>,
+    pub(crate) spares: Spares,
+    pub(crate) gather: Gather,
+    /// Who has work, each at most once.
+    pub(crate) run_queue: Vec<Key>,
+    /// Who has used up its budget, and comes to the back of the run queue for the next turn.
+    pub(crate) over_budget: Vec<Key>,
+    /// Who was written to, or finished or closed, during the callback at hand.
+    pub(crate) dirty: Vec<Key>,
+    /// Who is to be reaped, and how it ended.
+    pub(crate) doomed: VecDeque<(Key, io::Result<()>)>,
+    pub(crate) listeners: Vec<Key>,
+    /// What stands in for the sockets that some streams do not have yet.
+    pub(crate) dials: Dials,
+    pub(crate) look_ups: LookUps<S>,
+    pub(crate) shared: Arc<Shared<S>>,
+    /// Calls from other threads, taken over for this turn.
+    pub(crate) calls: VecDeque<Call<S>>,
+    /// Calls from what was dropped on this thread. Looked at with those from others.
+    pub(crate) local: Rc<Local<S>>,
+    pub(crate) more_calls: bool,
+    /// Whose machine is out on a callback. Still set when a turn begins only if that callback panicked.
+    pub(crate) running: Option<Key>,
+    /// Which periodic timer's closure is out on its call; likewise.
+    pub(crate) firing: Option<TimerKey>,
+    /// Streams that have a socket or will have one: those that a shutdown waits for.
+    pub(crate) streams: usize,
+    /// How many of the streams are paused by the user.
+    pub(crate) paused: usize,
+    pub(crate) stopping: bool,
+    /// By which tick a shutdown has everything closed.
+    pub(crate) shutdown_by: Option<u64>,
+    /// Whose write has failed, and why: they are read to their end before it is told.
+    pub(crate) broken: Vec<(Key, io::Error)>,
+    /// That nothing can ever happen again has been said.
+    pub(crate) warned_stuck: bool,
+    /// TLS for connections that have no socket yet.
+    #[cfg(feature = "tls")]
+    pub(crate) sessions: std::collections::HashMap<Key, crate::tls::Session>,
+    /// Last, so that it outlives the sources that are registered with it.
+    pub(crate) driver: Driver,
+}
+
+impl<S> Core<S> {
+    pub(crate) fn new(driver: Driver, config: Config) -> io::Result<Self> {
+        config.check()?;
+        let waker = Arc::new(driver.waker()?);
+        let shared = Shared::new(Arc::clone(&waker), config.post_limit);
+        Ok(Core {
+            clock: Clock::new(config.slow_callback, driver.simulated_time()),
+            config,
+            slots: Slots::new(),
+            timers: Timers::new(),
+            spares: Spares::default(),
+            gather: Gather::new(),
+            run_queue: Vec::new(),
+            over_budget: Vec::new(),
+            dirty: Vec::new(),
+            doomed: VecDeque::new(),
+            listeners: Vec::new(),
+            dials: Dials::new(),
+            look_ups: LookUps::new(waker),
+            local: Rc::new(Local::new(&shared)),
+            shared,
+            calls: VecDeque::new(),
+            more_calls: true, // a handle may post before the first turn
+            running: None,
+            firing: None,
+            streams: 0,
+            paused: 0,
+            stopping: false,
+            shutdown_by: None,
+            broken: Vec::new(),
+            warned_stuck: false,
+            #[cfg(feature = "tls")]
+            sessions: Default::default(),
+            driver,
+        })
+    }
+
+    pub(crate) fn insert_stream(&mut self, stream: Stream<S>) -> Key {
+        self.streams += usize::from(stream.socket.is_some());
+        self.slots.insert(stream)
+    }
+
+    /// Registers a stream's socket, once and for both directions: it is never registered again.
+    pub(crate) fn register_stream(&mut self, key: Key) -> io::Result<()> {
+        let socket = self.slots.get::<Stream<S>>(key).and_then(|stream| stream.socket.as_mut());
+        let Some(socket) = socket else { return Ok(()) };
+        socket.register(&self.driver, key)
+    }
+
+    /// Has a connection that stands below go through the handshake above before anything else.
+    pub(crate) fn shake_hands(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        stream.flags.set(Flags::CONNECTING | Flags::READABLE | Flags::WRITABLE);
+        let deadline = self.clock.tick_after(self.config.connect_timeout);
+        self.set_deadline(key, deadline);
+        self.queue_stream(key);
+    }
+
+    /// Puts a stream into the run queue if driving it would do anything.
+    #[inline]
+    pub(crate) fn queue_stream(&mut self, key: Key) {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && !stream.flags.any(Flags::QUEUED)
+            && stream.has_work()
+        {
+            stream.flags.set(Flags::QUEUED);
+            self.run_queue.push(key);
+        }
+    }
+
+    /// Has a stream flushed, finished or closed, as far as that is due, when the callback at hand returns.
+    #[inline]
+    pub(crate) fn mark_dirty(&mut self, key: Key) {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && !stream.flags.any(Flags::DIRTY)
+        {
+            stream.flags.set(Flags::DIRTY);
+            self.dirty.push(key);
+        }
+    }
+
+    /// What every callback is followed by: the time it took is looked at, and what it has written is sent.
+    pub(crate) fn returned(&mut self, what: &str, key: Option<Key>) {
+        self.running = None;
+        self.look_at_the_time(what, key);
+        if !self.dirty.is_empty() {
+            self.settle();
+        }
+    }
+
+    /// Reads the clock after a callback, and warns if it took too long.
+    #[inline]
+    pub(crate) fn look_at_the_time(&mut self, what: &str, key: Option<Key>) {
+        let now = self.clock.fresh();
+        if self.clock.suspects(now) {
+            self.judge(now, what, key);
+        }
+        self.clock.set(now);
+    }
+
+    #[cold]
+    fn judge(&mut self, now: Instant, what: &str, key: Option<Key>) {
+        if let Some(held) = self.clock.judge(now) {
+            self.warn_slow(what, key, held);
+        }
+    }
+
+    fn warn_slow(&mut self, what: &str, key: Option<Key>, held: Duration) {
+        let peer = key.and_then(|key| self.slots.get::<Stream<S>>(key)).map(|stream| stream.peer.to_string());
+        let key = key.map(|key| format!(" {key}")).unwrap_or_default();
+        let peer = peer.map(|peer| format!(" ({peer})")).unwrap_or_default();
+        log::warn!(
+            "a callback of {what}{key}{peer} held the loop for {held:.1?}, and everything else waited; do slow work \
+             in a thread and post the result through a Handle (Config::slow_callback sets when to warn)"
+        );
+    }
+
+    /// Hands what the callback at hand has written so far over to its connection, and gathers no more from it: for
+    /// whoever looks at a connection's output, or ends it.
+    #[inline]
+    pub(crate) fn ungather(&mut self) {
+        if let Some(key) = self.gather.close()
+            && !self.gather.is_empty()
+        {
+            self.hand_over_gathered(key);
+        }
+    }
+
+    #[inline(never)]
+    fn hand_over_gathered(&mut self, key: Key) {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
+            stream.output.get_or_insert_with(|| self.spares.take()).push(self.gather.bytes());
+        }
+        self.gather.clear();
+        self.mark_dirty(key);
+    }
+
+    /// Sends what was written, and finishes and closes what is due, for all that were touched.
+    #[inline(never)] // most callbacks leave nothing for it, and see to that first
+    pub(crate) fn settle(&mut self) {
+        while let Some(key) = self.dirty.pop() {
+            let Some(stream) = self.slots.get::<Stream<S>>(key) else { continue };
+            stream.flags.clear(Flags::DIRTY);
+            self.push_out(key);
+        }
+    }
+
+    /// Sends what a stream has waiting, and takes the steps that become due when all is sent.
+    pub(crate) fn push_out(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let sent = if stream.may_write() { stream.flush(&self.driver, &mut self.spares) } else { Ok(()) };
+        self.after_flush(key, sent);
+    }
+
+    #[cold]
+    pub(crate) fn after_flush(&mut self, key: Key, sent: io::Result<()>) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if let Err(error) = sent {
+            self.write_failed(key, error);
+        } else if stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
+            self.wind_up(key);
+        } else {
+            self.queue_stream(key); // if `drained` is due
+        }
+    }
+
+    /// Nothing more can be sent, but what the peer said before may still be there to read: the final answer to a
+    /// request that it did not want to the end, say. So the error is reported when reading comes to its end too.
+    #[cold]
+    pub(crate) fn write_failed(&mut self, key: Key, error: io::Error) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        if stream.flags.any(Flags::PAUSED | Flags::CLOSING | Flags::ENDED | Flags::CONNECTING | Flags::FRESH)
+        {
+            let error = while_doing(error::WRITING, &stream.peer, error);
+            return self.doom(key, Err(error));
+        }
+        stream.flags.set(Flags::BROKEN | Flags::READABLE | Flags::READ_CLOSED);
+        stream.flags.clear(Flags::FULL | Flags::HELD);
+        self.broken.push((key, error));
+        self.queue_stream(key);
+    }
+
+    /// The output went above the high-water mark, or above the limit. What was only gathered goes out first, but even
+    /// if all of it does, the machine is full for this time: the others have their turn.
+    #[cold]
+    pub(crate) fn overflow(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let reads_on = stream.flags.any(Flags::READS_FULL);
+        stream.flags.set(if reads_on { Flags::FULL } else { Flags::FULL | Flags::HELD });
+        if stream.may_write()
+            && let Err(error) = stream.flush(&self.driver, &mut self.spares)
+        {
+            return self.write_failed(key, error);
+        }
+        let (unsent, limit) = (stream.unsent(), self.config.output_limit);
+        if unsent >= limit {
+            let message = format!(
+                "writing to {}: {unsent} bytes are unsent, and Config::output_limit is {limit}; the peer does not read \
+                 as fast as it is written to: stop at Conn::is_full and go on in drained",
+                stream.peer,
+            );
+            self.doom(key, Err(error::new(io::ErrorKind::OutOfMemory, message)));
+        }
+    }
+
+    /// Arms a connection's deadline. A timer is never set for later than it, and looks again when it fires: so moving
+    /// the deadline on with every byte received touches no timer.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, key: Key, tick: u64) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let tick = tick.min(self.shutdown_by.unwrap_or(NO_DEADLINE));
+        let before = std::mem::replace(&mut stream.deadline, tick);
+        if stream.timer.is_none() || tick == NO_DEADLINE || tick < before {
+            self.set_deadline_timer(key);
+        }
+    }
+
+    /// What is left to do when the deadline is new, disarmed, or moved forward.
+    #[inline(never)] // callbacks that only move a deadline on are the smaller for it
+    fn set_deadline_timer(&mut self, key: Key) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let tick = stream.deadline;
+        if let Some(timer) = stream.timer {
+            if tick != NO_DEADLINE && self.timers.deadline(timer).is_some_and(|set| set <= tick) {
+                return;
+            }
+            self.timers.cancel(timer);
+            stream.timer = None;
+        }
+        if tick != NO_DEADLINE {
+            stream.timer = Some(self.timers.insert(tick, Alarm::Deadline(key)));
+        }
+    }
+
+    /// Whether anything is left to wait for.
+    #[inline]
+    pub(crate) fn is_alive(&self) -> bool {
+        if self.shutdown_by.is_some() {
+            return self.streams > 0;
+        }
+        !self.slots.is_empty()
+            || !self.timers.is_empty()
+            || self.shared.handles() > 0
+            || !self.shared.is_empty()
+            || !self.calls.is_empty()
+            || !self.local.is_empty()
+            || !self.look_ups.is_empty()
+    }
+
+    /// Whether the next poll must not wait.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.run_queue.is_empty() || !self.doomed.is_empty() || self.more_calls
+    }
+
+    /// Whether there is nothing to do but to wait, for events or until a timer is due: nothing is queued, the loop goes
+    /// on ([`is_alive`](Self::is_alive)), and nobody is paused, so that it cannot be [stuck](Self::is_stuck). Every
+    /// message pays for this, so the queues are looked at together.
+    #[inline]
+    pub(crate) fn only_waits(&self) -> bool {
+        let waiting = self.run_queue.len() | self.over_budget.len() | self.doomed.len() | self.paused;
+        waiting == 0
+            && !(self.more_calls | self.stopping)
+            && self.shutdown_by.is_none()
+            && !self.slots.is_empty()
+    }
+
+    /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left
+    /// to send, or a listener that has no place for more of them; and there is no timer, no handle, no call that one has
+    /// posted, and no look-up.
+    pub(crate) fn is_stuck(&mut self) -> bool {
+        self.paused > 0
+            && self.paused + self.listeners.len() == self.slots.len()
+            && self.timers.is_empty()
+            && self.shared.handles() == 0
+            && self.shared.is_empty()
+            && self.look_ups.is_empty()
+            && self.slots.iter().all(|(_, slot)| match slot {
+                Slot::Stream(stream) => stream.output.is_none() && !stream.flags.any(Flags::CONNECTING),
+                Slot::Listener(acceptor) => acceptor.is_full(),
+                Slot::Watch(_) | Slot::Attempt(_) => false,
+            })
+    }
+
+    /// A wait has failed. Only a simulation knows that nothing will ever happen: with no connection left, that is a
+    /// good end; otherwise somebody waits in vain.
+    #[cold]
+    pub(crate) fn cannot_wait(&mut self, error: io::Error) -> io::Result<()> {
+        let Driver::Sim(sim) = &self.driver else { return Err(error) };
+        if error.kind() != io::ErrorKind::Deadlock {
+            return Err(error);
+        }
+        if self.streams > 0 {
+            let seed = sim.seed();
+            let message = format!(
+                "nothing will ever happen again in this simulation (seed {seed}): somebody waits without a deadline; {}",
+                crate::Alive::of(self)
+            );
+            return Err(error::new(io::ErrorKind::Deadlock, message));
+        }
+        self.stopping = true;
+        Ok(())
+    }
+
+    /// Notes readiness of a source that is no stream.
+    #[cold]
+    pub(crate) fn mark_other_ready(&mut self, token: mio::Token, ready: Readiness) {
+        if token == WAKER {
+            self.more_calls = true;
+        } else if let Some((key, acceptor)) = self.slots.by_token::<Acceptor<S>>(token) {
+            acceptor.ready = true;
+            self.queue_listener(key);
+        } else if let Some((key, _)) = self.slots.by_token::<Watcher<S>>(token) {
+            self.wake_watch(key, ready);
+        } else if let Some((key, _)) = self.slots.by_token::<Attempt>(token) {
+            self.queue_attempt(key);
+        } else {
+            log::trace!("an event for {token:?}, which has left");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Driving one connection: what it is ready for becomes callbacks. The machine is taken out of its slot, called, and
+//! put back.
+
+use std::io;
+
+use mio::Token;
+
+use crate::base::buffer::Buffer;
+use crate::base::error::{self, while_doing};
+use crate::base::input::Input;
+use crate::base::slots::{Key, Slot};
+use crate::net::socket::Socket;
+use crate::reactor::core::Core;
+use crate::reactor::protocol::Protocol;
+use crate::stream::{Flags, NO_DEADLINE, Stream};
+use crate::{Conn, Cx, Readiness};
+
+impl<S> Core<S> {
+    /// Takes in what the kernel says of a source. Nearly always that is a message for an open connection, which is
+    /// delivered at once; everything else is noted, and queued. `is_usual` tells the kind of socket that nearly all are
+    /// where the event comes from: known to the compiler, so that nothing is chosen here.
+    #[inline(always)] // in the loop over the events, which is where the time goes
+    pub(crate) fn take_event(
+        &mut self,
+        state: &mut S,
+        token: Token,
+        ready: Readiness,
+        scratch: &mut [u8],
+        is_usual: impl FnOnce(&Socket) -> bool,
+    ) {
+        let Some((key, stream)) = self.slots.by_token::<Stream<S>>(token) else {
+            return self.mark_other_ready(token, ready);
+        };
+        stream.flags.set(ready.bits());
+        if !stream.only_reads(is_usual) {
+            return self.queue_stream(key);
+        }
+        match stream.read(&self.driver, scratch) {
+            Ok(n @ 1..) => {
+                let more = stream.flags.any(Flags::READABLE);
+                let Some(machine) = stream.machine.take() else { return };
+                self.gather.open(key);
+                let mut input = Input::new(&scratch[..n]);
+                self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
+                if !input.is_empty() {
+                    self.keep(key, None, input.peek(), input.expected());
+                }
+                if more {
+                    self.receive(state, key, scratch, self.config.read_budget.saturating_sub(n));
+                }
+            }
+            result => self.read_nothing(state, key, result),
+        }
+    }
+
+    /// Notes what the kernel says of a source without doing anything about it.
+    pub(crate) fn mark_ready(&mut self, token: Token, ready: Readiness) {
+        match self.slots.by_token::<Stream<S>>(token) {
+            Some((key, stream)) => {
+                stream.flags.set(ready.bits());
+                self.queue_stream(key);
+            }
+            None => self.mark_other_ready(token, ready),
+        }
+    }
+
+    /// Drives one source of the run queue.
+    pub(crate) fn drive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
+        match self.slots.by_key(key) {
+            Some(Slot::Stream(_)) => self.drive_stream(state, key, scratch),
+            Some(Slot::Listener(_)) => self.drive_listener(state, key),
+            Some(Slot::Watch(_)) => self.drive_watch(state, key),
+            Some(Slot::Attempt(_)) => {
+                // It is opened in this turn: what came in time counts, also if the time is up now.
+                if let Some(connection) = self.drive_attempt(key) {
+                    self.drive_stream(state, connection, scratch);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Does what a stream is ready for, in the order in which it matters: establish, send, then receive.
+    fn drive_stream(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
+        let Some(stream) = self.stream(key) else { return };
+        stream.flags.clear(Flags::QUEUED);
+        if stream.flags.any(Flags::DOOMED | Flags::CONNECTING | Flags::FRESH) && !self.establish(state, key) {
+            return;
+        }
+        let Some(stream) = self.stream(key) else { return };
+        if stream.may_write() || stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
+            self.push_out(key);
+        }
+        let Some(stream) = self.stream(key) else { return };
+        if stream.has_drained() {
+            stream.flags.clear(Flags::FULL | Flags::HELD);
+            if stream.input.is_some() {
+                stream.flags.set(Flags::REOFFER); // it may have been left for want of room in the output
+            }
+            if !stream.flags.any(Flags::CLOSING | Flags::BROKEN) {
+                self.call(state, key, |machine, conn| machine.drained(conn));
+            }
+        }
+        let Some(stream) = self.stream(key) else { return };
+        if stream.may_offer_again() {
+            stream.flags.clear(Flags::REOFFER);
+            if stream.input.is_some() {
+                self.offer(state, key, &[]);
+            }
+        }
+        self.receive(state, key, scratch, self.config.read_budget);
+        self.drain(state, key, scratch);
+        self.look_for_reset(key);
+    }
+
+    #[inline]
+    fn stream(&mut self, key: Key) -> Option<&mut Stream<S>> {
+        self.slots.get(key)
+    }
+
+    /// Sees whether a connect has come through, and opens what is new. Returns whether the connection stands.
+    fn establish(&mut self, state: &mut S, key: Key) -> bool {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return false };
+        if stream.flags.any(Flags::DOOMED) {
+            return false;
+        }
+        if stream.flags.any(Flags::CONNECTING) {
+            let Some(socket) = &stream.socket else { return false };
+            match socket.connected(&self.driver) {
+                None => {
+                    stream.flags.clear(Flags::READABLE | Flags::WRITABLE); // a spurious event, or a handshake goes on
+                    return false;
+                }
+                Some(Err(error)) => {
+                    let error = while_doing(error::CONNECTING, &stream.peer, error);
+                    self.doom(key, Err(error));
+                    return false;
+                }
+                Some(Ok(())) => {
+                    stream.flags.clear(Flags::CONNECTING);
+                    if socket.is_secure() {
+                        stream.flags.set(Flags::READABLE | Flags::WRITABLE); // more may have come with the handshake
+                    }
+                    if !stream.flags.any(Flags::CLOSING) {
+                        self.set_deadline(key, NO_DEADLINE); // it was the connect timeout
+                    }
+                }
+            }
+        }
+        self.open(state, key);
+        true
+    }
+
+    /// Calls `opened`, once.
+    pub(crate) fn open(&mut self, state: &mut S, key: Key) {
+        if let Some(stream) = self.stream(key)
+            && stream.flags.take(Flags::FRESH)
+            && !stream.flags.any(Flags::CLOSING)
+        {
+            self.call(state, key, |machine, conn| machine.opened(conn));
+        }
+    }
+
+    /// Reads until the socket is drained, the budget is used up, or nobody wants more.
+    #[inline(never)]
+    fn receive(&mut self, state: &mut S, key: Key, scratch: &mut [u8], mut budget: usize) {
+        while let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && stream.may_read()
+        {
+            if budget == 0 {
+                if !stream.flags.any(Flags::QUEUED) {
+                    stream.flags.set(Flags::QUEUED);
+                    self.over_budget.push(key);
+                }
+                return;
+            }
+            match stream.read(&self.driver, scratch) {
+                Ok(n @ 1..) => {
+                    budget = budget.saturating_sub(n);
+                    self.offer(state, key, &scratch[..n]);
+                }
+                result => self.read_nothing(state, key, result),
+            }
+        }
+    }
+
+    /// Reads and throws away what still comes to a connection that is closing.
+    fn drain(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
+        let mut budget = self.config.read_budget;
+        while let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && stream.may_drain()
+        {
+            if budget == 0 {
+                return self.queue_stream(key);
+            }
+            match stream.read(&self.driver, scratch) {
+                Ok(n) if n > 0 => budget = budget.saturating_sub(n),
+                result => return self.read_nothing(state, key, result),
+            }
+        }
+    }
+
+    /// Of a peer that has ended, and is still written to, one more thing can be heard: that it has reset the connection.
+    /// Reading does not tell, it goes on saying that this is the end.
+    fn look_for_reset(&mut self, key: Key) {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && stream.may_have_reset()
+        {
+            stream.flags.clear(Flags::READABLE);
+            if let Some(error) = stream.socket.as_ref().and_then(|socket| socket.take_error(&self.driver)) {
+                let error = while_doing(error::READING, &stream.peer, error);
+                self.doom(key, Err(error));
+            }
+        }
+    }
+
+    /// A read brought no bytes, but the end, an error, or the news that there is nothing yet.
+    #[cold]
+    fn read_nothing(&mut self, state: &mut S, key: Key, result: io::Result<usize>) {
+        let Some(stream) = self.stream(key) else { return };
+        match result {
+            Ok(_) => self.peer_ended(state, key),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.flags.clear(Flags::READABLE);
+                if stream.flags.any(Flags::BROKEN) {
+                    self.give_up(key); // all that had come is read
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.queue_stream(key),
+            Err(error) => {
+                let error = while_doing(error::READING, &stream.peer, error);
+                self.doom(key, Err(error));
+            }
+        }
+    }
+
+    /// Calls `received` with what the machine had left before, and what has come now behind it.
+    fn offer(&mut self, state: &mut S, key: Key, new: &[u8]) {
+        let Some(mut left) = self.stream(key).and_then(|stream| stream.input.take()) else {
+            let mut input = Input::new(new);
+            self.call(state, key, |machine, conn| machine.received(conn, &mut input));
+            if !input.is_empty() {
+                self.keep(key, None, input.peek(), input.expected());
+            }
+            return;
+        };
+        left.push(new);
+        let mut input = Input::new(left.as_slice());
+        self.call(state, key, |machine, conn| machine.received(conn, &mut input));
+        let (taken, expected) = (left.len().saturating_sub(input.len()), input.expected());
+        left.consume(taken);
+        if left.is_empty() {
+            self.spares.give(left);
+        } else {
+            self.keep(key, Some(left), &[], expected);
+        }
+    }
+
+    /// Keeps what a machine has left of its input, within the limit, or as much as its framing has said to expect.
+    #[inline(never)]
+    fn keep(&mut self, key: Key, left: Option<Box<Buffer>>, new: &[u8], expected: usize) {
+        let mut left = left.unwrap_or_else(|| self.spares.take());
+        left.push(new);
+        let Some(stream) = self.stream(key) else { return };
+        let (length, limit) = (left.len(), expected.max(stream.input_limit as usize));
+        stream.input = Some(left);
+        // Whoever paused has said that it will come back to it; and more does not come meanwhile.
+        let waiting = Flags::PAUSED | Flags::HELD | Flags::REOFFER | Flags::CLOSING | Flags::DOOMED;
+        if length >= limit && !stream.flags.any(waiting) {
+            let message = format!(
+                "reading from {}: {length} bytes have come and were not consumed, and the input limit is {limit}; is it \
+                 the right protocol? Conn::input_limit raises it",
+                stream.peer
+            );
+            self.doom(key, Err(error::new(io::ErrorKind::InvalidData, message)));
+        }
+    }
+
+    fn peer_ended(&mut self, state: &mut S, key: Key) {
+        let Some(stream) = self.stream(key) else { return };
+        stream.flags.set(Flags::ENDED);
+        stream.flags.clear(Flags::READABLE);
+        if stream.flags.any(Flags::CLOSING) {
+            return self.push_out(key);
+        }
+        if stream.flags.any(Flags::BROKEN) {
+            return self.give_up(key);
+        }
+        let left = stream.input.take();
+        let mut rest = Input::new(left.as_ref().map_or(&[], |left| left.as_slice()));
+        self.call(state, key, |machine, conn| machine.ended(conn, &mut rest));
+        let unread = rest.len();
+        if let Some(mut left) = left {
+            left.consume(left.len().saturating_sub(unread));
+            match self.stream(key) {
+                Some(stream) if unread > 0 => stream.input = Some(left),
+                _ => self.spares.give(left),
+            }
+        }
+        if self.stream(key).is_some_and(|stream| stream.is_over()) {
+            self.doom(key, Ok(()));
+        }
+    }
+
+    /// Takes a machine out of its slot and calls it.
+    #[inline(never)]
+    fn call(
+        &mut self,
+        state: &mut S,
+        key: Key,
+        callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>) -> io::Result<()>,
+    ) {
+        let Some(stream) = self.stream(key).filter(|stream| !stream.flags.any(Flags::DOOMED)) else { return };
+        let gathers = stream.may_gather();
+        let Some(machine) = stream.machine.take() else { return };
+        if gathers {
+            self.gather.open(key);
+        }
+        self.lend(state, key, machine, callback);
+    }
+
+    /// Calls a machine that was taken out of its slot, puts it back, and sends what it wrote; an error it returns ends
+    /// the connection.
+    #[inline(always)]
+    fn lend(
+        &mut self,
+        state: &mut S,
+        key: Key,
+        mut machine: Box<dyn Protocol<S>>,
+        callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>) -> io::Result<()>,
+    ) {
+        self.running = Some(key);
+        let result = callback(&mut *machine, &mut Conn::new(Cx { state, core: self }, key));
+        self.running = None;
+        if let Err(error) = result {
+            self.doom(key, Err(error));
+        }
+        self.gather.close();
+        self.look_at_the_time("a connection", Some(key));
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        stream.take_back(machine);
+        if !self.gather.is_empty() {
+            let sent = stream.send_gathered(&self.driver, &mut self.gather, &mut self.spares);
+            if sent.is_err() || stream.output.is_some() {
+                self.after_flush(key, sent);
+            }
+        }
+        if !self.dirty.is_empty() {
+            self.settle();
+        }
+    }
+
+    /// A connection's timer has fired: its deadline may have moved on since it was set.
+    pub(crate) fn deadline_due(&mut self, state: &mut S, key: Key) {
+        let now = self.clock.tick();
+        let Some(stream) = self.stream(key) else { return };
+        stream.timer = None;
+        if stream.deadline > now {
+            let deadline = stream.deadline;
+            return self.set_deadline(key, deadline);
+        }
+        stream.deadline = NO_DEADLINE;
+        if stream.flags.any(Flags::CONNECTING) {
+            self.connect_timed_out(key);
+        } else if stream.flags.any(Flags::CLOSING) {
+            let result = match stream.unsent() {
+                0 => Ok(()), // all was sent; only the peer's own end did not come
+                _ => Err(while_doing(error::CLOSING, &stream.peer, io::ErrorKind::TimedOut.into())),
+            };
+            self.doom(key, result);
+        } else {
+            self.call(state, key, |machine, conn| machine.timed_out(conn));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! After a callback that panicked: the unwinding has dropped its machine, so there is nobody to tell, but the slot and
+//! the descriptor must go, and nobody else may lose anything.
+
+use crate::base::slots::Slot;
+use crate::reactor::core::Core;
+
+impl<S> Core<S> {
+    /// Cleans up if the last way into the loop was left by a panic, and says whether it was.
+    pub(crate) fn recover(&mut self) -> bool {
+        // It was one of them, and the others are still to come.
+        self.more_calls |= !self.calls.is_empty() || !self.local.is_empty() || self.look_ups.waiting() > 0;
+        self.run_queue.append(&mut self.over_budget); // and whoever was put off in that turn
+        let panicked = self.running.is_some() || self.firing.is_some();
+        if panicked {
+            self.clean_up();
+        }
+        panicked
+    }
+
+    #[cold]
+    fn clean_up(&mut self) {
+        self.ungather(); // what it has written counts as unsent
+        if let Some(timer) = self.firing.take() {
+            self.timers.cancel(timer);
+        }
+        let Some(key) = self.running.take() else { return };
+        if self.slots.by_key(key).is_none() {
+            return;
+        }
+        log::error!("source {key} is dropped: a callback of its machine panicked");
+        if let Some(Slot::Listener(_)) = self.slots.by_key(key) {
+            self.close_listener(key);
+            self.driver.close_forgotten(); // what it was just accepting
+        } else if let Some(Slot::Stream(stream)) = self.slots.remove(key) {
+            drop(self.dismantle(stream, key, Ok(())));
+        }
+    }
+}
