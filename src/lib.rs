@@ -75,9 +75,9 @@ pub use mio;
 
 pub use base::config::Config;
 pub use base::input::Input;
+pub use base::readiness::Readiness;
 pub use base::target::Target;
 pub use listen::Listener;
-pub use net::poll::Readiness;
 pub use net::socket::Socket;
 pub use reactor::alive::Alive;
 pub use reactor::conn::Conn;

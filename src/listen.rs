@@ -9,11 +9,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::base::error;
+use crate::base::peer::Peer;
 use crate::base::slots::{Key, Slot, Tenant};
 use crate::base::wheel::TimerKey;
 use crate::net::listening::{ListeningSocket, cannot_listen};
 use crate::net::poll::Driver;
-use crate::net::socket::{Peer, Socket};
+use crate::net::socket::Socket;
 #[cfg(unix)]
 use crate::net::unix;
 use crate::reactor::core::Core;

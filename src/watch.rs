@@ -6,8 +6,9 @@ use std::num::NonZeroU32;
 use mio::Interest;
 use mio::event::Source;
 
+use crate::base::readiness::Readiness;
 use crate::base::slots::{Key, Slot, Tenant};
-use crate::net::poll::{Driver, Readiness};
+use crate::net::poll::Driver;
 use crate::reactor::core::Core;
 use crate::{Cx, WatchId};
 

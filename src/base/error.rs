@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::net::socket::Peer;
+use crate::base::peer::Peer;
 
 /// The kernel's error with its circumstances around it.
 #[derive(Debug)]

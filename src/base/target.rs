@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::base::error;
-use crate::net::socket::Peer;
+use crate::base::peer::Peer;
 
 /// Where [`Cx::connect`](crate::Cx::connect) connects to. Made from
 ///

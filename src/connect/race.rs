@@ -9,10 +9,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::base::error;
+use crate::base::peer::Peer;
 use crate::base::slots::{Key, Slot, Tenant};
 use crate::base::wheel::TimerKey;
 use crate::connect::Dial;
-use crate::net::socket::{Peer, Socket};
+use crate::net::socket::Socket;
 use crate::reactor::core::Core;
 use crate::reactor::timers::Alarm;
 use crate::stream::{Flags, Stream};

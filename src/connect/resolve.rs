@@ -11,10 +11,10 @@ use std::thread;
 
 use crate::Cx;
 use crate::base::error::{self, while_doing};
+use crate::base::peer::Peer;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerKey;
 use crate::net::poll::{Driver, Waker};
-use crate::net::socket::Peer;
 use crate::reactor::core::Core;
 use crate::reactor::timers::Alarm;
 

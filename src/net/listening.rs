@@ -13,10 +13,11 @@ use mio::net::TcpListener;
 use mio::net::UnixListener;
 
 use crate::base::error;
+use crate::base::peer::Peer;
 use crate::base::slots::Key;
 use crate::net::poll::Driver;
 use crate::net::simulated::SocketId;
-use crate::net::socket::{Peer, Socket};
+use crate::net::socket::Socket;
 #[cfg(unix)]
 use crate::net::unix::{self, SocketFile};
 

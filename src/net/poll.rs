@@ -1,95 +1,17 @@
 //! Where readiness, sockets and time come from: mio and the kernel, or a simulation.
 
 use std::cell::RefMut;
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mio::event::{Event, Source};
+use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::base::readiness::Readiness;
 use crate::base::slots::Key;
 use crate::net::simulated::{Network, Simulation, Time};
-use crate::stream::Flags;
-
-/// What the kernel says of a source. Hints all of them: a source said to be ready may turn out not to be, and only
-/// the system call tells how it failed or ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Readiness(u32);
-
-impl Readiness {
-    pub(crate) const NONE: Readiness = Readiness(0);
-
-    /// A read may give something: bytes, the end, or an error.
-    pub fn is_readable(self) -> bool {
-        self.0 & Flags::READABLE != 0
-    }
-
-    /// A write may take something or give an error.
-    pub fn is_writable(self) -> bool {
-        self.0 & Flags::WRITABLE != 0
-    }
-
-    /// The peer will send no more, or there is an error: no further event will come for reading.
-    pub fn is_read_closed(self) -> bool {
-        self.0 & Flags::READ_CLOSED != 0
-    }
-
-    #[inline]
-    fn of(event: &Event) -> Self {
-        let if_set = |hint: bool, bit: u32| if hint { bit } else { 0 };
-        let open =
-            if_set(event.is_readable(), Flags::READABLE) | if_set(event.is_writable(), Flags::WRITABLE);
-        if event.is_error() || event.is_read_closed() || event.is_write_closed() {
-            return Readiness(open | Self::of_closed(event));
-        }
-        Readiness(open)
-    }
-
-    #[cold]
-    fn of_closed(event: &Event) -> u32 {
-        let mut bits = 0;
-        if event.is_read_closed() || event.is_error() {
-            bits |= Flags::READABLE | Flags::READ_CLOSED;
-        }
-        if event.is_write_closed() || event.is_error() {
-            bits |= Flags::WRITABLE;
-        }
-        bits
-    }
-
-    /// As the flags of a stream that have the same names.
-    #[inline]
-    pub(crate) fn bits(self) -> u32 {
-        self.0
-    }
-
-    #[cfg(feature = "sim")]
-    pub(crate) fn when(readable: bool, writable: bool, read_closed: bool) -> Self {
-        let if_set = |hint: bool, bit: u32| if hint { bit } else { 0 };
-        Readiness(
-            if_set(readable, Flags::READABLE)
-                | if_set(writable, Flags::WRITABLE)
-                | if_set(read_closed, Flags::READ_CLOSED),
-        )
-    }
-
-    pub(crate) fn add(&mut self, other: Readiness) {
-        self.0 |= other.0;
-    }
-}
-
-impl fmt::Debug for Readiness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Readiness")
-            .field("readable", &self.is_readable())
-            .field("writable", &self.is_writable())
-            .field("read_closed", &self.is_read_closed())
-            .finish()
-    }
-}
 
 /// The token of the waker. No source has it: its index bits are those of no slot.
 pub(crate) const WAKER: Token = Token(usize::MAX);

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::error::{self, while_doing};
+use crate::base::peer::Peer;
 use crate::base::slots::Key;
-use crate::net::socket::Peer;
 use crate::pool::{Pooled, Reuse};
 #[cfg(feature = "tls")]
 use crate::reactor::core::Core;

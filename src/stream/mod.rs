@@ -10,10 +10,12 @@ use mio::net::TcpStream;
 
 use crate::Config;
 use crate::base::buffer::{Buffer, Spares};
+use crate::base::peer::Peer;
+use crate::base::readiness::Readiness;
 use crate::base::slots::{Slot, Tenant};
 use crate::base::wheel::TimerKey;
 use crate::net::poll::Driver;
-use crate::net::socket::{Peer, Socket};
+use crate::net::socket::Socket;
 use crate::reactor::protocol::Protocol;
 use crate::stream::cork::Gather;
 
@@ -33,10 +35,10 @@ const SHORT_IS_ALL: bool = cfg!(unix);
 pub(crate) struct Flags(u32);
 
 impl Flags {
-    pub(crate) const READABLE: u32 = 1;
-    pub(crate) const WRITABLE: u32 = 1 << 1;
+    pub(crate) const READABLE: u32 = Readiness::READABLE;
+    pub(crate) const WRITABLE: u32 = Readiness::WRITABLE;
     /// The event said that no further event will come for reading: read to the end whatever a read returns.
-    pub(crate) const READ_CLOSED: u32 = 1 << 2;
+    pub(crate) const READ_CLOSED: u32 = Readiness::READ_CLOSED;
     /// In the run queue.
     pub(crate) const QUEUED: u32 = 1 << 3;
     /// In the list of those to flush when the callback returns.

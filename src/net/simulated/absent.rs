@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use crate::base::readiness::Readiness;
 use crate::connect::resolve::Answer;
-use crate::net::poll::Readiness;
 
 pub(crate) enum Simulation {}
 pub(crate) enum Network {}

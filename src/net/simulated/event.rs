@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mio::Token;
 
-use crate::net::poll::Readiness;
+use crate::base::readiness::Readiness;
 use crate::net::simulated::calls::answers;
 use crate::net::simulated::network::{LAST, Network, SocketId};
 use crate::net::simulated::record::What;

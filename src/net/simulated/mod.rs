@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::net::poll::{Readiness, WAKER};
+use crate::base::readiness::Readiness;
+use crate::net::poll::WAKER;
 
 pub use link::{Link, Polling};
 use names::Names;

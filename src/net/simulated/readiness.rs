@@ -2,7 +2,7 @@
 
 use mio::Token;
 
-use crate::net::poll::Readiness;
+use crate::base::readiness::Readiness;
 use crate::net::simulated::network::{Endpoint, Network, SocketId};
 use crate::net::simulated::record::What;
 
