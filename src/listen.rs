@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::base::error;
 use crate::base::peer::Peer;
-use crate::base::slots::{Key, Slot, Tenant};
+use crate::base::slots::{Key, Tenant};
 use crate::base::wheel::TimerKey;
 use crate::net::listening::{ListeningSocket, cannot_listen};
 use crate::net::poll::Driver;
@@ -19,6 +19,7 @@ use crate::net::socket::Socket;
 use crate::net::unix;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
+use crate::reactor::slot::Slot;
 use crate::reactor::timers::Alarm;
 use crate::stream::Stream;
 use crate::{Cx, ListenerId};
@@ -49,7 +50,7 @@ pub(crate) struct Acceptor<S> {
     serial: NonZeroU32,
 }
 
-impl<S> Tenant<S> for Acceptor<S> {
+impl<S> Tenant<Slot<S>> for Acceptor<S> {
     fn serial(&mut self) -> &mut NonZeroU32 {
         &mut self.serial
     }
@@ -217,7 +218,7 @@ impl<S> Cx<'_, S> {
             serial: NonZeroU32::MIN,
         });
         if let Some(acceptor) = self.core.slots.get::<Acceptor<S>>(key)
-            && let Err(error) = acceptor.socket.register(&self.core.driver, key)
+            && let Err(error) = acceptor.socket.register(&self.core.driver, key.token())
         {
             self.core.slots.remove(key);
             return Err(error);
@@ -298,7 +299,7 @@ impl<S> Core<S> {
     pub(crate) fn close_listener(&mut self, key: Key) {
         self.listeners.retain(|listener| *listener != key);
         if let Some(Slot::Listener(acceptor)) = self.slots.remove(key) {
-            acceptor.socket.close(&self.driver, key);
+            acceptor.socket.close(&self.driver);
             if let Some(timer) = acceptor.retry {
                 self.timers.cancel(timer); // it would keep the loop from ending
             }

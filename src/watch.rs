@@ -3,13 +3,14 @@
 use std::io;
 use std::num::NonZeroU32;
 
-use mio::Interest;
 use mio::event::Source;
+use mio::{Interest, Token};
 
 use crate::base::readiness::Readiness;
-use crate::base::slots::{Key, Slot, Tenant};
+use crate::base::slots::{Key, Tenant};
 use crate::net::poll::Driver;
 use crate::reactor::core::Core;
+use crate::reactor::slot::Slot;
 use crate::{Cx, WatchId};
 
 /// A state machine over a raw source: a UDP socket, a pipe, a descriptor of somebody else's
@@ -70,7 +71,7 @@ pub(crate) struct Watcher<S> {
     serial: NonZeroU32,
 }
 
-impl<S> Tenant<S> for Watcher<S> {
+impl<S> Tenant<Slot<S>> for Watcher<S> {
     fn serial(&mut self) -> &mut NonZeroU32 {
         &mut self.serial
     }
@@ -101,8 +102,8 @@ impl<S> Watcher<S> {
 /// A source and its machine, their types forgotten.
 pub(crate) trait Watched<S> {
     fn ready(&mut self, cx: &mut Cx<'_, S>, ready: Readiness) -> io::Result<Step>;
-    fn register(&mut self, driver: &Driver, key: Key, interest: Interest) -> io::Result<()>;
-    fn deregister(&mut self, driver: &Driver, key: Key);
+    fn register(&mut self, driver: &Driver, token: Token, interest: Interest) -> io::Result<()>;
+    fn deregister(&mut self, driver: &Driver);
     fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, result: io::Result<()>);
 }
 
@@ -115,11 +116,11 @@ impl<S, E: Source, M: Watch<E, S>> Watched<S> for Pair<E, M> {
     fn ready(&mut self, cx: &mut Cx<'_, S>, ready: Readiness) -> io::Result<Step> {
         self.machine.ready(cx, &mut self.source, ready)
     }
-    fn register(&mut self, driver: &Driver, key: Key, interest: Interest) -> io::Result<()> {
-        driver.register(&mut self.source, key, interest)
+    fn register(&mut self, driver: &Driver, token: Token, interest: Interest) -> io::Result<()> {
+        driver.register(&mut self.source, token, interest)
     }
-    fn deregister(&mut self, driver: &Driver, key: Key) {
-        driver.deregister(&mut self.source, key);
+    fn deregister(&mut self, driver: &Driver) {
+        driver.deregister(&mut self.source);
     }
     fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, result: io::Result<()>) {
         let Pair { source, machine } = *self;
@@ -176,7 +177,7 @@ impl<S> Cx<'_, S> {
         let key = self.core.slots.insert(Watcher::new(source, machine));
         let pair = self.core.slots.get::<Watcher<S>>(key).and_then(|watcher| watcher.pair.as_mut());
         if let Some(pair) = pair
-            && let Err(error) = pair.register(&self.core.driver, key, interest)
+            && let Err(error) = pair.register(&self.core.driver, key.token(), interest)
         {
             self.core.slots.remove(key);
             return Err(error);

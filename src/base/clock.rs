@@ -3,8 +3,24 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::net::poll::LONGEST_WAIT;
-use crate::net::simulated::Time;
+/// The longest wait in one call, in milliseconds: mio hands the kernel 32 bits.
+pub(crate) const LONGEST_WAIT: u64 = i32::MAX as u64 - 1;
+
+/// The time of a simulation, which sets it.
+#[cfg(feature = "sim")]
+pub(crate) type Time = std::rc::Rc<Cell<Instant>>;
+
+/// Without simulations there is no value of it, so that the compiler leaves out what is there for one.
+#[cfg(not(feature = "sim"))]
+#[derive(Debug)]
+pub(crate) struct Time(std::convert::Infallible);
+
+#[cfg(not(feature = "sim"))]
+impl Time {
+    fn get(&self) -> Instant {
+        match self.0 {}
+    }
+}
 
 const TICK: Duration = Duration::from_millis(1);
 

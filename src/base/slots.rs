@@ -9,10 +9,8 @@ use slab::Slab;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 
-use crate::connect::race::Attempt;
-use crate::listen::Acceptor;
-use crate::stream::Stream;
-use crate::watch::Watcher;
+/// The token of the waker. No source has it: [`LAST_INDEX`] is below its index bits.
+pub(crate) const WAKER: Token = Token(usize::MAX);
 
 /// A token's low bits hold the index, the others as much of the serial as fits: 32 + 32 where a token has 64 bits,
 /// 20 + 12 where it has 32, which still tells apart the last 4,096 tenants of a million slots.
@@ -61,44 +59,30 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a slot holds. Listeners, watched sources and attempts are few and boxed, so that a slot is as small as a stream.
-pub(crate) enum Slot<S> {
-    Stream(Stream<S>),
-    Listener(Box<Acceptor<S>>),
-    Watch(Box<Watcher<S>>),
-    /// No source of its own: it belongs to a stream.
-    Attempt(Box<Attempt>),
+/// What lives in a slot, whatever its kind.
+pub(crate) trait Slot {
+    fn serial(&mut self) -> NonZeroU32;
 }
 
-/// A tenant's serial lives in the tenant, where it fills a gap of the layout; beside it, it would cost eight bytes.
-pub(crate) trait Tenant<S>: Sized {
+/// One kind of what lives in the slots `T`. Its serial stands inside, where it fills a gap of the layout; beside it, it
+/// would cost eight bytes.
+pub(crate) trait Tenant<T>: Sized {
     fn serial(&mut self) -> &mut NonZeroU32;
-    fn of(slot: &mut Slot<S>) -> Option<&mut Self>;
-    fn into_slot(self) -> Slot<S>;
+    fn of(slot: &mut T) -> Option<&mut Self>;
+    fn into_slot(self) -> T;
 }
 
-impl<S> Slot<S> {
-    fn serial(&mut self) -> NonZeroU32 {
-        match self {
-            Slot::Stream(stream) => *stream.serial(),
-            Slot::Listener(listener) => *listener.serial(),
-            Slot::Watch(watcher) => *watcher.serial(),
-            Slot::Attempt(attempt) => *Tenant::<S>::serial(&mut **attempt),
-        }
-    }
-}
-
-pub(crate) struct Slots<S> {
-    slab: Slab<Slot<S>>,
+pub(crate) struct Slots<T> {
+    slab: Slab<T>,
     serial: NonZeroU32,
 }
 
-impl<S> Slots<S> {
+impl<T: Slot> Slots<T> {
     pub(crate) fn new() -> Self {
         Slots { slab: Slab::new(), serial: NonZeroU32::MIN }
     }
 
-    pub(crate) fn insert<T: Tenant<S>>(&mut self, mut tenant: T) -> Key {
+    pub(crate) fn insert(&mut self, mut tenant: impl Tenant<T>) -> Key {
         // Growing by a quarter instead of doubling keeps the unused part small: it counts for every idle connection.
         if self.slab.len() == self.slab.capacity() {
             self.slab.reserve_exact((self.slab.len() / 4).max(16));
@@ -112,26 +96,26 @@ impl<S> Slots<S> {
 
     /// The tenant of that kind with this key, if it still lives here.
     #[inline]
-    pub(crate) fn get<T: Tenant<S>>(&mut self, key: Key) -> Option<&mut T> {
-        let tenant = T::of(self.slab.get_mut(key.index())?)?;
+    pub(crate) fn get<K: Tenant<T>>(&mut self, key: Key) -> Option<&mut K> {
+        let tenant = K::of(self.slab.get_mut(key.index())?)?;
         (tenant.serial().get() == key.serial()).then_some(tenant)
     }
 
     /// The tenant of that kind an event is for, with its whole key; `None` if that tenant has left.
     #[inline]
-    pub(crate) fn by_token<T: Tenant<S>>(&mut self, token: Token) -> Option<(Key, &mut T)> {
+    pub(crate) fn by_token<K: Tenant<T>>(&mut self, token: Token) -> Option<(Key, &mut K)> {
         let index = token.0 & ((1 << INDEX_BITS) - 1);
-        let tenant = T::of(self.slab.get_mut(index)?)?;
+        let tenant = K::of(self.slab.get_mut(index)?)?;
         let key = Key::new(index, *tenant.serial());
         (key.token() == token).then_some((key, tenant))
     }
 
-    pub(crate) fn by_key(&mut self, key: Key) -> Option<&mut Slot<S>> {
+    pub(crate) fn by_key(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slab.get_mut(key.index())?;
         (slot.serial().get() == key.serial()).then_some(slot)
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Slot<S>> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.by_key(key)?;
         self.slab.try_remove(key.index())
     }
@@ -144,7 +128,7 @@ impl<S> Slots<S> {
         self.slab.is_empty()
     }
 
-    pub(crate) fn iter(&mut self) -> impl Iterator<Item = (Key, &mut Slot<S>)> {
+    pub(crate) fn iter(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
         self.slab.iter_mut().map(|(index, slot)| (Key::new(index, slot.serial()), slot))
     }
 }
@@ -152,44 +136,52 @@ impl<S> Slots<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::poll::WAKER;
-    use crate::reactor::protocol::Protocol;
-    use crate::{Conn, Input};
-    use std::io;
 
-    struct Deaf;
-    impl Protocol for Deaf {
-        fn received(&mut self, _: &mut Conn<'_>, input: &mut Input<'_>) -> io::Result<()> {
-            input.take_all();
-            Ok(())
+    struct Guest(NonZeroU32);
+
+    impl Slot for Guest {
+        fn serial(&mut self) -> NonZeroU32 {
+            self.0
         }
     }
 
-    fn stream() -> Stream<()> {
-        Stream::new(None, Box::new(Deaf), &crate::Config::default())
+    impl Tenant<Guest> for Guest {
+        fn serial(&mut self) -> &mut NonZeroU32 {
+            &mut self.0
+        }
+        fn of(slot: &mut Guest) -> Option<&mut Self> {
+            Some(slot)
+        }
+        fn into_slot(self) -> Guest {
+            self
+        }
+    }
+
+    fn guest() -> Guest {
+        Guest(NonZeroU32::MIN)
     }
 
     #[test]
     fn a_slot_used_again_does_not_answer_to_its_earlier_tenant() {
-        let mut slots = Slots::<()>::new();
-        let first = slots.insert(stream());
+        let mut slots = Slots::<Guest>::new();
+        let first = slots.insert(guest());
         slots.remove(first);
-        let second = slots.insert(stream());
+        let second = slots.insert(guest());
         assert_eq!(first.index(), second.index());
-        assert!(slots.get::<Stream<()>>(first).is_none());
-        assert!(slots.by_token::<Stream<()>>(first.token()).is_none());
+        assert!(slots.get::<Guest>(first).is_none());
+        assert!(slots.by_token::<Guest>(first.token()).is_none());
         assert!(slots.remove(first).is_none());
-        assert!(slots.by_token::<Stream<()>>(second.token()).is_some());
+        assert!(slots.by_token::<Guest>(second.token()).is_some());
     }
 
     #[test]
     fn serials_wrap_around() {
-        let mut slots = Slots::<()>::new();
+        let mut slots = Slots::<Guest>::new();
         slots.serial = NonZeroU32::MAX.get().checked_sub(1).and_then(NonZeroU32::new).unwrap();
-        let keys = [slots.insert(stream()), slots.insert(stream()), slots.insert(stream())];
+        let keys = [slots.insert(guest()), slots.insert(guest()), slots.insert(guest())];
         assert_eq!(keys.map(Key::serial), [u32::MAX, 1, 2]);
         for key in keys {
-            assert_eq!(slots.by_token::<Stream<()>>(key.token()).map(|(found, _)| found), Some(key));
+            assert_eq!(slots.by_token::<Guest>(key.token()).map(|(found, _)| found), Some(key));
         }
     }
 
@@ -197,15 +189,6 @@ mod tests {
     fn no_source_has_the_token_of_the_waker() {
         let last = Key::new(LAST_INDEX, NonZeroU32::MAX);
         assert_ne!(last.token(), WAKER);
-        assert!(Slots::<()>::new().by_token::<Stream<()>>(WAKER).is_none());
-    }
-
-    #[test]
-    fn an_idle_connection_is_104_bytes() {
-        // The budget is 128 with everything, and the slab grows by a quarter. (mio's sockets are larger in debug
-        // builds: they remember with whom they are registered.)
-        let socket = size_of::<Option<crate::Socket>>();
-        assert_eq!(size_of::<Slot<()>>() - socket, 96);
-        assert!(cfg!(debug_assertions) || socket == if cfg!(feature = "tls") { 16 } else { 8 });
+        assert!(Slots::<Guest>::new().by_token::<Guest>(WAKER).is_none());
     }
 }

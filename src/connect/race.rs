@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use crate::base::error;
 use crate::base::peer::Peer;
-use crate::base::slots::{Key, Slot, Tenant};
+use crate::base::slots::{Key, Tenant};
 use crate::base::wheel::TimerKey;
 use crate::connect::Dial;
 use crate::net::socket::Socket;
 use crate::reactor::core::Core;
+use crate::reactor::slot::Slot;
 use crate::reactor::timers::Alarm;
 use crate::stream::{Flags, Stream};
 
@@ -39,7 +40,7 @@ pub(crate) struct Attempt {
     serial: NonZeroU32,
 }
 
-impl<S> Tenant<S> for Attempt {
+impl<S> Tenant<Slot<S>> for Attempt {
     fn serial(&mut self) -> &mut NonZeroU32 {
         &mut self.serial
     }
@@ -148,7 +149,7 @@ impl<S> Core<S> {
         let attempt =
             self.slots.insert(Attempt { socket, addr, owner, queued: false, serial: NonZeroU32::MIN });
         if let Some(Attempt { socket, .. }) = self.slots.get(attempt)
-            && let Err(error) = socket.register(&self.driver, attempt)
+            && let Err(error) = socket.register(&self.driver, attempt.token())
         {
             self.close_attempt(attempt);
             return Err(error);
@@ -183,7 +184,7 @@ impl<S> Core<S> {
     fn attempt_has_won(&mut self, owner: Key, winner: Key) {
         let Some(Slot::Attempt(attempt)) = self.slots.remove(winner) else { return };
         let Attempt { mut socket, addr, .. } = *attempt;
-        socket.deregister(&self.driver, winner); // it comes back with the connection's own token
+        socket.deregister(&self.driver); // it comes back with the connection's own token
         if let Some(Dial::Racing(race)) = self.undial(owner) {
             self.call_off(race);
         }

@@ -7,14 +7,13 @@ use std::path::Path;
 #[cfg(unix)]
 use std::sync::Arc;
 
-use mio::Interest;
 use mio::net::TcpListener;
 #[cfg(unix)]
 use mio::net::UnixListener;
+use mio::{Interest, Token};
 
 use crate::base::error;
 use crate::base::peer::Peer;
-use crate::base::slots::Key;
 use crate::net::poll::Driver;
 use crate::net::simulated::SocketId;
 use crate::net::socket::Socket;
@@ -86,23 +85,23 @@ impl ListeningSocket {
         }
     }
 
-    pub(crate) fn register(&mut self, driver: &Driver, key: Key) -> io::Result<()> {
+    pub(crate) fn register(&mut self, driver: &Driver, token: Token) -> io::Result<()> {
         match self {
-            ListeningSocket::Tcp(listener) => driver.register(listener, key, Interest::READABLE),
+            ListeningSocket::Tcp(listener) => driver.register(listener, token, Interest::READABLE),
             #[cfg(unix)]
-            ListeningSocket::Unix(listener, _) => driver.register(listener, key, Interest::READABLE),
+            ListeningSocket::Unix(listener, _) => driver.register(listener, token, Interest::READABLE),
             ListeningSocket::Sim(id) => {
-                driver.network().register(*id, key.token());
+                driver.network().register(*id, token);
                 Ok(())
             }
         }
     }
 
-    pub(crate) fn close(self, driver: &Driver, key: Key) {
+    pub(crate) fn close(self, driver: &Driver) {
         match self {
-            ListeningSocket::Tcp(mut listener) => driver.deregister(&mut listener, key),
+            ListeningSocket::Tcp(mut listener) => driver.deregister(&mut listener),
             #[cfg(unix)]
-            ListeningSocket::Unix(mut listener, _) => driver.deregister(&mut listener, key),
+            ListeningSocket::Unix(mut listener, _) => driver.deregister(&mut listener),
             ListeningSocket::Sim(id) => driver.network().close(id),
         }
     }

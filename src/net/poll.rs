@@ -9,15 +9,10 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::base::clock::Time;
 use crate::base::readiness::Readiness;
-use crate::base::slots::Key;
-use crate::net::simulated::{Network, Simulation, Time};
-
-/// The token of the waker. No source has it: its index bits are those of no slot.
-pub(crate) const WAKER: Token = Token(usize::MAX);
-
-/// The longest wait in one call, in milliseconds: mio hands the kernel 32 bits.
-pub(crate) const LONGEST_WAIT: u64 = i32::MAX as u64 - 1;
+use crate::base::slots::WAKER;
+use crate::net::simulated::{Network, Simulation};
 
 pub(crate) enum Driver {
     Mio(Poll),
@@ -92,7 +87,7 @@ impl Driver {
         }
     }
 
-    /// Waits for events: no longer than [`LONGEST_WAIT`], or as long as it takes.
+    /// Waits for events: no longer than [`LONGEST_WAIT`](crate::base::clock::LONGEST_WAIT), or as long as it takes.
     #[inline]
     pub(crate) fn wait(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
         match self {
@@ -123,9 +118,14 @@ impl Driver {
     }
 
     /// Registers a source, once and for all it may become ready for.
-    pub(crate) fn register(&self, source: &mut dyn Source, key: Key, interest: Interest) -> io::Result<()> {
+    pub(crate) fn register(
+        &self,
+        source: &mut dyn Source,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
         match self {
-            Driver::Mio(poll) => poll.registry().register(source, key.token(), interest),
+            Driver::Mio(poll) => poll.registry().register(source, token, interest),
             Driver::Sim(_) => self.has_descriptors(),
         }
     }
@@ -143,11 +143,11 @@ impl Driver {
 
     /// Takes a source out that may have a duplicate elsewhere, which would go on reporting events. An error means
     /// that it was not in: Linux says so, kqueue does not.
-    pub(crate) fn deregister(&self, source: &mut dyn Source, key: Key) {
+    pub(crate) fn deregister(&self, source: &mut dyn Source) {
         if let Driver::Mio(poll) = self
             && let Err(error) = poll.registry().deregister(source)
         {
-            log::debug!("source {key} was not registered any more: {error}");
+            log::debug!("a source was not registered any more: {error}");
         }
     }
 }

@@ -7,15 +7,14 @@ use std::net::{Shutdown, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
 
-use mio::Interest;
 use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
+use mio::{Interest, Token};
 
 #[cfg(feature = "tls")]
 use crate::base::buffer::Buffer;
 use crate::base::peer::Peer;
-use crate::base::slots::Key;
 use crate::net::poll::Driver;
 use crate::net::simulated::SocketId;
 #[cfg(feature = "tls")]
@@ -213,16 +212,16 @@ impl Socket {
     }
 
     /// Registers it once, for both directions.
-    pub(crate) fn register(&mut self, driver: &Driver, key: Key) -> io::Result<()> {
+    pub(crate) fn register(&mut self, driver: &Driver, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
-        each!(&mut self.0, stream => driver.register(stream, key, both), id => {
-            driver.network().register(*id, key.token());
+        each!(&mut self.0, stream => driver.register(stream, token, both), id => {
+            driver.network().register(*id, token);
             Ok(())
-        }, tls => tls.get_mut().inner_mut().register(driver, key))
+        }, tls => tls.get_mut().inner_mut().register(driver, token))
     }
 
-    pub(crate) fn deregister(&mut self, driver: &Driver, key: Key) {
-        each!(&mut self.0, stream => driver.deregister(stream, key), id => driver.network().deregister(*id), tls => tls.get_mut().inner_mut().deregister(driver, key));
+    pub(crate) fn deregister(&mut self, driver: &Driver) {
+        each!(&mut self.0, stream => driver.deregister(stream), id => driver.network().deregister(*id), tls => tls.get_mut().inner_mut().deregister(driver));
     }
 
     pub(crate) fn peer(&self, driver: &Driver) -> Peer {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::base::slots::Slot;
 use crate::reactor::core::Core;
+use crate::reactor::slot::Slot;
 use crate::stream::{Flags, NO_DEADLINE, Stream};
 
 /// Rows beyond this are only counted.

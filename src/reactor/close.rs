@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::Cx;
 use crate::base::error::{self, while_doing};
-use crate::base::slots::{Key, Slot};
+use crate::base::slots::Key;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::{End, Protocol};
+use crate::reactor::slot::Slot;
 use crate::stream::{Farewell, Flags, Stream};
 
 /// How long a connection that has sent everything, and said so, waits for the peer to say the same: as long as what
@@ -94,7 +95,7 @@ impl<S> Core<S> {
             }
             Some(Slot::Watch(mut watcher)) => {
                 if let Some(mut pair) = watcher.pair.take() {
-                    pair.deregister(&self.driver, key);
+                    pair.deregister(&self.driver);
                     pair.closed(&mut Cx { state, core: self }, result);
                     self.returned("a watch", Some(key));
                 }
@@ -123,7 +124,7 @@ impl<S> Core<S> {
         let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
         if let Some(mut socket) = stream.socket.take() {
             if stream.flags.any(Flags::FOREIGN) {
-                socket.deregister(&self.driver, key);
+                socket.deregister(&self.driver);
             }
             // An answer that was cut off must not look like one that has come to its end.
             if end.unsent > 0

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 use crate::base::buffer::Spares;
 use crate::base::clock::Clock;
 use crate::base::error::{self, while_doing};
-use crate::base::slots::{Key, Slot, Slots};
+use crate::base::slots::{Key, Slots, WAKER};
 use crate::base::wheel::{TimerKey, Timers};
 use crate::connect::Dials;
 use crate::connect::race::Attempt;
 use crate::connect::resolve::LookUps;
 use crate::listen::Acceptor;
-use crate::net::poll::{Driver, WAKER};
+use crate::net::poll::Driver;
 use crate::reactor::deferred::Local;
 use crate::reactor::posted::{Call, Shared};
+use crate::reactor::slot::Slot;
 use crate::reactor::timers::Alarm;
 use crate::stream::cork::Gather;
 use crate::stream::{Flags, NO_DEADLINE, Stream};
@@ -28,7 +29,7 @@ use crate::{Config, Readiness};
 pub(crate) struct Core<S> {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
-    pub(crate) slots: Slots<S>,
+    pub(crate) slots: Slots<Slot<S>>,
     pub(crate) timers: Timers<Alarm<S>>,
     pub(crate) spares: Spares,
     pub(crate) gather: Gather,
@@ -118,7 +119,7 @@ impl<S> Core<S> {
     pub(crate) fn register_stream(&mut self, key: Key) -> io::Result<()> {
         let socket = self.slots.get::<Stream<S>>(key).and_then(|stream| stream.socket.as_mut());
         let Some(socket) = socket else { return Ok(()) };
-        socket.register(&self.driver, key)
+        socket.register(&self.driver, key.token())
     }
 
     /// Has a connection that stands below go through the handshake above before anything else.

@@ -10,6 +10,7 @@ pub(crate) mod posted;
 pub(crate) mod protocol;
 pub(crate) mod read;
 pub(crate) mod recover;
+pub(crate) mod slot;
 pub(crate) mod timers;
 
 use std::fmt;
@@ -18,9 +19,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, LONGEST_WAIT};
 use crate::base::wheel::TimerKey;
-use crate::net::poll::{Batch, Driver, LONGEST_WAIT};
+use crate::net::poll::{Batch, Driver};
 use crate::net::socket::Socket;
 use crate::reactor::alive::Alive;
 use crate::reactor::core::Core;

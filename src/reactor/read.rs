@@ -8,10 +8,11 @@ use mio::Token;
 use crate::base::buffer::Buffer;
 use crate::base::error::{self, while_doing};
 use crate::base::input::Input;
-use crate::base::slots::{Key, Slot};
+use crate::base::slots::Key;
 use crate::net::socket::Socket;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
+use crate::reactor::slot::Slot;
 use crate::stream::{Flags, NO_DEADLINE, Stream};
 use crate::{Conn, Cx, Readiness};
 

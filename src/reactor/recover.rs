@@ -1,8 +1,8 @@
 //! After a callback that panicked: the unwinding has dropped its machine, so there is nobody to tell, but the slot and
 //! the descriptor must go, and nobody else may lose anything.
 
-use crate::base::slots::Slot;
 use crate::reactor::core::Core;
+use crate::reactor::slot::Slot;
 
 impl<S> Core<S> {
     /// Cleans up if the last way into the loop was left by a panic, and says whether it was.

@@ -12,11 +12,12 @@ use crate::Config;
 use crate::base::buffer::{Buffer, Spares};
 use crate::base::peer::Peer;
 use crate::base::readiness::Readiness;
-use crate::base::slots::{Slot, Tenant};
+use crate::base::slots::Tenant;
 use crate::base::wheel::TimerKey;
 use crate::net::poll::Driver;
 use crate::net::socket::Socket;
 use crate::reactor::protocol::Protocol;
+use crate::reactor::slot::Slot;
 use crate::stream::cork::Gather;
 
 /// Behind something that waits already, gathering saves a system call besides, which is worth a longer copy than
@@ -124,7 +125,7 @@ pub(crate) struct Stream<S> {
     pub(crate) flags: Flags,
 }
 
-impl<S> Tenant<S> for Stream<S> {
+impl<S> Tenant<Slot<S>> for Stream<S> {
     #[inline]
     fn serial(&mut self) -> &mut NonZeroU32 {
         &mut self.serial

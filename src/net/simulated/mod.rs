@@ -13,25 +13,23 @@ mod readiness;
 mod record;
 mod wire;
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{RefCell, RefMut};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::Token;
 
+use crate::base::clock::Time;
 use crate::base::readiness::Readiness;
-use crate::net::poll::WAKER;
+use crate::base::slots::WAKER;
 
 pub use link::{Link, Polling};
 use names::Names;
 pub(crate) use network::{LAST, Network, SocketId};
 pub(crate) use random::Random;
-
-/// The time as the loop's clock reads it.
-pub(crate) type Time = Rc<Cell<Instant>>;
 
 /// A simulated kernel. Clones are the same one.
 #[derive(Clone)]

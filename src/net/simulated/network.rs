@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::net::simulated::Time;
+use crate::base::clock::Time;
 use crate::net::simulated::event::Event;
 use crate::net::simulated::link::{Link, Polling};
 use crate::net::simulated::pipe::Pipe;
