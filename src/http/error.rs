@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 
-use super::{Response, Rule};
+use crate::http::{Response, Rule};
 
 /// Why a request could not be made, or why its answer cannot be used.
 ///

@@ -62,51 +62,30 @@
 //! site may set one for all of `co.uk`: do not share a session among sites that must not know of each other), cookies kept
 //! in a file, and names that are not ASCII (give their `xn--` form).
 
-mod basic;
-mod charset;
-mod chunked;
-mod collect;
-mod content;
-mod cookie;
-mod cookie_date;
+mod body;
 mod cookies;
 mod error;
-mod form;
-mod framing;
-#[cfg(feature = "gzip")]
-mod gunzip;
-mod head;
-mod headers;
-mod method;
-mod parser;
-mod redirect;
-mod reference;
-mod request;
-mod response;
-mod reuse;
+mod message;
 mod rule;
 mod session;
-mod upload;
 mod url;
-mod url_parse;
 
-pub use chunked::{Chunk, ChunkDecoder, EXTENSION_LIMIT, TRAILER_LIMIT};
-pub use collect::{BODY_LIMIT, Collector, Progress};
-pub use content::ContentDecoder;
-use content::PIECE;
-pub use cookie::{COOKIE_LIMIT, Cookie};
+pub use body::chunked::{Chunk, ChunkDecoder, EXTENSION_LIMIT, TRAILER_LIMIT};
+pub use body::collect::{BODY_LIMIT, Collector, Progress};
+pub use body::content::ContentDecoder;
+pub use body::upload::BodyWriter;
+pub use cookies::cookie::{COOKIE_LIMIT, Cookie};
 pub use cookies::{COOKIES_IN_ALL, COOKIES_PER_HOST, Cookies};
 pub use error::{Error, HeaderByte, HeaderError, RedirectError, ResponseError, UrlError, UrlPart};
-pub use form::form_encode;
-pub use head::{FIELD_LIMIT, HEAD_LIMIT, Head, Version};
-pub use headers::Headers;
-pub use method::Method;
-pub use parser::{DRAIN_LIMIT, Event, ResponseParser};
-pub use redirect::{REDIRECT_LIMIT, Redirects};
-pub use request::{Body, Request, RequestBuilder};
-pub use response::Response;
-pub use reuse::{Attempt, IdleBytes, NotReusable, keep_alive};
+pub use message::form::form_encode;
+pub use message::head::{FIELD_LIMIT, HEAD_LIMIT, Head, Version};
+pub use message::headers::Headers;
+pub use message::method::Method;
+pub use message::parser::{DRAIN_LIMIT, Event, ResponseParser};
+pub use message::redirect::{REDIRECT_LIMIT, Redirects};
+pub use message::request::{Body, Request, RequestBuilder};
+pub use message::response::Response;
+pub use message::reuse::{Attempt, IdleBytes, NotReusable, keep_alive};
 pub use rule::Rule;
 pub use session::{Call, Config, Failure, Phase, Receiver, Session, get, send};
-pub use upload::BodyWriter;
 pub use url::{IntoUrl, Origin, Scheme, Url};

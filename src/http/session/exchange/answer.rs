@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use super::{Exchange, Outcome, Upload, server};
 use crate::base::error;
-use crate::http::{ContentDecoder, Error, Event, Head, PIECE, ResponseError, Rule, keep_alive};
+use crate::http::body::content::PIECE;
+use crate::http::{ContentDecoder, Error, Event, Head, ResponseError, Rule, keep_alive};
 use crate::pool::Reuse;
 use crate::{Conn, Input};
 

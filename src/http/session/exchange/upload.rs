@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::{Exchange, Phase};
 use crate::Conn;
 use crate::base::error;
+use crate::http::body::content::PIECE;
 use crate::http::session::call::BURST;
-use crate::http::{Body, BodyWriter, PIECE};
+use crate::http::{Body, BodyWriter};
 
 /// How far the request's body is written.
 pub(super) enum Upload {

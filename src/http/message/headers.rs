@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::error::{HeaderByte, HeaderError};
+use crate::http::error::{HeaderByte, HeaderError};
 
 /// Header fields (RFC 9110 section 5), in the order in which they were added or arrived.
 ///

@@ -1,8 +1,8 @@
 //! Redirects: whether to go on, where, and with what.
 
-use super::error::RedirectError;
-use super::reference::escape_illegal;
-use super::{Body, Head, Headers, Method, Request, Scheme, Url};
+use crate::http::error::RedirectError;
+use crate::http::url::reference::escape_illegal;
+use crate::http::{Body, Head, Headers, Method, Request, Scheme, Url};
 
 /// Most redirects that are followed, unless the caller says otherwise.
 pub const REDIRECT_LIMIT: u32 = 10;
@@ -102,7 +102,7 @@ fn location(headers: &Headers) -> Result<Option<&str>, RedirectError> {
 
 /// A user and password that a server names are not the caller's, and are left out. A fragment is inherited (RFC 9110 section
 /// 10.2.2).
-fn resolve(from: &Url, location: &str) -> Result<Url, super::UrlError> {
+fn resolve(from: &Url, location: &str) -> Result<Url, crate::http::UrlError> {
     let url = from.join(&escape_illegal(location))?.without_userinfo();
     let fragment = url.fragment().or(from.fragment()).map(str::to_owned);
     Ok(url.with_fragment(fragment.as_deref()))

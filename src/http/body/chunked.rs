@@ -1,8 +1,8 @@
 //! The chunked transfer coding (RFC 9112 section 7.1).
 
-use super::head::{FIELD_LIMIT, received};
-use super::{Headers, Rule};
 use crate::Input;
+use crate::http::message::head::{FIELD_LIMIT, received};
+use crate::http::{Headers, Rule};
 
 /// Most bytes of all chunk extensions of a body, with the blanks around them: 16 KiB. Nobody uses any, and without a limit
 /// they are a body that never comes.

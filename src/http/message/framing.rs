@@ -1,6 +1,6 @@
 //! Where a body ends: the rules of RFC 9112 section 6.3, in their order.
 
-use super::{Head, Headers, Method, Rule, Version};
+use crate::http::{Head, Headers, Method, Rule, Version};
 
 /// How a body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

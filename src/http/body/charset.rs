@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::Headers;
+use crate::http::Headers;
 
 /// The body as text.
 #[cfg(feature = "charset")]
-pub(super) fn decode<'a>(headers: &Headers, body: &'a [u8]) -> Cow<'a, str> {
+pub(in crate::http) fn decode<'a>(headers: &Headers, body: &'a [u8]) -> Cow<'a, str> {
     let named = headers.get("content-type").and_then(charset);
     let encoding = named.and_then(|name| encoding_rs::Encoding::for_label(name.as_bytes()));
     // A byte order mark says more than a field does: WHATWG Encoding, section 6.
@@ -14,7 +14,7 @@ pub(super) fn decode<'a>(headers: &Headers, body: &'a [u8]) -> Cow<'a, str> {
 }
 
 #[cfg(not(feature = "charset"))]
-pub(super) fn decode<'a>(_: &Headers, body: &'a [u8]) -> Cow<'a, str> {
+pub(in crate::http) fn decode<'a>(_: &Headers, body: &'a [u8]) -> Cow<'a, str> {
     String::from_utf8_lossy(body)
 }
 

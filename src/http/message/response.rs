@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Head, Headers, Rule, Url, Version, charset};
+use crate::http::body::charset;
+use crate::http::{Head, Headers, Rule, Url, Version};
 
 /// An answer with its whole body.
 #[derive(Clone, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::framing::Framing;
-use super::{Head, Headers, Request, Version};
+use crate::http::message::framing::Framing;
+use crate::http::{Head, Headers, Request, Version};
 
 /// Why a connection cannot be used for another request (RFC 9112 section 9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

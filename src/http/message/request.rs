@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::basic::{basic, from_userinfo};
-use super::{Error, Headers, IntoUrl, Method, Url, form_encode};
+use crate::http::message::basic::{basic, from_userinfo};
+use crate::http::{Error, Headers, IntoUrl, Method, Url, form_encode};
 
 /// The body of a request.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -55,10 +55,10 @@ impl fmt::Debug for Body {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    pub(super) method: Method,
-    pub(super) url: Url,
-    pub(super) headers: Headers,
-    pub(super) body: Body,
+    pub(in crate::http) method: Method,
+    pub(in crate::http) url: Url,
+    pub(in crate::http) headers: Headers,
+    pub(in crate::http) body: Body,
 }
 
 /// A request being built. What goes wrong on the way is kept, the first of it, and told by

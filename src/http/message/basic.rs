@@ -1,6 +1,6 @@
 //! Basic authentication (RFC 7617).
 
-use super::Error;
+use crate::http::Error;
 
 /// The value of an Authorization field.
 pub(crate) fn basic(user: &[u8], password: &[u8]) -> Result<String, Error> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Error;
+use crate::http::Error;
 
 /// A request method (RFC 9110 section 9; PATCH: RFC 5789).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,11 +1,14 @@
 //! URLs of http and https, in strict ASCII (RFC 3986).
 
+pub(in crate::http) mod parse;
+pub(in crate::http) mod reference;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::error::{Error, UrlError, UrlPart};
-use super::url_parse::parse;
+use crate::http::error::{Error, UrlError, UrlPart};
+use crate::http::url::parse::parse;
 
 /// An absolute URL for http or https.
 ///
@@ -34,15 +37,15 @@ use super::url_parse::parse;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     /// From the scheme to the end of the query. Shared, since a call, its connection and its answer all have it.
-    pub(super) text: Arc<str>,
-    pub(super) scheme: Scheme,
+    pub(in crate::http) text: Arc<str>,
+    pub(in crate::http) scheme: Scheme,
     /// Where the host ends, and the target begins.
-    pub(super) host_end: usize,
-    pub(super) target: usize,
-    pub(super) port: u16,
+    pub(in crate::http) host_end: usize,
+    pub(in crate::http) target: usize,
+    pub(in crate::http) port: u16,
     /// As written, with its percent-encoding.
-    pub(super) userinfo: Option<String>,
-    pub(super) fragment: Option<String>,
+    pub(in crate::http) userinfo: Option<String>,
+    pub(in crate::http) fragment: Option<String>,
 }
 
 /// The scheme of a URL.
@@ -72,7 +75,7 @@ impl Scheme {
     }
 
     /// How long `http://` is.
-    pub(super) fn prefix_len(self) -> usize {
+    pub(in crate::http) fn prefix_len(self) -> usize {
         self.as_str().len() + "://".len()
     }
 }

@@ -1,6 +1,6 @@
 //! Writing a streamed body.
 
-use super::{Body, Error, Request};
+use crate::http::{Body, Error, Request};
 
 /// Frames the pieces of a streamed body, and sees that they are as long as was said.
 ///

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::cookie_date::cookie_date;
-use super::{Scheme, Url};
+use crate::http::cookies::date::cookie_date;
+use crate::http::{Scheme, Url};
 
 /// Most bytes of a name and value together; larger cookies are not kept.
 pub const COOKIE_LIMIT: usize = 4096;

@@ -1,12 +1,12 @@
 //! Content codings: what a body went through before it was framed.
 
-#[cfg(feature = "gzip")]
-use super::gunzip::Gunzip;
-use super::{Head, Request, Rule};
 use crate::Input;
+#[cfg(feature = "gzip")]
+use crate::http::body::gunzip::Gunzip;
+use crate::http::{Head, Request, Rule};
 
 /// How many bytes of a body are decoded, or written, in one go.
-pub(super) const PIECE: usize = 16 * 1024;
+pub(in crate::http) const PIECE: usize = 16 * 1024;
 
 /// Takes the compression off a body, where there is one that was asked for: gzip, with the feature of that name.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::error::UrlPart;
-use super::url::{Scheme, Url};
+use crate::http::error::UrlPart;
+use crate::http::url::{Scheme, Url};
 
 /// The part that is wrong, the byte, and why.
 type Wrong = (UrlPart, usize, &'static str);
@@ -11,7 +11,7 @@ type Wrong = (UrlPart, usize, &'static str);
 const ENCODE: &str = "this character must be written as % and two hexadecimal digits";
 const ESCAPE: &str = "two hexadecimal digits must follow a %; for the sign itself, write %25";
 
-pub(super) fn parse(text: &str) -> Result<Url, Wrong> {
+pub(in crate::http) fn parse(text: &str) -> Result<Url, Wrong> {
     let scheme = scheme(text)?;
     let start = scheme.prefix_len();
     let rest = &text[start..];
@@ -163,12 +163,12 @@ fn check(part: UrlPart, start: usize, text: &str, allowed: impl Fn(u8) -> bool) 
     Ok(())
 }
 
-pub(super) fn is_escape(bytes: &[u8]) -> bool {
+pub(in crate::http) fn is_escape(bytes: &[u8]) -> bool {
     matches!(bytes, [b'%', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
 }
 
 /// RFC 3986 section 3.3, without the percent-encoding.
-pub(super) fn is_pchar(byte: u8) -> bool {
+pub(in crate::http) fn is_pchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
 

@@ -2,8 +2,8 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::Rule;
 use crate::Input;
+use crate::http::Rule;
 
 /// Most bytes of a member's header: 64 KiB, the most that its extra field alone may have. Names and comments have no length,
 /// and could go on for ever.

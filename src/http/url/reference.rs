@@ -1,9 +1,9 @@
 //! References to other URLs: resolved against the one they were found at (RFC 3986 section 5), and mended where servers write
 //! what is none.
 
-use super::error::UrlError;
-use super::url::Url;
-use super::url_parse::{is_escape, is_pchar};
+use crate::http::error::UrlError;
+use crate::http::url::Url;
+use crate::http::url::parse::{is_escape, is_pchar};
 
 impl Url {
     /// The URL that a reference found at this one means (RFC 3986 section 5.2): `../style.css`, `?page=2`, `//other/x`.
@@ -58,7 +58,7 @@ fn has_scheme(reference: &str) -> bool {
 
 /// Percent-encodes what a URL may not contain, for references that servers write: blanks, brackets in a query, letters
 /// that are not ASCII, and a `%` that begins no escape. A server's name is left as it is: mended, it might be another's.
-pub(super) fn escape_illegal(reference: &str) -> String {
+pub(in crate::http) fn escape_illegal(reference: &str) -> String {
     let bytes = reference.as_bytes();
     let path = path_start(reference);
     let mut escaped = String::with_capacity(bytes.len());

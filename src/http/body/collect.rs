@@ -1,7 +1,8 @@
 //! Answers, collected: from events to one value.
 
-use super::{ContentDecoder, Event, PIECE, Request, Response, ResponseError, ResponseParser, Rule, Url};
 use crate::Input;
+use crate::http::body::content::PIECE;
+use crate::http::{ContentDecoder, Event, Request, Response, ResponseError, ResponseParser, Rule, Url};
 
 /// Most bytes of a whole body, decoded, unless the caller says otherwise: 10 MiB.
 pub const BODY_LIMIT: u64 = 10 * 1024 * 1024;

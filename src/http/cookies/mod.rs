@@ -1,11 +1,14 @@
 //! The cookie jar (RFC 6265bis).
 
+pub(in crate::http) mod cookie;
+pub(in crate::http) mod date;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::cookie::{Cookie, is_address};
-use super::{Headers, Scheme, Url};
+use crate::http::cookies::cookie::{Cookie, is_address};
+use crate::http::{Headers, Scheme, Url};
 
 /// Most cookies that are kept for a domain.
 pub const COOKIES_PER_HOST: usize = 50;

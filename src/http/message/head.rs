@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::{Headers, Rule};
 use crate::Input;
+use crate::http::{Headers, Rule};
 
 /// Most bytes of a head, together with all interim answers before it: 64 KiB. Servers themselves stop at 8 to 32 KiB.
 pub const HEAD_LIMIT: usize = 64 * 1024;

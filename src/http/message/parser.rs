@@ -1,10 +1,10 @@
 //! The parser of answers: bytes in, events out.
 
-use super::chunked::{Chunk, ChunkDecoder};
-use super::framing::Framing;
-use super::head::HeadReader;
-use super::{Head, Headers, Method, NotReusable, Request, ResponseError, Rule};
 use crate::Input;
+use crate::http::body::chunked::{Chunk, ChunkDecoder};
+use crate::http::message::framing::Framing;
+use crate::http::message::head::HeadReader;
+use crate::http::{Head, Headers, Method, NotReusable, Request, ResponseError, Rule};
 
 /// Most bytes of an unread body that are read only to keep its connection: 16 KiB. Above that, a new connection is cheaper.
 pub const DRAIN_LIMIT: usize = 16 * 1024;

@@ -1,0 +1,9 @@
+//! The body of a message: chunks, codings, charsets, and what collects or writes one.
+
+pub(in crate::http) mod charset;
+pub(in crate::http) mod chunked;
+pub(in crate::http) mod collect;
+pub(in crate::http) mod content;
+#[cfg(feature = "gzip")]
+pub(in crate::http) mod gunzip;
+pub(in crate::http) mod upload;
