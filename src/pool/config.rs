@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::error::Error;
+use crate::pool::error::Error;
 
 /// Whether what a server says on an idle connection is its way to close it.
 pub(super) type Farewell = Option<fn(&[u8]) -> bool>;
 
-/// The limits of a [`Pool`](super::Pool). `None` is without limit, throughout.
+/// The limits of a [`Pool`](crate::pool::Pool). `None` is without limit, throughout.
 ///
 /// ```
 /// use enjamb::pool::{Config, Pool};

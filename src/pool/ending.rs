@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::entry::State;
-use super::error::Error;
-use super::hub::Hub;
-use super::stats::Reason;
-use super::table::Refusal;
 use crate::Cx;
+use crate::pool::decide::entry::State;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Refusal;
+use crate::pool::error::Error;
+use crate::pool::hub::Hub;
 
 impl<S: 'static> Hub<S> {
     /// Nobody gets a connection any more who has none now.

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::key::Key;
-use super::table::Refusal;
+use crate::pool::decide::table::Refusal;
+use crate::pool::key::Key;
 
 /// What a pool says no with. A protocol that gets no connection finds it in its [`End`](crate::End): see
 /// [`of`](Self::of).
@@ -18,14 +18,14 @@ pub enum Error {
     Closed,
     /// The pool is being drained.
     Draining,
-    /// As many wait as may: [`Config::max_waiters`](super::Config::max_waiters).
+    /// As many wait as may: [`Config::max_waiters`](crate::pool::Config::max_waiters).
     QueueFull {
         /// How many that is.
         waiting: usize,
         /// Who has the connections.
         held: Held,
     },
-    /// No connection became free in time: [`Config::wait_timeout`](super::Config::wait_timeout).
+    /// No connection became free in time: [`Config::wait_timeout`](crate::pool::Config::wait_timeout).
     WaitTimeout {
         /// How long this one has waited.
         waited: Duration,

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::config::Farewell;
 use crate::base::slots::Key;
 use crate::pool::Reason;
+use crate::pool::config::Farewell;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
 use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};

@@ -4,16 +4,16 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use super::error::Error;
-use super::hub::{Hub, WeakHub};
-use super::reuse::{Pooled, Reuse};
-use super::stats::Reason;
-use super::table::Ticket;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Ticket;
+use crate::pool::error::Error;
+use crate::pool::hub::{Hub, WeakHub};
+use crate::pool::reuse::{Pooled, Reuse};
 use crate::reactor::deferred::Local;
 use crate::reactor::protocol::{End, Protocol};
 use crate::{Conn, ConnId, Cx, Input};
 
-/// A connection that is nobody else's: got from [`Pool::acquire_lease`](super::Pool::acquire_lease), and to be
+/// A connection that is nobody else's: got from [`Pool::acquire_lease`](crate::pool::Pool::acquire_lease), and to be
 /// [released](Self::release) or [given to a machine](Self::start).
 ///
 /// Until then nothing is received on it: the peer's bytes stay with the kernel. One that is dropped is closed, and that

@@ -3,14 +3,14 @@
 
 use std::io;
 
-use super::entry::{Member as Entry, State};
-use super::error::{Error, Phase};
-use super::hooks::unexpected;
-use super::hub::Hub;
-use super::reuse::{Pooled, Reuse};
-use super::stats::Reason;
-use super::table::Ticket;
 use crate::base::error;
+use crate::pool::decide::entry::{Member as Entry, State};
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Ticket;
+use crate::pool::error::{Error, Phase};
+use crate::pool::hooks::unexpected;
+use crate::pool::hub::Hub;
+use crate::pool::reuse::{Pooled, Reuse};
 use crate::reactor::protocol::{End, Protocol};
 use crate::{Conn, Cx, Input};
 

@@ -67,35 +67,23 @@
 //! What went wrong is a [pool error](Error::of) within the [`End`]'s. How things are is told by
 //! [`snapshot`](Pool::snapshot).
 
-// The way to read this. Decisions, without any I/O: `entry` says what there is, `table` what happens to it, `turns` who is
-// next, `due` what is too old, and `invariants` what always holds. What is done about it: `hub` connects and closes,
-// `member` stands between the loop and the machines, `recheck`, `lease` and `ending` are special cases of that, and `hooks`
-// is what all of them ask of the loop. The rest are values; `list` keeps the order of all that is in line. Of the tests, `model`
-// is for the decisions, and `chaos` for everything; `operations` is what both do, by chance.
-#[cfg(all(test, feature = "sim"))]
-mod chaos;
+// How to read this. `decide` holds all decisions and does no I/O. `hub` does what it decides: it connects, closes, and
+// calls machines. `member` stands between the loop and the machines. `recheck`, `lease` and `ending` are special cases
+// of that, and `hooks` is all that they ask of the loop. The rest are values.
 mod config;
-mod due;
+mod decide;
 mod ending;
-mod entry;
 mod error;
 mod hooks;
 mod hub;
-mod invariants;
 mod key;
 mod lease;
-mod list;
 mod member;
-#[cfg(all(test, feature = "sim"))]
-mod model;
-#[cfg(all(test, feature = "sim"))]
-mod operations;
 mod recheck;
 mod reuse;
 mod snapshot;
-mod stats;
-mod table;
-mod turns;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -106,20 +94,20 @@ use std::time::Duration;
 use crate::{Cx, Protocol};
 
 pub use config::Config;
+pub use decide::stats::{Reason, Stats};
+pub use decide::table::Ticket;
 pub use error::{Error, Held, Phase};
 pub use key::Key;
 pub use lease::Lease;
 pub(crate) use reuse::Pooled;
 pub use reuse::Reuse;
 pub use snapshot::{Snapshot, Usage};
-pub use stats::{Reason, Stats};
-pub use table::Ticket;
 
 #[cfg(doc)]
 use crate::End;
+use decide::table::{Refusal, Request};
 use hub::Hub;
 use lease::Handover;
-use table::{Refusal, Request};
 
 /// A handle on a pool. Clones are the same pool. When the last is dropped, idle connections are closed, and those in use
 /// when they come back.

@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use super::hub::{Hub, make_ready};
-use super::stats::Reason;
-use super::table::Table;
 use crate::Cx;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Table;
+use crate::pool::hub::{Hub, make_ready};
 
 impl Table {
     /// Whether this connection is about to be used again, by somebody who has said nothing on it yet.

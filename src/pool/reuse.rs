@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::table::Ticket;
+use crate::pool::decide::table::Ticket;
 
 /// What may become of a connection that is released: see [`Conn::release`](crate::Conn::release).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::entry::{Counts, State};
-use super::key::Key;
-use super::stats::{Reason, Stats};
-use super::table::Table;
+use crate::pool::decide::entry::{Counts, State};
+use crate::pool::decide::stats::{Reason, Stats};
+use crate::pool::decide::table::Table;
+use crate::pool::key::Key;
 
 /// How many connections a pool, or one of its hosts, has in each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +44,13 @@ impl Usage {
     }
 }
 
-/// A pool's state at one moment: from [`Pool::snapshot`](super::Pool::snapshot). Printed, it is a table.
+/// A pool's state at one moment: from [`Pool::snapshot`](crate::pool::Pool::snapshot). Printed, it is a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The limit in all: [`Config::limit`](super::Config::limit).
+    /// The limit in all: [`Config::limit`](crate::pool::Config::limit).
     pub limit: Option<usize>,
-    /// The limit per host: [`Config::limit_per_host`](super::Config::limit_per_host).
+    /// The limit per host: [`Config::limit_per_host`](crate::pool::Config::limit_per_host).
     pub limit_per_host: Option<usize>,
     /// Every host that has a connection or somebody who waits, in the order of their names.
     pub hosts: Vec<(Key, Usage)>,

@@ -4,13 +4,13 @@ use std::ops::{Index, IndexMut};
 use std::panic::Location;
 use std::time::Instant;
 
-use super::key::Key;
-use super::list::{Linked, Links, List};
 use crate::ConnId;
+use crate::pool::decide::list::{Linked, Links, List};
+use crate::pool::key::Key;
 
 /// What a connection is doing. All four count against the limits until its descriptor is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(in crate::pool) enum State {
     Connecting,
     Leased,
     Idle,
@@ -18,15 +18,16 @@ pub(super) enum State {
 }
 
 impl State {
-    pub(super) const ALL: [State; 4] = [State::Connecting, State::Leased, State::Idle, State::Closing];
+    pub(in crate::pool) const ALL: [State; 4] =
+        [State::Connecting, State::Leased, State::Idle, State::Closing];
 }
 
 /// How many connections are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts([usize; 4]);
+pub(in crate::pool) struct Counts([usize; 4]);
 
 impl Counts {
-    pub(super) fn all(&self) -> usize {
+    pub(in crate::pool) fn all(&self) -> usize {
         self.0.iter().sum()
     }
 }
@@ -46,80 +47,80 @@ impl IndexMut<State> for Counts {
 
 /// The list of all idle connections, that of all leased ones, or that of all who wait: by when they came to it.
 #[derive(Debug)]
-pub(super) struct ByAge;
+pub(in crate::pool) struct ByAge;
 /// The list of a host's idle connections, or of those who wait for one.
 #[derive(Debug)]
-pub(super) struct OfHost;
+pub(in crate::pool) struct OfHost;
 /// The list of the hosts that wait for a place.
 #[derive(Debug)]
-pub(super) struct Turns;
+pub(in crate::pool) struct Turns;
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) host: usize,
-    pub(super) state: State,
+pub(in crate::pool) struct Member {
+    pub(in crate::pool) host: usize,
+    pub(in crate::pool) state: State,
     /// Whose it is: of one claim while it connects and while it is leased.
-    pub(super) claim: Option<usize>,
+    pub(in crate::pool) claim: Option<usize>,
     /// Its owner has been called.
-    pub(super) delivered: bool,
+    pub(in crate::pool) delivered: bool,
     /// Somebody has given it back.
-    pub(super) reused: bool,
+    pub(in crate::pool) reused: bool,
     /// When it was opened.
-    pub(super) born: Instant,
+    pub(in crate::pool) born: Instant,
     /// When it came to be in its state.
-    pub(super) since: Instant,
+    pub(in crate::pool) since: Instant,
     /// It has been held for so long that this was warned about.
-    pub(super) warned: bool,
+    pub(in crate::pool) warned: bool,
     /// Its name in the loop, once that has made it.
-    pub(super) conn: Option<ConnId>,
+    pub(in crate::pool) conn: Option<ConnId>,
     /// It was closed so that its place goes to the next in line.
-    pub(super) makes_room: bool,
+    pub(in crate::pool) makes_room: bool,
     /// Until when it may be handed out, where its last user knew that.
-    pub(super) good_until: Option<Instant>,
-    pub(super) by_age: Links,
-    pub(super) of_host: Links,
+    pub(in crate::pool) good_until: Option<Instant>,
+    pub(in crate::pool) by_age: Links,
+    pub(in crate::pool) of_host: Links,
 }
 
 /// Somebody who wants a connection, or has one.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(in crate::pool) struct Claim {
     /// Tells apart those that one after the other have the same index.
-    pub(super) serial: u32,
-    pub(super) host: usize,
+    pub(in crate::pool) serial: u32,
+    pub(in crate::pool) host: usize,
     /// The connection it has, or that is being made for it; `None` while it waits.
-    pub(super) member: Option<usize>,
-    pub(super) since: Instant,
+    pub(in crate::pool) member: Option<usize>,
+    pub(in crate::pool) since: Instant,
     /// Where it was acquired.
-    pub(super) site: &'static Location<'static>,
-    pub(super) one_shot: bool,
+    pub(in crate::pool) site: &'static Location<'static>,
+    pub(in crate::pool) one_shot: bool,
     /// It takes no connection that was used before.
-    pub(super) fresh: bool,
+    pub(in crate::pool) fresh: bool,
     /// A `Lease` stands for it.
-    pub(super) held: bool,
+    pub(in crate::pool) held: bool,
     /// A `Lease` stood for it, so that something may have been said on its connection before its machine is called.
-    pub(super) was_held: bool,
-    pub(super) by_age: Links,
-    pub(super) of_host: Links,
+    pub(in crate::pool) was_held: bool,
+    pub(in crate::pool) by_age: Links,
+    pub(in crate::pool) of_host: Links,
 }
 
 #[derive(Debug)]
-pub(super) struct Host {
-    pub(super) key: Key,
-    pub(super) counts: Counts,
+pub(in crate::pool) struct Host {
+    pub(in crate::pool) key: Key,
+    pub(in crate::pool) counts: Counts,
     /// The most recently used first.
-    pub(super) idle: List<OfHost>,
-    pub(super) waiting: List<OfHost>,
+    pub(in crate::pool) idle: List<OfHost>,
+    pub(in crate::pool) waiting: List<OfHost>,
     /// How many of those who wait could have a connection if there were places in the pool: it stands in the list of
     /// turns when there are any.
-    pub(super) demand: usize,
+    pub(in crate::pool) demand: usize,
     /// How many connections had been handed on when its first waiter became the first.
-    pub(super) bypassed_from: u64,
-    pub(super) turns: Links,
+    pub(in crate::pool) bypassed_from: u64,
+    pub(in crate::pool) turns: Links,
 }
 
 impl Host {
-    pub(super) fn new(key: Key) -> Self {
+    pub(in crate::pool) fn new(key: Key) -> Self {
         Host {
             key,
             counts: Counts::default(),

@@ -7,18 +7,18 @@
 
 use std::time::Instant;
 
-use super::entry::{Member, State};
-use super::list::Links;
-use super::stats::Reason;
-use super::table::Table;
+use crate::pool::decide::entry::{Member, State};
+use crate::pool::decide::list::Links;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Table;
 
 /// How often a waiter that is held back by the total limit only may see a connection pass from one user of another host
 /// to the next. Handing on saves a connect; doing nothing else would let a busy host keep all the places for ever.
-pub(super) const MOST_BYPASSED: u64 = 8;
+pub(in crate::pool) const MOST_BYPASSED: u64 = 8;
 
 /// What is to be done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::pool) enum Step {
     /// Connect this new member.
     Connect(usize),
     /// Close this one, which was idle.
@@ -27,7 +27,7 @@ pub(super) enum Step {
 
 impl Table {
     /// What is to be done next: to be asked after every change, until there is nothing.
-    pub(super) fn step(&mut self, now: Instant) -> Option<Step> {
+    pub(in crate::pool) fn step(&mut self, now: Instant) -> Option<Step> {
         let host = self.turns.front()?;
         if self.room(None).0 > 0 {
             let member = self.members.insert(Member {
@@ -62,7 +62,7 @@ impl Table {
     }
 
     /// Gives a connection to the first who waits at its host.
-    pub(super) fn give_to_first(&mut self, host: usize, member: usize) -> bool {
+    pub(in crate::pool) fn give_to_first(&mut self, host: usize, member: usize) -> bool {
         let Some(claim) = self.hosts[host].waiting.front() else { return false };
         self.unqueue(claim);
         self.own(member, claim);
@@ -77,7 +77,7 @@ impl Table {
     }
 
     /// Whether a connection that could be handed on within its host has to make room for another host.
-    pub(super) fn yields(&mut self, host: usize) -> bool {
+    pub(in crate::pool) fn yields(&mut self, host: usize) -> bool {
         if self.hosts[host].waiting.is_empty() {
             return false;
         }
@@ -90,7 +90,7 @@ impl Table {
     }
 
     /// The hosts whose turn it is, one after the other. The places that are being made go to as many of the first.
-    pub(super) fn in_line(&self) -> impl Iterator<Item = usize> {
+    pub(in crate::pool) fn in_line(&self) -> impl Iterator<Item = usize> {
         std::iter::successors(self.turns.front(), |host| self.turns.after(&self.hosts, *host))
     }
 }

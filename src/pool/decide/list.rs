@@ -9,23 +9,23 @@ const NIL: usize = usize::MAX;
 
 /// The place of an entry in one list.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Links {
+pub(in crate::pool) struct Links {
     prev: usize,
     next: usize,
 }
 
 impl Links {
-    pub(super) const NONE: Links = Links { prev: NIL, next: NIL };
+    pub(in crate::pool) const NONE: Links = Links { prev: NIL, next: NIL };
 }
 
 /// An entry that can stand in a list of the kind `K`; in one such list at a time.
-pub(super) trait Linked<K> {
+pub(in crate::pool) trait Linked<K> {
     fn links(&self) -> Links;
     fn links_mut(&mut self) -> &mut Links;
 }
 
 #[derive(Debug)]
-pub(super) struct List<K> {
+pub(in crate::pool) struct List<K> {
     head: usize,
     tail: usize,
     len: usize,
@@ -33,28 +33,28 @@ pub(super) struct List<K> {
 }
 
 impl<K> List<K> {
-    pub(super) const fn new() -> Self {
+    pub(in crate::pool) const fn new() -> Self {
         List { head: NIL, tail: NIL, len: 0, kind: PhantomData }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::pool) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::pool) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    pub(super) fn front(&self) -> Option<usize> {
+    pub(in crate::pool) fn front(&self) -> Option<usize> {
         known(self.head)
     }
 
     /// What comes behind this entry.
-    pub(super) fn after<T: Linked<K>>(&self, slab: &Slab<T>, index: usize) -> Option<usize> {
+    pub(in crate::pool) fn after<T: Linked<K>>(&self, slab: &Slab<T>, index: usize) -> Option<usize> {
         known(slab[index].links().next)
     }
 
-    pub(super) fn push_back<T: Linked<K>>(&mut self, slab: &mut Slab<T>, index: usize) {
+    pub(in crate::pool) fn push_back<T: Linked<K>>(&mut self, slab: &mut Slab<T>, index: usize) {
         *slab[index].links_mut() = Links { prev: self.tail, next: NIL };
         match known(self.tail) {
             Some(tail) => slab[tail].links_mut().next = index,
@@ -64,7 +64,7 @@ impl<K> List<K> {
         self.len += 1;
     }
 
-    pub(super) fn push_front<T: Linked<K>>(&mut self, slab: &mut Slab<T>, index: usize) {
+    pub(in crate::pool) fn push_front<T: Linked<K>>(&mut self, slab: &mut Slab<T>, index: usize) {
         *slab[index].links_mut() = Links { prev: NIL, next: self.head };
         match known(self.head) {
             Some(head) => slab[head].links_mut().prev = index,
@@ -75,7 +75,7 @@ impl<K> List<K> {
     }
 
     /// Takes out an entry, which must stand in this very list.
-    pub(super) fn remove<T: Linked<K>>(&mut self, slab: &mut Slab<T>, index: usize) {
+    pub(in crate::pool) fn remove<T: Linked<K>>(&mut self, slab: &mut Slab<T>, index: usize) {
         let Links { prev, next } = std::mem::replace(slab[index].links_mut(), Links::NONE);
         match known(prev) {
             Some(prev) => slab[prev].links_mut().next = next,

@@ -10,42 +10,42 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::config::Config;
-use super::entry::{ByAge, Claim, Counts, Host, Member, State, Turns};
-use super::key::{Destination, Key};
-use super::list::{Links, List};
-use super::stats::{Reason, Stats};
+use crate::pool::config::Config;
+use crate::pool::decide::entry::{ByAge, Claim, Counts, Host, Member, State, Turns};
+use crate::pool::decide::list::{Links, List};
+use crate::pool::decide::stats::{Reason, Stats};
+use crate::pool::key::{Destination, Key};
 
-/// Names a request for a connection, for [`Pool::cancel`](super::Pool::cancel).
+/// Names a request for a connection, for [`Pool::cancel`](crate::pool::Pool::cancel).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
-    pub(super) claim: usize,
+    pub(in crate::pool) claim: usize,
     serial: u32,
 }
 
 impl Ticket {
     /// What names nobody: the ticket of somebody who was refused.
-    pub(super) const NOBODY: Ticket = Ticket { claim: usize::MAX, serial: 0 };
+    pub(in crate::pool) const NOBODY: Ticket = Ticket { claim: usize::MAX, serial: 0 };
 }
 
 /// Why nobody new is taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(in crate::pool) enum Refusal {
     Draining,
     Closed,
 }
 
 /// A request that is to become a claim.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request<'a> {
-    pub(super) key: &'a Key,
-    pub(super) now: Instant,
-    pub(super) site: &'static Location<'static>,
+pub(in crate::pool) struct Request<'a> {
+    pub(in crate::pool) key: &'a Key,
+    pub(in crate::pool) now: Instant,
+    pub(in crate::pool) site: &'static Location<'static>,
 }
 
 /// What has become of a connection that came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Returned {
+pub(in crate::pool) enum Returned {
     /// It goes straight to the next of its host.
     Handed,
     Idle,
@@ -55,7 +55,7 @@ pub(super) enum Returned {
 
 /// What a cancelled claim had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cancelled {
+pub(in crate::pool) enum Cancelled {
     /// Nothing yet; or a connection being made, which goes to the next of its host.
     Waiting,
     /// A connection being made, which nobody else wants: it is to be given up.
@@ -66,39 +66,39 @@ pub(super) enum Cancelled {
     Running(usize),
 }
 
-pub(super) struct Table {
+pub(in crate::pool) struct Table {
     config: Config,
-    pub(super) refusal: Option<Refusal>,
+    pub(in crate::pool) refusal: Option<Refusal>,
     /// Nobody will ask any more: what comes back is not kept.
-    pub(super) abandoned: bool,
-    pub(super) by_destination: HashMap<Destination, usize>,
-    pub(super) hosts: Slab<Host>,
-    pub(super) members: Slab<Member>,
-    pub(super) claims: Slab<Claim>,
+    pub(in crate::pool) abandoned: bool,
+    pub(in crate::pool) by_destination: HashMap<Destination, usize>,
+    pub(in crate::pool) hosts: Slab<Host>,
+    pub(in crate::pool) members: Slab<Member>,
+    pub(in crate::pool) claims: Slab<Claim>,
     serial: u32,
-    pub(super) counts: Counts,
+    pub(in crate::pool) counts: Counts,
     /// The least recently used first.
-    pub(super) idle: List<ByAge>,
+    pub(in crate::pool) idle: List<ByAge>,
     /// The oldest first.
-    pub(super) leases: List<ByAge>,
+    pub(in crate::pool) leases: List<ByAge>,
     /// The first of the leases that has not been warned about.
-    pub(super) unwarned: Option<usize>,
+    pub(in crate::pool) unwarned: Option<usize>,
     /// All who wait, the oldest first.
-    pub(super) queue: List<ByAge>,
+    pub(in crate::pool) queue: List<ByAge>,
     /// The hosts that could connect if there were a place, in the order in which it is their turn.
-    pub(super) turns: List<Turns>,
+    pub(in crate::pool) turns: List<Turns>,
     /// The sum of the hosts' demands.
-    pub(super) demand: usize,
+    pub(in crate::pool) demand: usize,
     /// How many places are being freed for the next in line. That takes no longer than the turn: nothing is left to send on
     /// these. What is closing for another reason may linger, so nobody is made to wait for it.
-    pub(super) making_room: usize,
+    pub(in crate::pool) making_room: usize,
     /// How many connections were handed on while somebody was in line.
-    pub(super) handed: u64,
-    pub(super) stats: Stats,
+    pub(in crate::pool) handed: u64,
+    pub(in crate::pool) stats: Stats,
 }
 
 impl Table {
-    pub(super) fn new(config: Config) -> Self {
+    pub(in crate::pool) fn new(config: Config) -> Self {
         Table {
             config,
             refusal: None,
@@ -121,12 +121,12 @@ impl Table {
         }
     }
 
-    pub(super) fn config(&self) -> &Config {
+    pub(in crate::pool) fn config(&self) -> &Config {
         &self.config
     }
 
     /// How many places are free in the pool, and at a host.
-    pub(super) fn room(&self, host: Option<usize>) -> (usize, usize) {
+    pub(in crate::pool) fn room(&self, host: Option<usize>) -> (usize, usize) {
         let left =
             |limit: Option<usize>, counts: &Counts| limit.map_or(usize::MAX, |limit| limit - counts.all());
         let at_host = host.map_or(Counts::default(), |host| self.hosts[host].counts);
@@ -136,12 +136,12 @@ impl Table {
     // Acquiring.
 
     /// The most recently used of a host's idle connections. Where others wait there is none.
-    pub(super) fn candidate(&self, key: &Key) -> Option<usize> {
+    pub(in crate::pool) fn candidate(&self, key: &Key) -> Option<usize> {
         self.hosts[*self.by_destination.get(key.destination())?].idle.front()
     }
 
     /// Leases an idle connection.
-    pub(super) fn lend(&mut self, member: usize, request: Request<'_>) -> Ticket {
+    pub(in crate::pool) fn lend(&mut self, member: usize, request: Request<'_>) -> Ticket {
         let host = self.members[member].host;
         let ticket = self.claim(host, request);
         self.hand_out(member, ticket.claim, request.now);
@@ -149,13 +149,13 @@ impl Table {
     }
 
     /// Gives an idle connection to a claim that has none.
-    pub(super) fn hand_out(&mut self, member: usize, claim: usize, now: Instant) {
+    pub(in crate::pool) fn hand_out(&mut self, member: usize, claim: usize, now: Instant) {
         self.own(member, claim);
         self.set(member, State::Leased, now);
     }
 
     /// Whether a newcomer has nowhere to wait.
-    pub(super) fn is_full_for(&self, key: &Key) -> bool {
+    pub(in crate::pool) fn is_full_for(&self, key: &Key) -> bool {
         let host = self.by_destination.get(key.destination()).copied();
         let (room, at_host) = self.room(host);
         // A place that is being freed beyond what others have been promised, or can be, is as good as a free one.
@@ -167,7 +167,7 @@ impl Table {
     }
 
     /// Takes a newcomer in as the last of its host. What comes of it is told by [`step`](Self::step).
-    pub(super) fn wait(&mut self, request: Request<'_>) -> Ticket {
+    pub(in crate::pool) fn wait(&mut self, request: Request<'_>) -> Ticket {
         let host = match self.by_destination.get(request.key.destination()) {
             Some(host) => *host,
             None => {
@@ -201,7 +201,7 @@ impl Table {
         Ticket { claim, serial: self.serial }
     }
 
-    pub(super) fn own(&mut self, member: usize, claim: usize) {
+    pub(in crate::pool) fn own(&mut self, member: usize, claim: usize) {
         self.claims[claim].member = Some(member);
         self.members[member].claim = Some(claim);
         self.members[member].delivered = false;
@@ -214,30 +214,30 @@ impl Table {
         Some(claim)
     }
 
-    pub(super) fn find(&self, ticket: Ticket) -> Option<&Claim> {
+    pub(in crate::pool) fn find(&self, ticket: Ticket) -> Option<&Claim> {
         self.claims.get(ticket.claim).filter(|claim| claim.serial == ticket.serial)
     }
 
     #[cfg(feature = "http")]
-    pub(super) fn is_connecting(&self, ticket: Ticket) -> bool {
+    pub(in crate::pool) fn is_connecting(&self, ticket: Ticket) -> bool {
         let member = self.find(ticket).and_then(|claim| claim.member);
         member.is_some_and(|member| self.members[member].state == State::Connecting)
     }
 
-    pub(super) fn ticket(&self, claim: usize) -> Ticket {
+    pub(in crate::pool) fn ticket(&self, claim: usize) -> Ticket {
         Ticket { claim, serial: self.claims[claim].serial }
     }
 
     // What happens to connections.
 
-    pub(super) fn unqueue(&mut self, claim: usize) {
+    pub(in crate::pool) fn unqueue(&mut self, claim: usize) {
         let host = self.claims[claim].host;
         self.hosts[host].waiting.remove(&mut self.claims, claim);
         self.queue.remove(&mut self.claims, claim);
     }
 
     /// A connection stands, and its owner is about to be called. Returns whether it is a new one.
-    pub(super) fn deliver(&mut self, member: usize, is_used: bool, now: Instant) -> bool {
+    pub(in crate::pool) fn deliver(&mut self, member: usize, is_used: bool, now: Instant) -> bool {
         self.stats.reused += u64::from(is_used);
         let entry = &mut self.members[member];
         entry.delivered = true;
@@ -255,7 +255,12 @@ impl Table {
     }
 
     /// A connection comes back from its owner, reusable unless there is a reason against it.
-    pub(super) fn give_back(&mut self, member: usize, against: Option<Reason>, now: Instant) -> Returned {
+    pub(in crate::pool) fn give_back(
+        &mut self,
+        member: usize,
+        against: Option<Reason>,
+        now: Instant,
+    ) -> Returned {
         let host = self.members[member].host;
         let one_shot = self.members[member].claim.is_some_and(|claim| self.claims[claim].one_shot);
         self.disown(member);
@@ -282,7 +287,7 @@ impl Table {
     }
 
     /// A connection is to be closed; it keeps its owner, if it has one, until it is gone. The first reason counts.
-    pub(super) fn close(&mut self, member: usize, reason: Reason, now: Instant) {
+    pub(in crate::pool) fn close(&mut self, member: usize, reason: Reason, now: Instant) {
         if self.members[member].state != State::Closing {
             self.stats.count(reason);
             self.set(member, State::Closing, now);
@@ -293,7 +298,7 @@ impl Table {
 
     /// A connection's descriptor is closed. Returns the claim of its owner, if it had one; the reason counts if it was
     /// not to be closed anyway.
-    pub(super) fn gone(&mut self, member: usize, reason: Reason, now: Instant) -> Option<usize> {
+    pub(in crate::pool) fn gone(&mut self, member: usize, reason: Reason, now: Instant) -> Option<usize> {
         self.close(member, reason, now);
         let host = self.members[member].host;
         let claim = self.disown(member);
@@ -305,7 +310,7 @@ impl Table {
     }
 
     /// Takes a claim back.
-    pub(super) fn cancel(&mut self, ticket: Ticket, now: Instant) -> Option<Cancelled> {
+    pub(in crate::pool) fn cancel(&mut self, ticket: Ticket, now: Instant) -> Option<Cancelled> {
         let (host, member) = (self.find(ticket)?.host, self.find(ticket)?.member);
         let Some(member) = member else {
             self.unqueue(ticket.claim);
@@ -368,7 +373,7 @@ impl Table {
     }
 
     /// Works out anew how much a host wants, and forgets it when it has nothing.
-    pub(super) fn refresh(&mut self, host: usize) {
+    pub(in crate::pool) fn refresh(&mut self, host: usize) {
         let room = self.room(Some(host)).1;
         let entry = &mut self.hosts[host];
         let demand = room.min(entry.waiting.len());

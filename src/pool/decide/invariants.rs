@@ -1,14 +1,14 @@
 //! What always holds between two operations, checked by counting everything anew: after each operation in debug builds
 //! and tests.
 
-use super::entry::{Counts, State};
-use super::stats::Reason;
-use super::table::Table;
-use super::turns::MOST_BYPASSED;
+use crate::pool::decide::entry::{Counts, State};
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Table;
+use crate::pool::decide::turns::MOST_BYPASSED;
 
 impl Table {
     /// Panics where the books are wrong, and says how.
-    pub(super) fn check(&self) {
+    pub(in crate::pool) fn check(&self) {
         self.check_counts();
         self.check_wake_ups();
         self.check_owners();

@@ -6,8 +6,8 @@ use std::io;
 use std::time::Duration;
 
 use super::operations::{Chance, Operation, Verb, check_lists};
-use super::stats::Reason;
-use super::{Config, Key, Lease, Pool, Reuse, Ticket};
+use crate::pool::decide::stats::Reason;
+use crate::pool::{Config, Key, Lease, Pool, Reuse, Ticket};
 use crate::sim::{Link, Sim};
 use crate::{Conn, Cx, End, Input, Protocol, Reactor};
 

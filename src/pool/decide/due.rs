@@ -3,15 +3,15 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::entry::State;
-use super::error::Held;
-use super::key::Key;
-use super::stats::Reason;
-use super::table::{Table, Ticket};
+use crate::pool::decide::entry::State;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::{Table, Ticket};
+use crate::pool::error::Held;
+use crate::pool::key::Key;
 
 impl Table {
     /// When to look again. Each list is in the order of age, so only its first counts.
-    pub(super) fn next_due(&self) -> Option<Instant> {
+    pub(in crate::pool) fn next_due(&self) -> Option<Instant> {
         let config = self.config();
         let after =
             |since: Instant, limit: Option<Duration>| limit.and_then(|limit| since.checked_add(limit));
@@ -23,7 +23,7 @@ impl Table {
     }
 
     /// Why a connection is not to be handed out although it works.
-    pub(super) fn stale(&self, member: usize, now: Instant) -> Option<Reason> {
+    pub(in crate::pool) fn stale(&self, member: usize, now: Instant) -> Option<Reason> {
         let member = &self.members[member];
         let past = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
         if self.config().max_lifetime.is_some_and(|most| past(member.born, most)) {
@@ -39,7 +39,7 @@ impl Table {
     }
 
     /// The next that has been idle for too long; it is closing then.
-    pub(super) fn idle_too_long(&mut self, now: Instant) -> Option<usize> {
+    pub(in crate::pool) fn idle_too_long(&mut self, now: Instant) -> Option<usize> {
         let (first, limit) = (self.idle.front()?, self.config().idle_timeout?);
         if now.saturating_duration_since(self.members[first].since) < limit {
             return None;
@@ -49,14 +49,14 @@ impl Table {
     }
 
     /// The next who has waited too long, and for how long.
-    pub(super) fn waited_too_long(&self, now: Instant) -> Option<(Ticket, Duration)> {
+    pub(in crate::pool) fn waited_too_long(&self, now: Instant) -> Option<(Ticket, Duration)> {
         let (first, limit) = (self.queue.front()?, self.config().wait_timeout?);
         let waited = now.saturating_duration_since(self.claims[first].since);
         (waited >= limit).then(|| (self.ticket(first), waited))
     }
 
     /// The next lease that is held for too long, and for how long; each is told once.
-    pub(super) fn held_too_long(&mut self, now: Instant) -> Option<(usize, Duration)> {
+    pub(in crate::pool) fn held_too_long(&mut self, now: Instant) -> Option<(usize, Duration)> {
         let (first, limit) = (self.unwarned?, self.config().long_hold?);
         let held = now.saturating_duration_since(self.members[first].since);
         if held < limit {
@@ -68,7 +68,7 @@ impl Table {
     }
 
     /// Who has the connections.
-    pub(super) fn held(&self, now: Instant) -> Held {
+    pub(in crate::pool) fn held(&self, now: Instant) -> Held {
         let oldest = self.leases.front().map(|first| &self.members[first]);
         Held {
             leases: self.counts[State::Leased],
@@ -81,7 +81,7 @@ impl Table {
     }
 
     /// To whom a connection goes that somebody has, and where it was acquired.
-    pub(super) fn lease(&self, member: usize) -> Option<(Key, &'static Location<'static>)> {
+    pub(in crate::pool) fn lease(&self, member: usize) -> Option<(Key, &'static Location<'static>)> {
         let member = &self.members[member];
         let site = self.claims[member.claim?].site;
         Some((self.hosts[member.host].key.clone(), site))

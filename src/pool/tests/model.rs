@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::config::Config;
-use super::entry::State;
-use super::key::Key;
 use super::operations::{Operation, Verb, check_lists};
-use super::stats::Reason;
-use super::table::{Cancelled, Request, Returned, Table, Ticket};
-use super::turns::{MOST_BYPASSED, Step};
+use crate::pool::config::Config;
+use crate::pool::decide::entry::State;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::{Cancelled, Request, Returned, Table, Ticket};
+use crate::pool::decide::turns::{MOST_BYPASSED, Step};
+use crate::pool::key::Key;
 use crate::sim::Sim;
 
 const HOSTS: u64 = 12;

@@ -10,7 +10,7 @@ pub enum Reason {
     Unconnected,
     /// Whoever was using it cancelled; or whoever it was being made for, and nobody else wanted it.
     Cancelled,
-    /// It was free, and its place was needed: for another host, or for a [fresh](super::Key::fresh) connection.
+    /// It was free, and its place was needed: for another host, or for a [fresh](crate::pool::Key::fresh) connection.
     Evicted,
     /// It was idle for too long, or longer than its server keeps it.
     Idle,
@@ -85,7 +85,7 @@ impl Stats {
         self.closed[reason as usize]
     }
 
-    pub(super) fn count(&mut self, reason: Reason) {
+    pub(in crate::pool) fn count(&mut self, reason: Reason) {
         self.closed[reason as usize] += 1;
     }
 }

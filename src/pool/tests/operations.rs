@@ -8,21 +8,21 @@ use crate::net::simulated::Random;
 use crate::sim::{Sim, check};
 
 /// What can be done, each with its weight.
-pub(super) trait Verb: Copy + Debug + PartialEq + 'static {
+pub(in crate::pool) trait Verb: Copy + Debug + PartialEq + 'static {
     const ALL: &'static [(u64, Self)];
 }
 
 /// What is done, to whom, and how. The numbers are taken modulo what there is, so that any are good; and all that chance
 /// has to do with an operation comes from its own, so that it does the same in a shorter list; 0 is the plainest.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Operation<V> {
-    pub(super) verb: V,
-    pub(super) whom: u16,
-    pub(super) how: u32,
+pub(in crate::pool) struct Operation<V> {
+    pub(in crate::pool) verb: V,
+    pub(in crate::pool) whom: u16,
+    pub(in crate::pool) how: u32,
 }
 
 impl<V: Verb> Operation<V> {
-    pub(super) fn drawn(chance: &mut Chance) -> Self {
+    pub(in crate::pool) fn drawn(chance: &mut Chance) -> Self {
         let mut drawn = chance.below(V::ALL.iter().map(|(weight, _)| weight).sum());
         let found = V::ALL.iter().find(|(weight, _)| match drawn.checked_sub(*weight) {
             Some(rest) => {
@@ -36,17 +36,17 @@ impl<V: Verb> Operation<V> {
     }
 
     /// What is left to chance in this one.
-    pub(super) fn chance(&self) -> Chance {
+    pub(in crate::pool) fn chance(&self) -> Chance {
         Chance((self.how > 0).then(|| Random::new(self.how.into())))
     }
 }
 
 /// Random numbers, or 0 again and again, which should be the plainest.
 #[derive(Clone)]
-pub(super) struct Chance(Option<Random>);
+pub(in crate::pool) struct Chance(Option<Random>);
 
 impl Chance {
-    pub(super) fn below(&mut self, most: u64) -> u64 {
+    pub(in crate::pool) fn below(&mut self, most: u64) -> u64 {
         self.0.as_mut().map_or(0, |random| random.within(0..=most - 1))
     }
 }
@@ -56,7 +56,7 @@ impl Chance {
 ///
 /// (proptest goes through a list once, element by element, and tries each that it puts back again. Where each operation
 /// changes what the later ones do, that takes many times as long, and stops far from the shortest.)
-pub(super) fn check_lists<V: Verb>(
+pub(in crate::pool) fn check_lists<V: Verb>(
     seeds: impl IntoIterator<Item = u64>,
     operations: usize,
     test: impl Fn(&Sim, &[Operation<V>]),
