@@ -73,7 +73,7 @@ impl From<RedirectError> for Error {
     }
 }
 
-/// What is a [`Url`](super::Url) already cannot fail to become one.
+/// What is a [`Url`](crate::http::Url) already cannot fail to become one.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}

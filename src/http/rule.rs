@@ -13,9 +13,9 @@ pub enum Rule {
     /// The status line and header fields are well-formed (RFC 9112 sections 4 and 5): no bare CR, no NUL, no blank before
     /// a colon, a status of three digits from 100.
     Head,
-    /// A head, together with all interim answers before it, has at most [`HEAD_LIMIT`](super::HEAD_LIMIT) bytes.
+    /// A head, together with all interim answers before it, has at most [`HEAD_LIMIT`](crate::http::HEAD_LIMIT) bytes.
     HeadTooLarge,
-    /// A head has at most [`FIELD_LIMIT`](super::FIELD_LIMIT) fields, and so have trailers.
+    /// A head has at most [`FIELD_LIMIT`](crate::http::FIELD_LIMIT) fields, and so have trailers.
     TooManyFields,
     /// The only transfer coding is one `chunked`, and only in HTTP/1.1 (RFC 9112 section 6.1).
     TransferEncoding,
@@ -28,11 +28,11 @@ pub enum Rule {
     ChunkEnd,
     /// A chunk's extensions, which nobody here reads, hold no control characters (RFC 9112 section 7.1.1).
     ChunkExtension,
-    /// All chunk extensions of a body have at most [`EXTENSION_LIMIT`](super::EXTENSION_LIMIT) bytes.
+    /// All chunk extensions of a body have at most [`EXTENSION_LIMIT`](crate::http::EXTENSION_LIMIT) bytes.
     ExtensionsTooLarge,
     /// Trailers are well-formed fields (RFC 9112 section 7.1.2).
     Trailers,
-    /// Trailers have at most [`TRAILER_LIMIT`](super::TRAILER_LIMIT) bytes.
+    /// Trailers have at most [`TRAILER_LIMIT`](crate::http::TRAILER_LIMIT) bytes.
     TrailersTooLarge,
     /// The stream does not end before the body does (RFC 9112 section 8).
     Truncated,

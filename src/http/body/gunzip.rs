@@ -71,7 +71,7 @@ impl Default for Gunzip {
 }
 
 impl Gunzip {
-    /// As [`ContentDecoder::decode`](super::ContentDecoder::decode).
+    /// As [`ContentDecoder::decode`](crate::http::ContentDecoder::decode).
     pub(crate) fn decode(
         &mut self,
         input: &mut Input<'_>,

@@ -13,7 +13,7 @@ pub enum Body {
     Empty,
     /// These bytes.
     Bytes(Vec<u8>),
-    /// Bytes to come, through a [`BodyWriter`](super::BodyWriter): so many, or in chunks where that is not known.
+    /// Bytes to come, through a [`BodyWriter`](crate::http::BodyWriter): so many, or in chunks where that is not known.
     Stream(Option<u64>),
 }
 
@@ -146,7 +146,7 @@ impl Request {
     }
 
     /// Writes the request line and the fields, up to and with the empty line. `cookies` is what the
-    /// [jar](super::Cookies::header) has for it.
+    /// [jar](crate::http::Cookies::header) has for it.
     pub fn write_head(&self, cookies: Option<&str>, out: &mut Vec<u8>) {
         let mut put = |parts: [&str; 4]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
         put([self.method.as_str(), " ", self.url.target(), " HTTP/1.1\r\n"]);

@@ -121,7 +121,7 @@ impl IdleBytes {
 pub struct Attempt {
     /// The connection had carried a request before.
     pub reused: bool,
-    /// Bytes of an answer that came: [`ResponseParser::received`](super::ResponseParser::received).
+    /// Bytes of an answer that came: [`ResponseParser::received`](crate::http::ResponseParser::received).
     pub answered: u64,
     /// It was a second attempt itself.
     pub repeated: bool,

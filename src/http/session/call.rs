@@ -157,7 +157,7 @@ impl<S: 'static> Call<S> {
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected): the body is not [wanted](super::Receiver::wanted), not yet or no
+    /// [`NotConnected`](io::ErrorKind::NotConnected): the body is not [wanted](crate::http::Receiver::wanted), not yet or no
     /// more: an answer that comes before its end ends it. [`Error::Length`](crate::http::Error::Length): it is more than
     /// was announced.
     pub fn write(&self, cx: &mut Cx<'_, S>, piece: &[u8]) -> io::Result<()> {
@@ -180,7 +180,7 @@ impl<S: 'static> Call<S> {
         Ok(())
     }
 
-    /// Whether so much of the body was written that it is better to wait until it is [wanted](super::Receiver::wanted)
+    /// Whether so much of the body was written that it is better to wait until it is [wanted](crate::http::Receiver::wanted)
     /// again.
     pub fn is_full(&self, cx: &mut Cx<'_, S>) -> bool {
         self.state.borrow().burst >= BURST || self.conn(cx).is_some_and(|mut conn| conn.is_full())

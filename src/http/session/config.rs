@@ -7,7 +7,7 @@ use crate::pool;
 #[cfg(feature = "tls")]
 use crate::tls;
 
-/// The limits and habits of a [`Session`](super::Session). Of the times, `None` is without limit.
+/// The limits and habits of a [`Session`](crate::http::Session). Of the times, `None` is without limit.
 ///
 /// Each phase of a call has its own: waiting for a connection, the look-up and the connect, and the TLS handshake have
 /// theirs in [`pool::Config`]. So time spent waiting is not taken from the time to connect.

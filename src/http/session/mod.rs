@@ -154,7 +154,7 @@ impl<S: 'static> Session<S> {
         self.send(cx, Request::head(url), then)
     }
 
-    /// Hands in these bytes. For a form, see [`RequestBuilder::form`](super::RequestBuilder::form).
+    /// Hands in these bytes. For a form, see [`RequestBuilder::form`](crate::http::RequestBuilder::form).
     #[track_caller]
     pub fn post(
         &self,

@@ -6,7 +6,7 @@ use super::{Call, Failure};
 use crate::Cx;
 use crate::http::{Head, Headers};
 
-/// Takes an answer as it comes, and gives a streamed body as it is wanted: see [`Session::stream`](super::Session::stream).
+/// Takes an answer as it comes, and gives a streamed body as it is wanted: see [`Session::stream`](crate::http::Session::stream).
 ///
 /// Each method may [pause](Call::pause) the call and [cancel](Call::cancel) it; an error that one returns ends the call, and
 /// comes back in `end`, which is called exactly once. Of redirects that are followed, and of interim answers, nothing is

@@ -81,7 +81,7 @@ impl Scheme {
 }
 
 /// Where a credential belongs: scheme, host and port (RFC 6454 section 4). A cookie belongs to a host:
-/// [`Cookies`](super::Cookies).
+/// [`Cookies`](crate::http::Cookies).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin<'a> {
     /// The scheme.
