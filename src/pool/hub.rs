@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::base::error;
+use crate::pool::Reuse;
 use crate::pool::config::Config;
 use crate::pool::decide::stats::Reason;
 use crate::pool::decide::table::{Cancelled, Request, Returned, Table, Ticket};
@@ -16,7 +17,6 @@ use crate::pool::decide::turns::Step;
 use crate::pool::error::Error;
 use crate::pool::key::Key;
 use crate::pool::member::Member;
-use crate::pool::reuse::Reuse;
 use crate::reactor::deferred::Local;
 use crate::reactor::protocol::Protocol;
 use crate::{ConnId, Cx, TimerId};

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+use crate::pool::Reuse;
 use crate::pool::decide::stats::Reason;
 use crate::pool::decide::table::Ticket;
 use crate::pool::error::Error;
 use crate::pool::hub::{Hub, WeakHub};
-use crate::pool::reuse::{Pooled, Reuse};
 use crate::reactor::deferred::Local;
 use crate::reactor::protocol::{End, Protocol};
 use crate::{Conn, ConnId, Cx, Input};
@@ -96,9 +96,10 @@ impl<S: 'static> Handover<S> {
 impl<S: 'static> Protocol<S> for Handover<S> {
     fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         conn.pause();
-        if let (Pooled::Held { ticket, .. }, Some(hub)) = (conn.pooled, self.hub.upgrade())
+        if let (Some(loan), Some(hub)) = (&conn.loan, self.hub.upgrade())
             && let Some(callback) = self.callback.take()
         {
+            let ticket = Ticket::from_parts(loan.claim);
             hub.hold(ticket, true);
             let (conn_id, local) = (conn.id(), Rc::clone(&conn.cx().core.local));
             callback(conn.cx(), Ok(Lease { hub, ticket, conn: conn_id, local, open: true }));

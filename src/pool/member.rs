@@ -4,13 +4,14 @@
 use std::io;
 
 use crate::base::error;
+use crate::pool::Reuse;
 use crate::pool::decide::entry::{Member as Entry, State};
 use crate::pool::decide::stats::Reason;
 use crate::pool::decide::table::Ticket;
 use crate::pool::error::{Error, Phase};
 use crate::pool::hooks::unexpected;
 use crate::pool::hub::Hub;
-use crate::pool::reuse::{Pooled, Reuse};
+use crate::reactor::conn::Loan;
 use crate::reactor::protocol::{End, Protocol};
 use crate::{Conn, Cx, Input};
 
@@ -47,14 +48,14 @@ impl<S: 'static> Member<S> {
         let Some((ticket, reused, mut machine)) = self.owner() else { return Ok(false) };
         let mut nothing = Input::new(&[]);
         let input = input.unwrap_or(&mut nothing);
-        conn.pooled = Pooled::Held { ticket, reused };
+        conn.loan = Some(Loan { claim: ticket.parts(), reused, released: None });
         let result = callback(&mut *machine, conn, input);
-        let pooled = std::mem::replace(&mut conn.pooled, Pooled::No);
+        let released = conn.loan.take().and_then(|loan| loan.released);
         let machine = conn.take_switched().unwrap_or(machine);
         if self.hub.inner().table.find(ticket).is_none() {
             return result.map(|()| true); // its lease was released meanwhile
         }
-        if let Pooled::Released(reuse) = pooled
+        if let Some(reuse) = released
             && result.is_ok()
         {
             self.release(conn, machine, reuse, input);

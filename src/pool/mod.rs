@@ -78,9 +78,10 @@ mod hooks;
 mod hub;
 mod key;
 mod lease;
+mod loan;
 mod member;
 mod recheck;
-mod reuse;
+
 mod snapshot;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
@@ -93,14 +94,13 @@ use std::time::Duration;
 
 use crate::{Cx, Protocol};
 
+pub use crate::reactor::protocol::Reuse;
 pub use config::Config;
 pub use decide::stats::{Reason, Stats};
 pub use decide::table::Ticket;
 pub use error::{Error, Held, Phase};
 pub use key::Key;
 pub use lease::Lease;
-pub(crate) use reuse::Pooled;
-pub use reuse::Reuse;
 pub use snapshot::{Snapshot, Usage};
 
 #[cfg(doc)]

@@ -8,10 +8,9 @@ use std::time::Duration;
 use crate::base::error::{self, while_doing};
 use crate::base::peer::Peer;
 use crate::base::slots::Key;
-use crate::pool::{Pooled, Reuse};
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "http", feature = "tls"))]
 use crate::reactor::core::Core;
-use crate::reactor::protocol::Protocol;
+use crate::reactor::protocol::{Protocol, Reuse};
 use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
 use crate::{ConnId, Cx};
 
@@ -23,13 +22,23 @@ use crate::{ConnId, Cx};
 pub struct Conn<'a, S = ()> {
     cx: Cx<'a, S>,
     key: Key,
-    /// What it is to a pool, for the machine that has it from one.
-    pub(crate) pooled: Pooled,
+    /// Set during a callback of the machine that has this connection from a pool.
+    pub(crate) loan: Option<Loan>,
+}
+
+/// A connection that a pool has lent, during a callback of the machine that has it.
+pub(crate) struct Loan {
+    /// The number and serial of the request that was granted.
+    pub(crate) claim: (usize, u32),
+    /// The connection was lent before.
+    pub(crate) reused: bool,
+    /// The machine has released it.
+    pub(crate) released: Option<Reuse>,
 }
 
 impl<'a, S> Conn<'a, S> {
     pub(crate) fn new(cx: Cx<'a, S>, key: Key) -> Self {
-        Conn { cx, key, pooled: Pooled::No }
+        Conn { cx, key, loan: None }
     }
 
     /// The loop: to connect, to set timers, to reach other connections.
@@ -39,7 +48,8 @@ impl<'a, S> Conn<'a, S> {
 }
 
 impl<S> Conn<'_, S> {
-    #[cfg(feature = "tls")]
+    /// For verbs that other folders add to a connection.
+    #[cfg(any(feature = "http", feature = "tls"))]
     pub(crate) fn parts(&mut self) -> (&mut Core<S>, Key) {
         (self.cx.core, self.key)
     }
@@ -163,45 +173,6 @@ impl<S> Conn<'_, S> {
             self.reset_on_close(); // else the first cause stands, and may have been an orderly end
         }
         self.abort(why);
-    }
-
-    /// Ends the exchange: the connection goes back to the [pool](crate::pool) it is from, when this callback returns.
-    /// [`closed`](Protocol::closed) is called then, with `Ok`; nothing that comes later is this machine's.
-    ///
-    /// A connection that is no pool's, or that another than its own machine releases, is [closed](Self::close). So one
-    /// machine does for both.
-    ///
-    /// The connection keeps its [id](Self::id) for its next user: whoever has noted it, for a timer say, must forget it.
-    pub fn release(&mut self, reuse: Reuse) {
-        match &self.pooled {
-            Pooled::No => self.close(),
-            Pooled::Released(_) if reuse != Reuse::Dirty => {}
-            _ => self.pooled = Pooled::Released(reuse),
-        }
-    }
-
-    /// Whether this is a connection of a [pool](crate::pool)'s that has been used before: its peer may have closed it, or
-    /// said something on it, before it could know that it is used again.
-    pub fn is_reused(&self) -> bool {
-        matches!(self.pooled, Pooled::Held { reused: true, .. })
-    }
-
-    /// Sends what is written as far as the kernel takes it, and returns how much that leaves.
-    #[cfg(feature = "http")]
-    pub(crate) fn send_now(&mut self) -> usize {
-        self.cx.core.ungather();
-        if self.stream().takes_output() {
-            self.cx.core.push_out(self.key);
-        }
-        self.stream().unsent()
-    }
-
-    /// Has `drained` called when everything is sent, and not before.
-    #[cfg(feature = "http")]
-    pub(crate) fn drain_whole(&mut self) {
-        let stream = self.stream();
-        stream.low_water = 0;
-        stream.flags.set(Flags::FULL);
     }
 
     /// How many bytes are left of what came before: none while they are lent as [`Input`](crate::Input).

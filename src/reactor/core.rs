@@ -239,6 +239,25 @@ impl<S> Core<S> {
         }
     }
 
+    /// Sends what is written as far as the kernel takes it, and returns how much that leaves.
+    #[cfg(feature = "http")]
+    pub(crate) fn send_now(&mut self, key: Key) -> usize {
+        self.ungather();
+        if self.slots.get::<Stream<S>>(key).is_some_and(|stream| stream.takes_output()) {
+            self.push_out(key);
+        }
+        self.slots.get::<Stream<S>>(key).map_or(0, |stream| stream.unsent())
+    }
+
+    /// Has `drained` called when everything is sent, and not before.
+    #[cfg(feature = "http")]
+    pub(crate) fn drain_whole(&mut self, key: Key) {
+        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
+            stream.low_water = 0;
+            stream.flags.set(Flags::FULL);
+        }
+    }
+
     /// Nothing more can be sent, but what the peer said before may still be there to read: the final answer to a
     /// request that it did not want to the end, say. So the error is reported when reading comes to its end too.
     #[cold]

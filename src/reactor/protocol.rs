@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use crate::{Conn, Cx, Input};
 
@@ -98,6 +99,18 @@ pub struct End {
     pub unsent: usize,
     /// Bytes received that the machine had left in its input.
     pub unread: usize,
+}
+
+/// What may become of a connection that is released: see [`Conn::release`](crate::Conn::release).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// The answer was read to its end: another may use the connection.
+    Reusable,
+    /// The same, but the server will close it when it has been idle for that long (HTTP's `Keep-Alive: timeout`). It is
+    /// given up a second before that, so that the server does not close it at the moment it is used.
+    ReusableFor(Duration),
+    /// Who knows what is still to come: it is closed.
+    Dirty,
 }
 
 impl fmt::Display for End {

@@ -26,6 +26,14 @@ pub struct Ticket {
 impl Ticket {
     /// What names nobody: the ticket of somebody who was refused.
     pub(in crate::pool) const NOBODY: Ticket = Ticket { claim: usize::MAX, serial: 0 };
+
+    pub(in crate::pool) fn parts(self) -> (usize, u32) {
+        (self.claim, self.serial)
+    }
+
+    pub(in crate::pool) fn from_parts((claim, serial): (usize, u32)) -> Self {
+        Ticket { claim, serial }
+    }
 }
 
 /// Why nobody new is taken in.

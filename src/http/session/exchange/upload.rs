@@ -142,3 +142,17 @@ impl<S: 'static> Exchange<S> {
         Err(error::new(io::ErrorKind::TimedOut, message))
     }
 }
+
+impl<S> Conn<'_, S> {
+    /// Sends what is written as far as the kernel takes it, and returns how much that leaves.
+    fn send_now(&mut self) -> usize {
+        let (core, key) = self.parts();
+        core.send_now(key)
+    }
+
+    /// Has `drained` called when everything is sent, and not before.
+    fn drain_whole(&mut self) {
+        let (core, key) = self.parts();
+        core.drain_whole(key);
+    }
+}
