@@ -58,6 +58,7 @@
 mod base;
 mod connect;
 pub mod framing;
+mod handle;
 #[cfg(feature = "http")]
 pub mod http;
 mod listen;
@@ -77,12 +78,13 @@ pub use base::config::Config;
 pub use base::input::Input;
 pub use base::readiness::Readiness;
 pub use base::target::Target;
+pub use handle::Handle;
 pub use listen::Listener;
+pub use net::mailbox::PostError;
 pub use net::socket::Socket;
 pub use reactor::alive::Alive;
 pub use reactor::conn::Conn;
 pub use reactor::cx::{ConnId, Cx, ListenerId, TimerId, WatchId};
-pub use reactor::posted::{Handle, PostError};
 pub use reactor::protocol::{End, Protocol};
 pub use reactor::{Reactor, Turn};
 pub use watch::{Step, Watch};

@@ -1,6 +1,7 @@
 //! How bytes and readiness come in: from the kernel by way of mio, or from a simulation.
 
 pub(crate) mod listening;
+pub(crate) mod mailbox;
 pub(crate) mod poll;
 #[cfg(feature = "sim")]
 pub(crate) mod simulated;

@@ -17,7 +17,7 @@ use crate::pool::decide::turns::Step;
 use crate::pool::error::Error;
 use crate::pool::key::Key;
 use crate::pool::member::Member;
-use crate::reactor::deferred::Local;
+use crate::reactor::posted::Deferred;
 use crate::reactor::protocol::Protocol;
 use crate::{ConnId, Cx, TimerId};
 
@@ -43,7 +43,7 @@ pub(super) struct Inner<S> {
     timer: Option<(TimerId, Instant)>,
     /// When leases are aborted.
     pub(super) deadline: Option<(TimerId, Instant)>,
-    pub(super) local: Option<Rc<Local<S>>>,
+    pub(super) local: Option<Rc<Deferred<S>>>,
 }
 
 impl<S> Inner<S> {
@@ -102,7 +102,7 @@ impl<S: 'static> Hub<S> {
     /// Hands out an idle connection that is alive, or queues the newcomer and does what comes of that.
     pub(super) fn acquire(&self, cx: &mut Cx<'_, S>, request: Request<'_>, machine: Machine<S>) -> Ticket {
         let mut inner = self.inner();
-        inner.local.get_or_insert_with(|| Rc::clone(&cx.core.local));
+        inner.local.get_or_insert_with(|| Rc::clone(&cx.core.deferred));
         if let Some(refusal) = inner.table.refusal {
             drop(inner);
             return self.refuse(cx, machine, refusal.into());

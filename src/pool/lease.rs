@@ -9,7 +9,7 @@ use crate::pool::decide::stats::Reason;
 use crate::pool::decide::table::Ticket;
 use crate::pool::error::Error;
 use crate::pool::hub::{Hub, WeakHub};
-use crate::reactor::deferred::Local;
+use crate::reactor::posted::Deferred;
 use crate::reactor::protocol::{End, Protocol};
 use crate::{Conn, ConnId, Cx, Input};
 
@@ -23,7 +23,7 @@ pub struct Lease<S: 'static = ()> {
     hub: Hub<S>,
     ticket: Ticket,
     conn: ConnId,
-    local: Rc<Local<S>>,
+    local: Rc<Deferred<S>>,
     /// Neither released nor given away.
     open: bool,
 }
@@ -101,7 +101,7 @@ impl<S: 'static> Protocol<S> for Handover<S> {
         {
             let ticket = Ticket::from_parts(loan.claim);
             hub.hold(ticket, true);
-            let (conn_id, local) = (conn.id(), Rc::clone(&conn.cx().core.local));
+            let (conn_id, local) = (conn.id(), Rc::clone(&conn.cx().core.deferred));
             callback(conn.cx(), Ok(Lease { hub, ticket, conn: conn_id, local, open: true }));
         }
         Ok(())

@@ -32,7 +32,7 @@ impl Alive {
             connections: 0,
             watched: 0,
             timers: core.timers.len(),
-            handles: core.shared.handles(),
+            handles: core.mailbox.handles(),
             look_ups: core.look_ups.hosts().map(str::to_string).collect(),
         };
         for (key, slot) in core.slots.iter() {

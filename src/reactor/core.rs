@@ -16,9 +16,9 @@ use crate::connect::Dials;
 use crate::connect::race::Attempt;
 use crate::connect::resolve::LookUps;
 use crate::listen::Acceptor;
+use crate::net::mailbox::Mailbox;
 use crate::net::poll::Driver;
-use crate::reactor::deferred::Local;
-use crate::reactor::posted::{Call, Shared};
+use crate::reactor::posted::{Call, Deferred};
 use crate::reactor::slot::Slot;
 use crate::reactor::timers::Alarm;
 use crate::stream::cork::Gather;
@@ -45,11 +45,11 @@ pub(crate) struct Core<S> {
     /// What stands in for the sockets that some streams do not have yet.
     pub(crate) dials: Dials,
     pub(crate) look_ups: LookUps<S>,
-    pub(crate) shared: Arc<Shared<S>>,
+    pub(crate) mailbox: Arc<Mailbox<Call<S>>>,
     /// Calls from other threads, taken over for this turn.
     pub(crate) calls: VecDeque<Call<S>>,
     /// Calls from what was dropped on this thread. Looked at with those from others.
-    pub(crate) local: Rc<Local<S>>,
+    pub(crate) deferred: Rc<Deferred<S>>,
     pub(crate) more_calls: bool,
     /// Whose machine is out on a callback. Still set when a turn begins only if that callback panicked.
     pub(crate) running: Option<Key>,
@@ -77,7 +77,7 @@ impl<S> Core<S> {
     pub(crate) fn new(driver: Driver, config: Config) -> io::Result<Self> {
         config.check()?;
         let waker = Arc::new(driver.waker()?);
-        let shared = Shared::new(Arc::clone(&waker), config.post_limit);
+        let mailbox = Mailbox::new(Arc::clone(&waker), config.post_limit);
         Ok(Core {
             clock: Clock::new(config.slow_callback, driver.simulated_time()),
             config,
@@ -92,8 +92,8 @@ impl<S> Core<S> {
             listeners: Vec::new(),
             dials: Dials::new(),
             look_ups: LookUps::new(waker),
-            local: Rc::new(Local::new(&shared)),
-            shared,
+            deferred: Rc::new(Deferred::new(&mailbox)),
+            mailbox,
             calls: VecDeque::new(),
             more_calls: true, // a handle may post before the first turn
             running: None,
@@ -334,10 +334,10 @@ impl<S> Core<S> {
         }
         !self.slots.is_empty()
             || !self.timers.is_empty()
-            || self.shared.handles() > 0
-            || !self.shared.is_empty()
+            || self.mailbox.handles() > 0
+            || !self.mailbox.is_empty()
             || !self.calls.is_empty()
-            || !self.local.is_empty()
+            || !self.deferred.is_empty()
             || !self.look_ups.is_empty()
     }
 
@@ -365,8 +365,8 @@ impl<S> Core<S> {
         self.paused > 0
             && self.paused + self.listeners.len() == self.slots.len()
             && self.timers.is_empty()
-            && self.shared.handles() == 0
-            && self.shared.is_empty()
+            && self.mailbox.handles() == 0
+            && self.mailbox.is_empty()
             && self.look_ups.is_empty()
             && self.slots.iter().all(|(_, slot)| match slot {
                 Slot::Stream(stream) => stream.output.is_none() && !stream.flags.any(Flags::CONNECTING),

@@ -5,7 +5,6 @@ pub(crate) mod close;
 pub(crate) mod conn;
 pub(crate) mod core;
 pub(crate) mod cx;
-pub(crate) mod deferred;
 pub(crate) mod posted;
 pub(crate) mod protocol;
 pub(crate) mod read;
@@ -21,11 +20,12 @@ use std::time::Duration;
 
 use crate::base::clock::{Clock, LONGEST_WAIT};
 use crate::base::wheel::TimerKey;
+use crate::net::mailbox::Mailbox;
 use crate::net::poll::{Batch, Driver};
 use crate::net::socket::Socket;
 use crate::reactor::alive::Alive;
 use crate::reactor::core::Core;
-use crate::reactor::posted::Handle;
+use crate::reactor::posted::Call;
 use crate::reactor::timers::{Alarm, Periodic};
 use crate::{Config, Cx};
 
@@ -148,9 +148,8 @@ impl<S> Reactor<S> {
         self.core.shutdown_by = None;
     }
 
-    /// A handle by which other threads run closures on this loop.
-    pub fn handle(&self) -> Handle<S> {
-        Handle::new(&self.core.shared)
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox<Call<S>>> {
+        &self.core.mailbox
     }
 
     /// The descriptor that becomes readable when a source or a posted call is ready: poll it from another loop, then
@@ -266,9 +265,9 @@ impl<S> Reactor<S> {
     #[inline(never)]
     fn run_calls(&mut self, state: &mut S) {
         let core = &mut self.core;
-        core.more_calls = core.shared.take(core.config.call_budget, &mut core.calls);
+        core.more_calls = core.mailbox.take(core.config.call_budget, &mut core.calls);
         core.take_answers(state);
-        while let Some(call) = core.local.pop() {
+        while let Some(call) = core.deferred.pop() {
             call(&mut Cx { state, core });
             core.returned("a value that was dropped", None);
         }
@@ -340,8 +339,8 @@ impl<S> Reactor<S> {
 
 impl<S> Drop for Reactor<S> {
     fn drop(&mut self) {
-        self.core.local.close();
-        match self.core.shared.close() + self.core.calls.len() {
+        self.core.deferred.close();
+        match self.core.mailbox.close() + self.core.calls.len() {
             0 => {}
             lost => log::warn!("the reactor is dropped before {lost} calls posted to it have run"),
         }

@@ -8,7 +8,7 @@ impl<S> Core<S> {
     /// Cleans up if the last way into the loop was left by a panic, and says whether it was.
     pub(crate) fn recover(&mut self) -> bool {
         // It was one of them, and the others are still to come.
-        self.more_calls |= !self.calls.is_empty() || !self.local.is_empty() || self.look_ups.waiting() > 0;
+        self.more_calls |= !self.calls.is_empty() || !self.deferred.is_empty() || self.look_ups.waiting() > 0;
         self.run_queue.append(&mut self.over_budget); // and whoever was put off in that turn
         let panicked = self.running.is_some() || self.firing.is_some();
         if panicked {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::call::State;
-use crate::reactor::deferred::Local;
+use crate::reactor::posted::Deferred;
 use crate::{Cx, TimerId};
 
 /// The timer of a call's total limit, which keeps the session. A callback that panics drops this with all else that belongs
@@ -12,12 +12,12 @@ use crate::{Cx, TimerId};
 pub(super) struct Total<S: 'static> {
     timer: Option<TimerId>,
     state: Rc<RefCell<State>>,
-    local: Rc<Local<S>>,
+    local: Rc<Deferred<S>>,
 }
 
 impl<S: 'static> Total<S> {
     pub(super) fn new(cx: &Cx<'_, S>, timer: TimerId, state: &Rc<RefCell<State>>) -> Self {
-        Total { timer: Some(timer), state: Rc::clone(state), local: Rc::clone(&cx.core.local) }
+        Total { timer: Some(timer), state: Rc::clone(state), local: Rc::clone(&cx.core.deferred) }
     }
 
     pub(super) fn cancel(&mut self, cx: &mut Cx<'_, S>) {
