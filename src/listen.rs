@@ -46,7 +46,7 @@ pub(crate) struct Acceptor<S> {
     limit: usize,
     /// Its connections speak TLS.
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<crate::tls::Server>,
+    pub(crate) tls: Option<std::sync::Arc<rustls::ServerConfig>>,
     serial: NonZeroU32,
 }
 
@@ -340,7 +340,7 @@ impl<S> Core<S> {
                 Ok((socket, peer)) => {
                     acceptor.backoff = acceptor.backoff.map(|_| FIRST_RETRY / 2);
                     #[cfg(feature = "tls")]
-                    let socket = match acceptor.tls.as_ref().map(crate::tls::Server::session) {
+                    let socket = match acceptor.tls.as_ref().map(crate::net::tls::Session::server) {
                         Some(Ok(session)) => socket.secured(session, true, None),
                         Some(Err(error)) => return self.accept_failed(key, error),
                         None => socket,

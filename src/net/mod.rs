@@ -9,5 +9,7 @@ pub(crate) mod simulated;
 #[path = "simulated/absent.rs"]
 pub(crate) mod simulated;
 pub(crate) mod socket;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 #[cfg(unix)]
 pub(crate) mod unix;

@@ -18,7 +18,7 @@ use crate::base::peer::Peer;
 use crate::net::poll::Driver;
 use crate::net::simulated::SocketId;
 #[cfg(feature = "tls")]
-use crate::tls::{Info, Session, TlsSocket};
+use crate::net::tls::{Info, Session, TlsSocket};
 
 /// A connected stream socket that [`Cx::adopt`](crate::Cx::adopt) takes over: made from the standard library's
 /// `TcpStream` or, on Unix, `UnixStream`.

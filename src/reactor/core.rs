@@ -68,7 +68,7 @@ pub(crate) struct Core<S> {
     pub(crate) warned_stuck: bool,
     /// TLS for connections that have no socket yet.
     #[cfg(feature = "tls")]
-    pub(crate) sessions: std::collections::HashMap<Key, crate::tls::Session>,
+    pub(crate) sessions: std::collections::HashMap<Key, crate::net::tls::Session>,
     /// Last, so that it outlives the sources that are registered with it.
     pub(crate) driver: Driver,
 }

@@ -167,7 +167,7 @@ impl<S> Stream<S> {
 
     /// Puts TLS over the socket. What was written before, and is not sent yet, goes out in plain.
     #[cfg(feature = "tls")]
-    pub(crate) fn secure(&mut self, session: crate::tls::Session) {
+    pub(crate) fn secure(&mut self, session: crate::net::tls::Session) {
         if let Some(socket) = self.socket.take() {
             let connecting = self.flags.any(Flags::CONNECTING);
             let before = if connecting { None } else { self.output.take() };

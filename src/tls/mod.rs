@@ -19,14 +19,13 @@
 //! close_notify, which anybody on the way could have made, is an error, never an end (RFC 8446, section 6.1).
 
 mod insecure;
-mod socket;
 
 use std::io;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::base::error;
 use crate::base::slots::Key;
@@ -34,7 +33,8 @@ use crate::reactor::core::Core;
 use crate::stream::{Flags, Stream};
 use crate::{Conn, Listener};
 
-pub(crate) use socket::TlsSocket;
+pub use crate::net::tls::Info;
+use crate::net::tls::Session;
 
 /// How a client makes sure whom it talks to. Clones share what is remembered for resuming sessions.
 #[derive(Debug, Clone)]
@@ -144,47 +144,13 @@ fn invalid(message: String) -> io::Error {
     error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// What a handshake has come to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Info {
-    /// The protocol that was agreed on (ALPN).
-    pub protocol: Option<String>,
-    /// The version, such as `TLSv1_3`.
-    pub version: String,
-    /// Whether an earlier session was resumed, which saves a round trip and the certificates.
-    pub resumed: bool,
-}
-
-/// A session on its way to a socket that there may not be yet.
-pub(crate) struct Session(Connection);
-
 impl Client {
     fn session(&self, name: &str) -> io::Result<Session> {
         let server = ServerName::try_from(name.to_owned()).map_err(|_| {
             invalid(format!("\"{name}\" is no host name or address to check a certificate against"))
         })?;
-        let session = ClientConnection::new(Arc::clone(&self.0), server).map_err(failed)?;
-        Ok(Session(session.into()))
+        Session::client(&self.0, server)
     }
-}
-
-impl Server {
-    pub(crate) fn session(&self) -> io::Result<Session> {
-        Ok(Session(ServerConnection::new(Arc::clone(&self.0)).map_err(failed)?.into()))
-    }
-}
-
-/// What rustls finds wrong, with what to try.
-fn failed(error: rustls::Error) -> io::Error {
-    let hint = match error {
-        rustls::Error::InvalidCertificate(_) => {
-            "; is it the right host, and its authority among those trusted?"
-        }
-        rustls::Error::InvalidMessage(_) => "; does the other side speak TLS on this port?",
-        _ => "",
-    };
-    error::new(io::ErrorKind::InvalidData, format!("TLS: {error}{hint}"))
 }
 
 impl<S> Conn<'_, S> {
@@ -210,7 +176,7 @@ impl<S> Conn<'_, S> {
     /// # Errors
     /// As for [`secure`](Self::secure).
     pub fn secure_as_server(&mut self, server: &Server) -> io::Result<()> {
-        let session = server.session()?;
+        let session = Session::server(&server.0)?;
         let (core, key) = self.parts();
         core.secure(key, session)
     }
@@ -226,7 +192,7 @@ impl<S> Listener<'_, S> {
     /// Has the connections accepted from now on speak TLS, as this server. `opened` comes after the handshake, for
     /// which a peer has [`Config::connect_timeout`](crate::Config::connect_timeout).
     pub fn secure(&mut self, server: &Server) {
-        self.acceptor().tls = Some(server.clone());
+        self.acceptor().tls = Some(Arc::clone(&server.0));
     }
 }
 

@@ -2,14 +2,52 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
-use rustls::Connection;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 use crate::base::buffer::Buffer;
 use crate::base::error;
 use crate::net::poll::Driver;
 use crate::net::socket::Socket;
-use crate::tls::{Info, Session, failed};
+
+/// A session on its way to a socket, which there may not be yet.
+pub(crate) struct Session(Connection);
+
+impl Session {
+    pub(crate) fn client(config: &Arc<ClientConfig>, server: ServerName<'static>) -> io::Result<Self> {
+        Ok(Session(ClientConnection::new(Arc::clone(config), server).map_err(failed)?.into()))
+    }
+
+    pub(crate) fn server(config: &Arc<ServerConfig>) -> io::Result<Self> {
+        Ok(Session(ServerConnection::new(Arc::clone(config)).map_err(failed)?.into()))
+    }
+}
+
+/// What rustls finds wrong, with what to try.
+fn failed(error: rustls::Error) -> io::Error {
+    let hint = match error {
+        rustls::Error::InvalidCertificate(_) => {
+            "; is it the right host, and its authority among those trusted?"
+        }
+        rustls::Error::InvalidMessage(_) => "; does the other side speak TLS on this port?",
+        _ => "",
+    };
+    error::new(io::ErrorKind::InvalidData, format!("TLS: {error}{hint}"))
+}
+
+/// What a handshake has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Info {
+    /// The protocol that was agreed on (ALPN).
+    pub protocol: Option<String>,
+    /// The version, such as `TLSv1_3`.
+    pub version: String,
+    /// Whether an earlier session was resumed, which saves a round trip and the certificates.
+    pub resumed: bool,
+}
 
 /// A socket that speaks TLS over another.
 pub(crate) struct TlsSocket {
