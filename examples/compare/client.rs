@@ -36,9 +36,10 @@ pub fn run(plan: &Plan, strategy: Strategy) -> io::Result<()> {
     poems.iter().try_for_each(|poem| poem.tell_all(&mut out))?;
     let texts = poems.iter().map(|poem| poem.track.whole());
     let last = match &outcome {
-        Ok(threads) => {
+        Ok(()) => {
+            let threads = strategy.threads(plan.poems.len());
             let verified = poems::verified(&plan.poems, ports.len(), texts);
-            Report::Done(Figures { wall, cpu, peak_kib, threads: *threads, verified })
+            Report::Done(Figures { wall, cpu, peak_kib, threads, verified })
         }
         Err(error) if error.kind() == ErrorKind::Unsupported => Report::Cannot { why: &error.to_string() },
         Err(error) => Report::GaveUp { why: &error.to_string() },

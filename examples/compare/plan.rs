@@ -3,8 +3,9 @@
 use super::format;
 use super::options::{Options, QUICK_DELAY, ServerKind};
 use super::poems::Poems;
-use super::strategies::{SELECT_AT_MOST, Strategy, select_limit};
+use super::strategies::Strategy;
 use super::timeline::{Micros, Schedule};
+use clap::ValueEnum;
 use std::time::Duration;
 
 pub struct Plan {
@@ -139,7 +140,7 @@ impl Choice {
         let skipped = if too_long {
             Some(format!("would take {}; --only {} runs it", format::about(expected), strategy.name()))
         } else {
-            Some(select_limit()).filter(|_| strategy == Strategy::Select && poems > SELECT_AT_MOST)
+            strategy.limit(poems)
         };
         Self { strategy, expected, skipped }
     }
@@ -157,7 +158,7 @@ pub fn ports_for(poems: usize, server: ServerKind, all_alike: bool) -> usize {
 
 /// Each strategy once, in the order asked for.
 fn chosen(only: &[Strategy]) -> Vec<Strategy> {
-    let wanted = if only.is_empty() { Strategy::ALL.as_slice() } else { only };
+    let wanted = if only.is_empty() { Strategy::value_variants() } else { only };
     let mut chosen = Vec::new();
     for &strategy in wanted {
         if !chosen.contains(&strategy) {

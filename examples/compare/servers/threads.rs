@@ -3,15 +3,13 @@
 use super::{Micros, Plan, announce, anywhere};
 use crate::program::plan::micros;
 use crate::program::recite::recite;
+use crate::program::strategies::THREAD_STACK;
 use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// As in the client: these threads have little to remember.
-const STACK: usize = 64 * 1024;
 
 pub fn serve(plan: &Plan) -> io::Result<Micros> {
     let worst = Arc::new(AtomicU64::new(0));
@@ -21,7 +19,7 @@ pub fn serve(plan: &Plan) -> io::Result<Micros> {
         addresses.push(listener.local_addr()?);
         let recital =
             Recital { pieces: plan.poems.pieces(poem), delay: plan.delay, worst: Arc::clone(&worst) };
-        thread::Builder::new().stack_size(STACK).spawn(move || recital.give_to_all(&listener))?;
+        thread::Builder::new().stack_size(THREAD_STACK).spawn(move || recital.give_to_all(&listener))?;
     }
     announce(&addresses)?;
     io::stdin().read_to_end(&mut Vec::new())?;
