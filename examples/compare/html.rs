@@ -2,9 +2,9 @@
 //! of bytes is shown where the pointer rests.
 
 use super::plan::Plan;
+use super::run::Run;
 use super::svg::{self, escape};
 use super::table::{COLUMNS, Table};
-use super::timeline::Run;
 use super::words;
 
 const STYLE: &str = "\

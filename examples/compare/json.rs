@@ -1,8 +1,9 @@
 //! All the figures as one JSON document, its keys in the order of the table.
 
 use super::format::in_seconds;
-use super::plan::{self, Plan};
-use super::timeline::{Micros, Outcome, Run};
+use super::plan::Plan;
+use super::run::{Outcome, Run};
+use super::timeline::{Micros, micros};
 use serde_json::Value;
 
 const SCHEMA: u32 = 1;
@@ -13,7 +14,7 @@ pub fn document(plan: &Plan, runs: &[Run]) -> String {
         ("schema", SCHEMA.to_string()),
         ("poems", plan.poems.len().to_string()),
         ("bytes_per_poem", plan.poems.longest_in_bytes().to_string()),
-        ("delay_s", in_seconds(plan::micros(plan.delay)).to_string()),
+        ("delay_s", in_seconds(micros(plan.delay)).to_string()),
         ("strategies", format!("[{}]", strategies.join(","))),
     ])
 }

@@ -2,12 +2,12 @@
 
 mod row;
 
-use super::axis::Axis;
 use super::canvas::{Ink, Line};
-use super::density;
 use super::format;
 use super::plan::Plan;
-use super::timeline::{Micros, Outcome, Run};
+use super::run::{Outcome, Run};
+use super::timeline::Micros;
+use super::timeline::{Axis, Density};
 use row::Row;
 
 #[derive(Clone, Copy)]
@@ -21,8 +21,7 @@ pub struct Picture<'a> {
     plan: &'a Plan,
     look: Look,
     axis: Axis,
-    /// The bytes that came in the fullest column of all.
-    most: u64,
+    density: Density,
     /// Columns left of the axis, for the labels.
     gutter: usize,
     glyphs: &'static Glyphs,
@@ -73,8 +72,8 @@ impl<'a> Picture<'a> {
         let columns = look.width.saturating_sub(gutter + 1 + plan.letters_at_the_end()).max(1);
         let glyphs = if look.ascii { &ASCII } else { &UNICODE };
         let axis = Axis::new(end, columns as f64);
-        let most = density::most(runs, &axis);
-        Self { plan, look, axis, most, gutter, glyphs }
+        let density = Density::new(axis, runs);
+        Self { plan, look, axis, density, gutter, glyphs }
     }
 
     /// The end of its axis.
@@ -86,11 +85,11 @@ impl<'a> Picture<'a> {
         let (mut ruler, mut labels) = (self.line(), self.line());
         let end = self.column(self.axis.end) + 1;
         ruler.fill_free(self.gutter, end, self.glyphs.ruler, Ink::Faint);
-        for tick in self.axis.ticks(BETWEEN_TICKS) {
-            let column = self.gutter + self.axis.column(tick.at);
+        for (at, label) in self.axis.ticks(BETWEEN_TICKS) {
+            let column = self.gutter + self.axis.column(at);
             ruler.put(column, &self.glyphs.tick.to_string(), Ink::Faint);
-            let fits = self.look.width.saturating_sub(tick.label.chars().count());
-            labels.put(column.min(fits), &tick.label, Ink::Faint);
+            let fits = self.look.width.saturating_sub(label.chars().count());
+            labels.put(column.min(fits), &label, Ink::Faint);
         }
         self.render(&[ruler, labels])
     }
@@ -176,7 +175,7 @@ impl<'a> Picture<'a> {
     fn density(&self, run: &Run) -> Line {
         let mut line = self.line();
         line.put(1, "bytes", Ink::Faint);
-        let levels = density::levels(run, &self.axis, self.most, self.glyphs.levels.len());
+        let levels = self.density.levels(run, self.glyphs.levels.len());
         for (column, level) in levels.into_iter().enumerate() {
             let glyph = level.checked_sub(1).map_or(' ', |level| self.glyphs.levels[level]);
             line.put(self.gutter + column, &glyph.to_string(), Ink::Plain);

@@ -4,7 +4,7 @@ use super::format;
 use super::options::{Options, QUICK_DELAY, ServerKind};
 use super::poems::Poems;
 use super::strategies::Strategy;
-use super::timeline::{Micros, Schedule};
+use super::timeline::{Micros, Schedule, micros};
 use clap::ValueEnum;
 use std::time::Duration;
 
@@ -166,8 +166,4 @@ fn chosen(only: &[Strategy]) -> Vec<Strategy> {
         }
     }
     chosen
-}
-
-pub fn micros(duration: Duration) -> Micros {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

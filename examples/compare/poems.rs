@@ -2,7 +2,6 @@
 
 use super::poem;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::path::PathBuf;
 
 /// Makes a poem when it is asked for, so that a client does not carry the answers while its memory is measured.
@@ -124,11 +123,4 @@ pub fn verified<'a>(poems: &Poems, ports: usize, texts: impl Iterator<Item = Opt
 
 fn of_port(poems: &Poems, port: usize, ports: usize) -> Vec<Vec<u8>> {
     (port..poems.len()).step_by(ports).map(|poem| poems.text(poem)).collect()
-}
-
-/// The pieces that a range of a poem's bytes touches.
-pub fn pieces_of(piece_ends: &[usize], bytes: Range<usize>) -> Range<usize> {
-    let first = piece_ends.partition_point(|&end| end <= bytes.start);
-    let last = piece_ends.partition_point(|&end| end < bytes.end);
-    first..last + 1
 }

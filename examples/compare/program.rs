@@ -1,16 +1,12 @@
 //! The program: it plans, starts itself again in two roles for each run, shows what it saw, and sums up.
 
-mod axis;
 mod canvas;
-mod children;
 mod client;
-mod density;
 mod descriptors;
 #[path = "../common/duration.rs"]
 mod duration;
 mod format;
 mod html;
-mod interrupts;
 mod json;
 #[path = "../common/messages.rs"]
 mod messages;
@@ -25,7 +21,7 @@ mod poem;
 mod poems;
 #[path = "../common/recite.rs"]
 mod recite;
-mod report;
+mod run;
 mod screen;
 mod servers;
 mod show;
@@ -34,19 +30,18 @@ mod supervise;
 mod svg;
 mod table;
 mod timeline;
-mod transcript;
 mod words;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use interrupts::Interrupts;
 use options::Options;
 use plan::{Choice, Plan, Trouble};
+use run::{Outcome, Run};
 use show::Show;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use timeline::{Outcome, Run};
+use supervise::Interrupts;
 
 pub fn main() -> ExitCode {
     let options = Options::parse();

@@ -2,9 +2,10 @@
 
 use super::picture::Picture;
 use super::plan::Plan;
+use super::run::Run;
 use super::screen::Screen;
 use super::table::Table;
-use super::timeline::{Micros, Run};
+use super::timeline::Micros;
 use super::words;
 use std::io;
 

@@ -2,8 +2,8 @@
 //! with the same index. An error of one poem goes into its transcript; a function returns an error if it cannot go on
 //! with any poem.
 
+use super::client::Transcript;
 use super::format::commas;
-use super::transcript::Transcript;
 use clap::ValueEnum;
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use nix::errno::Errno;

@@ -5,12 +5,12 @@ mod row;
 
 pub use pen::escape;
 
-use super::axis::Axis;
-use super::density;
 use super::format;
 use super::plan::Plan;
+use super::run::{Outcome, Run};
 use super::show;
-use super::timeline::{Micros, Outcome, Run};
+use super::timeline::Micros;
+use super::timeline::{Axis, Density};
 use super::words;
 use pen::Pen;
 use row::{BASELINE, Row};
@@ -51,9 +51,8 @@ text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',mon
 struct Drawing<'a> {
     plan: &'a Plan,
     axis: Axis,
-    /// The same for the density strip, in bars, and the bytes of the fullest one.
-    bars: Axis,
-    most: u64,
+    /// In bars.
+    density: Density,
     pen: Pen,
     y: f64,
 }
@@ -62,9 +61,8 @@ pub fn document(plan: &Plan, runs: &[Run]) -> String {
     // A lump at the end has room for its letters and as many again, for the words after it.
     let room = 2.0 * plan.letters_at_the_end() as f64 * LETTER;
     let axis = Axis::new(show::longest(plan, runs), AXIS_RIGHT - AXIS_LEFT - room);
-    let bars = Axis::new(axis.end, axis.length / BAR);
-    let most = density::most(runs, &bars);
-    let mut drawing = Drawing { plan, axis, bars, most, pen: Pen::default(), y: TOP };
+    let density = Density::new(Axis::new(axis.end, axis.length / BAR), runs);
+    let mut drawing = Drawing { plan, axis, density, pen: Pen::default(), y: TOP };
     runs.iter().for_each(|run| drawing.block(run));
     let blocks = drawing.pen.take();
     drawing.axis();
@@ -143,7 +141,7 @@ impl Drawing<'_> {
         }
         self.pen.text("faint", [MARGIN, self.y + STRIP / 2.0 + 4.0], "bytes");
         self.y += STRIP;
-        let levels = density::levels(run, &self.bars, self.most, STRIP as usize);
+        let levels = self.density.levels(run, STRIP as usize);
         let bar = |(bar, level): (usize, &usize)| {
             let left = AXIS_LEFT + bar as f64 * BAR;
             format!("M{left:.1} {:.1}v-{level}h{BAR}v{level}z", self.y)
@@ -154,10 +152,10 @@ impl Drawing<'_> {
 
     fn axis(&mut self) {
         self.pen.path("line", &format!("M{AXIS_LEFT} {:.1}h{:.1}", self.y, self.axis.length));
-        for tick in self.axis.ticks(BETWEEN_TICKS) {
-            let x = x(&self.axis, tick.at);
+        for (at, label) in self.axis.ticks(BETWEEN_TICKS) {
+            let x = x(&self.axis, at);
             self.pen.path("grid", &format!("M{x:.1} {TOP}V{:.1}", self.y + 4.0));
-            self.pen.text_anchored("faint", [x, self.y + 18.0], "middle", &tick.label);
+            self.pen.text_anchored("faint", [x, self.y + 18.0], "middle", &label);
         }
     }
 

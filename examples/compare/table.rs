@@ -2,7 +2,8 @@
 
 use super::format;
 use super::plan::Plan;
-use super::timeline::{Figures, Micros, Outcome, Run};
+use super::run::{Figures, Outcome, Run};
+use super::timeline::Micros;
 use super::words;
 use std::ops::Range;
 

@@ -2,9 +2,10 @@
 
 use super::format::{about, commas, counted, cpu, mib, seconds};
 use super::options::ServerKind;
-use super::plan::{self, Plan};
+use super::plan::Plan;
+use super::run::{Figures, Outcome, Run};
 use super::strategies::Strategy;
-use super::timeline::{Figures, Micros, Outcome, Run};
+use super::timeline::{Micros, micros};
 
 const MANY: &str = "--poems 5000 --lines 20 --delay 50ms --only threads,reactor";
 
@@ -56,7 +57,7 @@ pub fn what(plan: &Plan) -> String {
 
 /// `a line every 1 s`
 pub fn pace(plan: &Plan) -> String {
-    format!("a {} every {}", plan.piece(), about(plan::micros(plan.delay)))
+    format!("a {} every {}", plan.piece(), about(micros(plan.delay)))
 }
 
 /// What the figures mean.
@@ -64,7 +65,7 @@ pub fn footnotes(plan: &Plan, runs: &[Run]) -> Vec<String> {
     let mut notes = vec![format!(
         "floor: {} × {}, what the servers take, all at once. over: wall − floor. {}",
         counted(plan.most_pieces, plan.piece()),
-        about(plan::micros(plan.delay)),
+        about(micros(plan.delay)),
         lateness(plan, runs),
     )];
     let connected = |run: &Run| Some(format!("{} {}", run.strategy.name(), seconds(run.last_connected()?)));

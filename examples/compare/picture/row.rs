@@ -1,9 +1,8 @@
 //! One poem in the picture: its bytes, a shade while bytes wait to be read, a line while it is connected.
 
 use super::{Glyphs, cut, visible};
-use crate::program::axis::Axis;
 use crate::program::canvas::{Ink, Line};
-use crate::program::timeline::{Chunk, Micros, Schedule, Track};
+use crate::program::timeline::{Axis, Chunk, Micros, Schedule, Track};
 
 pub struct Row<'a> {
     pub line: Line,

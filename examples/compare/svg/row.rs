@@ -2,10 +2,9 @@
 
 use super::pen::Pen;
 use super::{LETTER, ROW, x};
-use crate::program::axis::Axis;
 use crate::program::format;
 use crate::program::picture::{cut, visible};
-use crate::program::timeline::{Chunk, Micros, Schedule, Track};
+use crate::program::timeline::{Axis, Chunk, Micros, Schedule, Track};
 
 const COLOURS: [&str; 4] = ["a", "b", "c", "d"];
 /// Around the text and the band.
@@ -87,7 +86,7 @@ impl Row<'_> {
         self.pen.rect(&format!("wait {}", self.colour()), [from, self.y + PADDING, to - from, HEIGHT]);
         let apart = self.axis.position(self.schedule.delay);
         for piece in chunk.pieces.clone() {
-            let bytes = self.schedule.piece(piece);
+            let bytes = self.schedule.bytes(piece);
             let text = visible(self.track.text.get(bytes).unwrap_or_default());
             if (text.chars().count() + 1) as f64 * LETTER < apart {
                 let sent = self.x(self.schedule.sent(self.track, piece));
