@@ -2,7 +2,6 @@
 //! are those of the strategy. While it reads, it notes in a transcript what it read and when.
 
 use super::plan::Plan;
-use super::poems;
 use super::run::{Figures, Report};
 use super::strategies::Strategy;
 use super::timeline::{Micros, Track, micros};
@@ -40,7 +39,7 @@ pub fn run(plan: &Plan, strategy: Strategy) -> io::Result<()> {
     let last = match &outcome {
         Ok(()) => {
             let threads = strategy.threads(plan.poems.len());
-            let verified = poems::verified(&plan.poems, ports.len(), texts);
+            let verified = plan.poems.verified(ports.len(), texts);
             Report::Done(Figures { wall, cpu, peak_kib, threads, verified })
         }
         Err(error) if error.kind() == ErrorKind::Unsupported => Report::Cannot { why: &error.to_string() },

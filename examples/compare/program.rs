@@ -2,7 +2,6 @@
 
 mod canvas;
 mod client;
-mod descriptors;
 #[path = "../common/duration.rs"]
 mod duration;
 mod format;
@@ -34,7 +33,7 @@ mod words;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use options::Options;
-use plan::{Choice, Plan, Trouble};
+use plan::{Choice, Plan, PlanError};
 use run::{Outcome, Run};
 use show::Show;
 use std::fs::{self, OpenOptions};
@@ -48,8 +47,10 @@ pub fn main() -> ExitCode {
     messages::show_from("error");
     let plan = match Plan::new(&options) {
         Ok(plan) => plan,
-        Err(Trouble::Usage(message)) => Options::command().error(ErrorKind::ValueValidation, message).exit(),
-        Err(Trouble::Failure(message)) => return failed(&message),
+        Err(PlanError::Usage(message)) => {
+            Options::command().error(ErrorKind::ValueValidation, message).exit()
+        }
+        Err(PlanError::Failure(message)) => return failed(&message),
     };
     let role = match (options.serve, options.client) {
         (true, _) => servers::run(&plan),
@@ -68,7 +69,7 @@ fn failed(message: &str) -> ExitCode {
 }
 
 fn compare(plan: &Plan, options: &Options) -> ExitCode {
-    let ready = descriptors::enough_for(plan, options).and_then(|()| writable(options));
+    let ready = plan::raise_file_limit(plan, options).and_then(|()| writable(options));
     if let Err(message) = ready {
         return failed(&message);
     }

@@ -127,14 +127,8 @@ impl<'a> Show<'a> {
 
     /// On the axis that fits what was measured.
     fn measured(&self, runs: &[Run]) -> Picture<'a> {
-        Picture::new(self.plan, self.screen.look(), longest(self.plan, runs), runs)
+        Picture::new(self.plan, self.screen.look(), self.plan.axis_end(runs), runs)
     }
-}
-
-/// The end of the axis: what was foreseen, unless a run has taken longer.
-pub fn longest(plan: &Plan, runs: &[Run]) -> Micros {
-    let walls = runs.iter().filter_map(Run::figures).map(|figures| figures.wall);
-    walls.max().unwrap_or(0).max(plan.longest())
 }
 
 fn whole(picture: &Picture, runs: &[Run]) -> Vec<String> {

@@ -8,7 +8,6 @@ pub use pen::escape;
 use super::format;
 use super::plan::Plan;
 use super::run::{Outcome, Run};
-use super::show;
 use super::timeline::Micros;
 use super::timeline::{Axis, Density};
 use super::words;
@@ -60,7 +59,7 @@ struct Drawing<'a> {
 pub fn document(plan: &Plan, runs: &[Run]) -> String {
     // A lump at the end has room for its letters and as many again, for the words after it.
     let room = 2.0 * plan.letters_at_the_end() as f64 * LETTER;
-    let axis = Axis::new(show::longest(plan, runs), AXIS_RIGHT - AXIS_LEFT - room);
+    let axis = Axis::new(plan.axis_end(runs), AXIS_RIGHT - AXIS_LEFT - room);
     let density = Density::new(Axis::new(axis.end, axis.length / BAR), runs);
     let mut drawing = Drawing { plan, axis, density, pen: Pen::default(), y: TOP };
     runs.iter().for_each(|run| drawing.block(run));
