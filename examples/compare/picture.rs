@@ -204,19 +204,3 @@ impl<'a> Picture<'a> {
         lines.iter().map(|line| line.render(self.look.colour)).collect()
     }
 }
-
-/// A poem's bytes as cells: what is not a printable character of one cell becomes a dot.
-pub fn visible(bytes: &[u8]) -> String {
-    let cell = |letter: char| {
-        // From U+0300 on some characters are two cells wide, or none, as is the soft hyphen.
-        let narrow = ('!'..'\u{300}').contains(&letter) && !letter.is_control() && letter != '\u{ad}';
-        if narrow { letter } else { '·' }
-    };
-    String::from_utf8_lossy(bytes).chars().map(cell).collect()
-}
-
-/// As much as there is room for, with a gap after it if something was cut.
-pub fn cut(text: String, room: Option<usize>) -> String {
-    let Some(room) = room.filter(|&room| room < text.chars().count()) else { return text };
-    text.chars().take(if room > 1 { room - 1 } else { room }).collect()
-}

@@ -1,10 +1,11 @@
 //! The order of the performance: announcement, picture, table, lessons.
 
+use super::format::wrap;
 use super::picture::Picture;
 use super::plan::Plan;
+use super::results::Table;
 use super::run::Run;
 use super::screen::Screen;
-use super::table::Table;
 use super::timeline::Micros;
 use super::words;
 use std::io;
@@ -111,7 +112,7 @@ impl<'a> Show<'a> {
     fn text(&self, runs: &[Run]) -> Vec<String> {
         let width = self.screen.look().width;
         let mut lines = Table::new(self.plan, runs).lines(width);
-        let wrapped = |text: &String| words::wrap(text, width);
+        let wrapped = |text: &String| wrap(text, width);
         lines.extend(words::footnotes(self.plan, runs).iter().flat_map(wrapped));
         for lesson in words::lessons(self.plan, runs) {
             lines.push(String::new());

@@ -1,7 +1,8 @@
 //! One poem in the picture: its bytes, a shade while bytes wait to be read, a line while it is connected.
 
-use super::{Glyphs, cut, visible};
+use super::Glyphs;
 use crate::program::canvas::{Ink, Line};
+use crate::program::format::{cut, visible};
 use crate::program::timeline::{Axis, Chunk, Micros, Schedule, Track};
 
 pub struct Row<'a> {

@@ -3,7 +3,7 @@
 use super::pen::Pen;
 use super::{LETTER, ROW, x};
 use crate::program::format;
-use crate::program::picture::{cut, visible};
+use crate::program::format::{cut, visible};
 use crate::program::timeline::{Axis, Chunk, Micros, Schedule, Track};
 
 const COLOURS: [&str; 4] = ["a", "b", "c", "d"];
