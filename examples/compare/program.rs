@@ -1,15 +1,15 @@
 //! The program: it makes a plan and runs one strategy after another. For each run it starts itself again in two roles,
 //! one process that serves the poems and one that reads them. Then it sums up.
 //!
-//! Read `strategies` first: it is what this program compares. `client` calls them, and its transcripts record what they
-//! read.
+//! Read `strategies` first: they are what the program compares. `client` calls one of them, and its transcripts record
+//! what it reads.
 
 // What to run.
 mod options;
 mod plan;
 mod poems;
 
-// One run: the process that reads, the process that serves, the process that watches both, and what comes of it.
+// One run: the process that serves, the process that reads, the parent process of both, and what it records.
 mod client;
 mod run;
 mod servers;
@@ -18,7 +18,6 @@ mod supervise;
 mod timeline;
 
 // What the user sees.
-mod canvas;
 mod format;
 mod picture;
 mod results;
