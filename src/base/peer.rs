@@ -7,8 +7,6 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::error;
-
 /// Who is at the other end, in 24 bytes: it stands in every connection, for messages after the kernel has forgotten.
 #[derive(Debug, Clone)]
 pub(crate) enum Peer {
@@ -53,7 +51,7 @@ impl Peer {
     }
 
     pub(crate) fn no_address(&self) -> io::Error {
-        error::new(io::ErrorKind::Unsupported, format!("{self} has no internet address"))
+        io::Error::new(io::ErrorKind::Unsupported, format!("{self} has no internet address"))
     }
 }
 

@@ -13,6 +13,7 @@ impl Readiness {
     pub(crate) const READABLE: u32 = 1;
     pub(crate) const WRITABLE: u32 = 1 << 1;
     pub(crate) const READ_CLOSED: u32 = 1 << 2;
+    pub(crate) const HUNG_UP: u32 = 1 << 3;
 
     pub(crate) const NONE: Readiness = Readiness(0);
 

@@ -2,6 +2,8 @@
 //! out on a callback, so that any callback can write to it, pause it or close it.
 
 pub(crate) mod cork;
+#[allow(dead_code)]
+pub(crate) mod state;
 
 use std::io::{self, Write};
 use std::num::NonZeroU32;
