@@ -11,26 +11,36 @@
 //! You should see `listening on 127.0.0.1:10008`, and in `nc` the question for a name. The first line is the name; every
 //! further one is said to the others, who see `<ann> hello`. `/who` lists the members, `/quit` (or Ctrl-D) leaves.
 //! Ctrl-C or SIGTERM ends the chat: the members are told, it sends what it owes, and exits with status 0, or 1 if a
-//! member had to be cut off.
+//! member had to be cut off. Of those who come and go, the log names one in a second and counts the others;
+//! `RUST_LOG=debug` names all.
 
 #[path = "common/address.rs"]
 mod address;
 #[path = "common/duration.rs"]
 mod duration;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
 #[path = "common/orderly_end.rs"]
 mod orderly_end;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/per_second.rs"]
+mod per_second;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 
 use clap::Parser;
 use enjamb::framing::Lines;
 use enjamb::{Conn, ConnId, Cx, End, Input, Protocol, Reactor};
+use log::Level;
 use orderly_end::Ending;
+use per_second::PerSecond;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -64,7 +74,7 @@ const QUESTION: &str = "* your name?";
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("info");
+    let _log = server_log::start(plain_messages::from("info"));
     match serve(&args) {
         Ok(status) => status,
         Err(message) => {
@@ -75,7 +85,12 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &Args) -> Result<ExitCode, String> {
-    let mut chat = Chat { members: BTreeMap::new(), cap: args.cap, ending: Ending::default() };
+    let mut chat = Chat {
+        members: BTreeMap::new(),
+        cap: args.cap,
+        ending: Ending::default(),
+        told: PerSecond::new(Level::Info),
+    };
     let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
     let mut cx = reactor.cx(&mut chat);
     let (cap, max_line) = (args.cap, args.max_line);
@@ -92,10 +107,7 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         }
     })
     .map_err(|error| format!("cannot catch signals: {error}"))?;
-    let printed = output::print(&format!("listening on {address}\n"));
-    if printed.is_err() {
-        return Ok(output::exit_status(printed, ExitCode::SUCCESS));
-    }
+    server_stdout::open().push(format!("listening on {address}\n"));
     reactor.run(&mut chat).map_err(|error| format!("the event loop failed: {error}"))?;
     Ok(chat.ending.status(args.drain_timeout))
 }
@@ -106,6 +118,8 @@ struct Chat {
     members: BTreeMap<ConnId, String>,
     cap: usize,
     ending: Ending,
+    /// What is told of members that come and go.
+    told: PerSecond,
 }
 
 /// Writes a line to all members but one, and cuts off those who have not taken what they were told before.
@@ -134,9 +148,14 @@ fn does_not_read(cap: usize) -> io::Error {
 /// Takes a member out and tells the others why.
 fn leave(cx: &mut Cx<'_, Chat>, id: ConnId, how: &str) {
     if let Some(name) = cx.state.members.remove(&id) {
-        log::info!("{name} {how}; members: {}", cx.state.members.len());
+        tell(cx, format_args!("{name} {how}; members: {}", cx.state.members.len()));
         tell_others(cx, id, &format!("* {name} {how}"));
     }
+}
+
+/// Tells the log.
+fn tell(cx: &mut Cx<'_, Chat>, message: fmt::Arguments<'_>) {
+    PerSecond::say(cx, |chat| &mut chat.told, message);
 }
 
 /// The same for the connection at hand, which is closed in good order.
@@ -254,7 +273,7 @@ impl Member {
         let others = conn.state().members.len();
         say(conn, &format!("* welcome, {name}; others here: {others}"));
         tell_others(conn.cx(), id, &format!("* {name} has joined"));
-        log::info!("{name} ({}) has joined; members: {}", self.peer, others + 1);
+        tell(conn.cx(), format_args!("{name} ({}) has joined; members: {}", self.peer, others + 1));
         conn.state().members.insert(id, name);
         self.stage = Stage::Member(id);
     }

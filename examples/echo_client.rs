@@ -60,7 +60,7 @@ const NAME: &str = "echo_client";
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    named_messages::show("warn,main=debug,echo=debug");
+    named_messages::filtered("warn,main=debug,echo=debug").init();
     interrupt::ends_the_program();
     match echo(&args) {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,7 +15,8 @@
 //!     echo_127.0.0.1_64624: sent b'This is the message. It will be sent in parts.'
 //!     echo_127.0.0.1_64624: closing
 //!
-//! `RUST_LOG=echo=debug` shows the connections only, `RUST_LOG=info` leaves out what they say. Ctrl-C or SIGTERM stops
+//! `RUST_LOG=echo=debug` shows the connections only, `RUST_LOG=info` leaves out what they say, `RUST_LOG=warn` all that they
+//! cause. Ctrl-C or SIGTERM stops
 //! it: it accepts no more, sends what it owes, and exits with status 0, or 1 if a client had to be cut off.
 
 #[path = "common/address.rs"]
@@ -24,6 +25,8 @@ mod address;
 mod byte_string;
 #[path = "common/duration.rs"]
 mod duration;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
 #[path = "common/named_messages.rs"]
@@ -32,6 +35,8 @@ mod named_messages;
 mod orderly_end;
 #[path = "common/place.rs"]
 mod place;
+#[path = "common/server_log.rs"]
+mod server_log;
 
 use byte_string::ByteString;
 use clap::Parser;
@@ -59,7 +64,7 @@ const PIECE: usize = 128;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    named_messages::show("warn,main=debug,echo=debug");
+    let _log = server_log::start(named_messages::filtered("warn,main=debug,echo=debug"));
     match serve(&args) {
         Ok(status) => status,
         Err(message) => {
@@ -115,7 +120,7 @@ impl Protocol<Ending> for Echo {
     fn closed(self: Box<Self>, cx: &mut Cx<'_, Ending>, end: End) {
         match &end.result {
             Ok(()) => log::info!(target: &self.name, "closing"),
-            Err(_) => log::warn!(target: &self.name, "closing: {end}"),
+            Err(_) => log::info!(target: &self.name, "closing: {end}"),
         }
         cx.state.note(&end);
     }

@@ -10,21 +10,26 @@
 //!
 //! You should see `listening on 127.0.0.1:10010`. Connect with `nc 127.0.0.1 10010`, from several terminals: a line you type
 //! goes to all of them, and what they send is shown. Ctrl-D ends it. With frames there is no keyboard: every client is sent
-//! the number of each frame, and Ctrl-C ends it.
+//! the number of each frame. Ctrl-C or SIGTERM ends it, too.
 
 #[path = "common/address.rs"]
 mod address;
-#[path = "common/interrupt.rs"]
-mod interrupt;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
+#[path = "common/signals.rs"]
+mod signals;
 
 use clap::Parser;
 use enjamb::{Conn, ConnId, Cx, End, Input, Protocol, Reactor};
+use line_queue::LineQueue;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -42,26 +47,20 @@ struct Args {
     frames_per_second: Option<u32>,
 }
 
+/// How long the clients may take, at the end, to receive what they were told last.
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// What the outer loop and the connections share.
 struct Intercom {
     clients: BTreeSet<ConnId>,
-    printed: io::Result<()>,
-}
-
-impl Intercom {
-    fn print(&mut self, text: &str) {
-        if self.printed.is_ok() {
-            self.printed = output::print(text);
-        }
-    }
+    stdout: LineQueue,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("warn");
-    interrupt::ends_the_program();
+    let _log = server_log::start(plain_messages::from("warn"));
     match intercom(&args) {
-        Ok(printed) => output::exit_status(printed, ExitCode::SUCCESS),
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             log::error!("{message}");
             ExitCode::FAILURE
@@ -69,21 +68,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn intercom(args: &Args) -> Result<io::Result<()>, String> {
-    let mut state = Intercom { clients: BTreeSet::new(), printed: Ok(()) };
+fn intercom(args: &Args) -> Result<(), String> {
+    let mut state = Intercom { clients: BTreeSet::new(), stdout: server_stdout::open() };
     let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
     let mut cx = reactor.cx(&mut state);
     let listener = cx.listen(args.listen, |_cx, _peer| Client::default());
     let address = listener
         .and_then(|mut listener| listener.local_addr())
         .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
-    state.print(&format!("listening on {address}\n"));
+    signals::first_calls(&mut cx, |cx| cx.shutdown(DRAIN))
+        .map_err(|error| format!("cannot catch signals: {error}"))?;
+    state.stdout.push(format!("listening on {address}\n"));
     let ran = match args.frames_per_second {
         Some(per_second) => by_frames(&mut reactor, &mut state, Duration::from_secs(1) / per_second),
         None => keyboard::by_poll(&mut reactor, &mut state),
     };
-    ran.map_err(|error| format!("the loop failed: {error}"))?;
-    Ok(state.printed)
+    ran.map_err(|error| format!("the loop failed: {error}"))
 }
 
 /// The loop of a game: each frame at its time, and the network in between.
@@ -92,13 +92,14 @@ fn by_frames(reactor: &mut Reactor<Intercom>, state: &mut Intercom, period: Dura
     for frame in 1_u64.. {
         frame_at += period;
         // All that is due, unless there is so much that it would make the frame late.
-        while reactor.turn(state, Some(Duration::ZERO))?.next == Some(Duration::ZERO)
-            && Instant::now() < frame_at
-        {}
-        tell_all(&mut reactor.cx(state), format!("{frame}\n").as_bytes());
-        if state.printed.is_err() {
+        let mut turn = reactor.turn(state, Some(Duration::ZERO))?;
+        while turn.next == Some(Duration::ZERO) && Instant::now() < frame_at {
+            turn = reactor.turn(state, Some(Duration::ZERO))?;
+        }
+        if !turn.alive {
             break;
         }
+        tell_all(&mut reactor.cx(state), format!("{frame}\n").as_bytes());
         std::thread::sleep(frame_at.saturating_duration_since(Instant::now()));
     }
     Ok(())
@@ -117,7 +118,7 @@ fn tell_all(cx: &mut Cx<'_, Intercom>, text: &[u8]) {
 
 #[cfg(unix)]
 mod keyboard {
-    use super::{Intercom, tell_all};
+    use super::{DRAIN, Intercom, tell_all};
     use enjamb::Reactor;
     use nix::errno::Errno;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -125,16 +126,13 @@ mod keyboard {
     use std::os::fd::AsFd;
     use std::time::Duration;
 
-    /// How long the clients may take, at the end, to receive what was typed last.
-    const DRAIN: Duration = Duration::from_secs(5);
-
     /// A loop around poll(2), as a program may have had it before it met the reactor.
     pub fn by_poll(reactor: &mut Reactor<Intercom>, state: &mut Intercom) -> io::Result<()> {
         let mut stdin = io::stdin().lock();
         let mut typing = true;
         loop {
             let turn = reactor.turn(state, Some(Duration::ZERO))?;
-            if !turn.alive || state.printed.is_err() {
+            if !turn.alive {
                 return Ok(());
             }
             let descriptor = reactor.descriptor().ok_or(io::ErrorKind::Unsupported)?;
@@ -217,5 +215,5 @@ impl Protocol<Intercom> for Client {
 
 fn show(conn: &mut Conn<'_, Intercom>, line: &[u8]) {
     let line = format!("{}: {}\n", conn.id(), String::from_utf8_lossy(line).escape_debug());
-    conn.state().print(&line);
+    conn.state().stdout.push(line);
 }

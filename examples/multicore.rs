@@ -20,17 +20,21 @@
 
 #[path = "common/address.rs"]
 mod address;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 #[path = "common/signals.rs"]
 mod signals;
 
 use clap::Parser;
-use enjamb::{Conn, Cx, End, Handle, Input, Protocol, Reactor};
+use enjamb::{Conn, Cx, End, Handle, Input, Protocol, Reactor, WatchId};
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -64,6 +68,8 @@ struct Main {
     /// How many connections are to be served before the end.
     left: Option<u64>,
     cores: Vec<Handle<Core>>,
+    /// Waits for signals.
+    signals: Option<WatchId>,
 }
 
 /// The state of a reactor that serves.
@@ -74,9 +80,9 @@ struct Core {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("warn");
+    let _log = server_log::start(plain_messages::from("warn"));
     match serve(&args) {
-        Ok(status) => status,
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             log::error!("{message}");
             ExitCode::FAILURE
@@ -84,15 +90,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(args: &Args) -> Result<ExitCode, String> {
+fn serve(args: &Args) -> Result<(), String> {
     let cannot_listen = |error| listening::failure(args.listen, &error, "--listen 0");
     let no_loop = |error| format!("cannot make an event loop: {error}");
     let n = args
         .reactors
         .map_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get), usize::from);
     let mut reactor = Reactor::new().map_err(no_loop)?;
-    let mut main = Main { left: args.serve, cores: Vec::new() };
-    signals::first_calls(&mut reactor.cx(&mut main), end)
+    let mut main = Main { left: args.serve, cores: Vec::new(), signals: None };
+    main.signals = signals::first_calls(&mut reactor.cx(&mut main), end)
         .map_err(|error| format!("cannot catch signals: {error}"))?;
     let mut address = args.listen;
     let mut threads = Vec::new();
@@ -104,20 +110,19 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         threads.push(thread::spawn(move || run_core(listener, count_at, &started)));
         main.cores.extend(start.recv()); // nothing comes from one that failed: its thread says why
     }
-    let mut printed = Ok(());
+    let stdout = server_stdout::open();
     if main.cores.len() == n {
-        printed = output::print(&format!("listening on {address} with {n} reactors\n"));
-    }
-    if main.cores.len() < n || printed.is_err() {
+        stdout.push(format!("listening on {address} with {n} reactors\n"));
+    } else {
         end(&mut reactor.cx(&mut main));
     }
     reactor.run(&mut main).map_err(|error| format!("the event loop failed: {error}"))?;
     for (n, thread) in (1..).zip(threads) {
         let served = thread.join().map_err(|_| format!("reactor {n} panicked"))?;
         let served = served.map_err(|error| format!("reactor {n} failed: {error}"))?;
-        printed = printed.and_then(|()| output::print(&format!("reactor {n} served {served} connections\n")));
+        stdout.push(format!("reactor {n} served {served} connections\n"));
     }
-    Ok(output::exit_status(printed, ExitCode::SUCCESS))
+    Ok(())
 }
 
 /// One core's thread. A reactor stays in the thread that made it.
@@ -143,14 +148,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Has every reactor end in good order, and the main one at once: its thread then waits for theirs.
+/// Has every reactor end in good order. The main one ends by itself after the last of them: each has a handle to it, and
+/// until that is dropped it may post what it has served.
 fn end(cx: &mut Cx<'_, Main>) {
-    for core in &cx.state.cores {
+    for core in cx.state.cores.drain(..) {
         if core.post(|cx| cx.shutdown(DRAIN)).is_err() {
             log::debug!("a reactor has ended before");
         }
     }
-    cx.stop();
+    if let Some(signals) = cx.state.signals.take() {
+        cx.unwatch(signals); // it would keep the loop alive
+    }
 }
 
 struct Echo;

@@ -4,30 +4,40 @@
 //! only that: the other direction goes on, as it would without a proxy. So whatever goes through, 10,000 bytes or a GiB,
 //! the memory is the same. And endings: a half-close passes through in either direction; a side that is cut off before
 //! its end resets the other, so that a part cannot pass for the whole; one that said its last before is let go, and the
-//! other gets all of it.
+//! other gets all of it. A pair that is stuck is cut off after `--stall-timeout`.
 //!
 //!     cargo run --release --example echo -- --listen 10007             (in another terminal)
 //!     cargo run --release --example proxy -- --listen 10013 --to 10007
 //!
 //! You should see `listening on 127.0.0.1:10013`. Talk to it with `nc 127.0.0.1 10013`; each connection that ends leaves a
-//! line such as `127.0.0.1:50112: 6 bytes there, 6 bytes back`. Ctrl-C or SIGTERM ends it when the connections have, with
+//! line such as `127.0.0.1:50112: 6 bytes there, 6 bytes back`. Of those that fail, the log
+//! names one in a second and counts the others; `RUST_LOG=debug` names all. Ctrl-C or SIGTERM ends it when the connections have, with
 //! status 0, or 1 if some were cut off; a second one ends it at once.
 
 #[path = "common/address.rs"]
 mod address;
 #[path = "common/duration.rs"]
 mod duration;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/per_second.rs"]
+mod per_second;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 #[path = "common/signals.rs"]
 mod signals;
 
 use clap::Parser;
-use enjamb::{Conn, ConnId, Cx, End, Input, ListenerId, Protocol, Reactor};
+use enjamb::{Conn, ConnId, Cx, End, Input, ListenerId, Protocol, Reactor, TimerId};
+use line_queue::LineQueue;
+use log::Level;
+use per_second::PerSecond;
 use slab::Slab;
 use std::io;
 use std::net::SocketAddr;
@@ -43,6 +53,9 @@ struct Args {
     /// Where to connect to for each client, as [HOST:]PORT
     #[arg(long, value_name = "ADDR", value_parser = address::with_port(1..=65535))]
     to: SocketAddr,
+    /// Cut off a pair that has something to send, and on which nothing has moved either way for this long (or up to twice as long)
+    #[arg(long, value_name = "D", default_value = "10m", value_parser = duration::at_least_ms(1), allow_hyphen_values = true)]
+    stall_timeout: Duration,
     /// How long open connections may go on when the proxy ends
     #[arg(long, value_name = "D", default_value = "5s", value_parser = duration::at_least_ms(0), allow_hyphen_values = true)]
     drain_timeout: Duration,
@@ -51,6 +64,7 @@ struct Args {
 /// What all pairs share.
 struct Proxy {
     to: SocketAddr,
+    stall_timeout: Duration,
     pairs: Slab<Pair>,
     /// How many pairs there were, and what they have passed on.
     ended: usize,
@@ -59,7 +73,9 @@ struct Proxy {
     ending: bool,
     /// How many pairs were cut off since then.
     cut: usize,
-    printed: io::Result<()>,
+    stdout: LineQueue,
+    /// Why pairs were cut off.
+    failures: PerSecond,
 }
 
 /// A client and its connection to the other address.
@@ -70,18 +86,32 @@ struct Pair {
     /// How many of the two are open.
     open: usize,
     passed: Passed,
+    /// What had moved when it was last looked at.
+    seen: Option<Moved>,
+    /// The time for the next look.
+    look: Option<TimerId>,
 }
 
-/// Bytes received from one side and handed to the kernel for the other.
-#[derive(Default)]
+/// Bytes received from one side and written to the other.
+#[derive(Clone, Copy, Default, PartialEq)]
 struct Passed {
     there: u64,
     back: u64,
 }
 
+impl Passed {
+    /// Those that were received from this side.
+    fn from(&mut self, client: bool) -> &mut u64 {
+        if client { &mut self.there } else { &mut self.back }
+    }
+}
+
+/// What changes when anything moves: what was passed on, and how much of that each side has not taken.
+type Moved = (Passed, [usize; 2]);
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("warn");
+    let _log = server_log::start(plain_messages::from("warn"));
     match serve(&args) {
         Ok(status) => status,
         Err(message) => {
@@ -94,12 +124,14 @@ fn main() -> ExitCode {
 fn serve(args: &Args) -> Result<ExitCode, String> {
     let mut proxy = Proxy {
         to: args.to,
+        stall_timeout: args.stall_timeout,
         pairs: Slab::new(),
         ended: 0,
         passed: Passed::default(),
         ending: false,
         cut: 0,
-        printed: Ok(()),
+        stdout: server_stdout::open(),
+        failures: PerSecond::new(Level::Warn),
     };
     let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
     let mut cx = reactor.cx(&mut proxy);
@@ -113,25 +145,22 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
     let drain_timeout = args.drain_timeout;
     signals::first_calls(&mut cx, move |cx| end(cx, listener, drain_timeout))
         .map_err(|error| format!("cannot catch signals: {error}"))?;
-    cx.state.print(&format!("listening on {address}\n"));
-    if proxy.printed.is_ok() {
-        reactor.run(&mut proxy).map_err(|error| format!("the event loop failed: {error}"))?;
-        let Passed { there, back } = proxy.passed;
-        proxy.print(&format!("{} connections: {there} bytes there, {back} bytes back\n", proxy.ended));
-    }
+    cx.state.stdout.push(format!("listening on {address}\n"));
+    reactor.run(&mut proxy).map_err(|error| format!("the event loop failed: {error}"))?;
+    let Passed { there, back } = proxy.passed;
+    proxy.stdout.push(format!("{} connections: {there} bytes there, {back} bytes back\n", proxy.ended));
     if proxy.cut > 0 {
         log::error!(
             "cut off {} connections after {drain_timeout:?}: give a longer --drain-timeout",
             proxy.cut
         );
     }
-    let status = if proxy.cut > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    Ok(output::exit_status(proxy.printed, status))
+    Ok(if proxy.cut > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn listen(cx: &mut Cx<'_, Proxy>, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
     let mut listener = cx.listen(address, |cx, peer| {
-        let pair = Pair { peer, sides: None, open: 1, passed: Passed::default() };
+        let pair = Pair { peer, sides: None, open: 1, passed: Passed::default(), seen: None, look: None };
         Side::new(cx.state.pairs.insert(pair), None)
     })?;
     Ok((listener.id(), listener.local_addr()?))
@@ -149,38 +178,53 @@ fn end(cx: &mut Cx<'_, Proxy>, listener: ListenerId, drain_timeout: Duration) {
     }
     cx.after(drain_timeout, |cx| {
         cx.state.cut = cx.state.pairs.len();
-        // Both, as one may be gone: had it said its last in good order, it would not have the other reset.
-        let sides = cx.state.pairs.iter().filter_map(|(_, pair)| pair.sides);
-        for side in sides.flatten().collect::<Vec<ConnId>>() {
-            if let Some(mut side) = cx.conn(side) {
-                side.reset(cut_off());
-            }
+        let pairs = cx.state.pairs.iter().filter_map(|(_, pair)| pair.sides);
+        for sides in pairs.collect::<Vec<[ConnId; 2]>>() {
+            reset(cx, sides, cut_off);
         }
     });
+}
+
+/// Resets both sides, as one may be gone: had it said its last in good order, it would not have the other reset.
+fn reset(cx: &mut Cx<'_, Proxy>, sides: [ConnId; 2], why: fn() -> io::Error) {
+    for side in sides {
+        if let Some(mut side) = cx.conn(side) {
+            side.reset(why());
+        }
+    }
 }
 
 fn cut_off() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "it has not ended in time")
 }
 
-impl Proxy {
-    /// Keeps the first failure. Whoever read the results has left then, or never will again.
-    fn print(&mut self, text: &str) {
-        if self.printed.is_ok() {
-            self.printed = output::print(text);
-        }
+/// Cuts off a pair on which nothing has moved since the last look, although there is something to send. A side that does
+/// not read holds back the other, which is then not read from, so that its end would not be noticed either.
+///
+/// A side that reads slowly moves in steps: Linux takes more from us when a third of its send buffer is free again. A
+/// buffer grows to 4 MiB by default (tcp(7), tcp_wmem), so within ten minutes a step comes from 2.4 kB/s on.
+fn look(cx: &mut Cx<'_, Proxy>, pair: usize) {
+    let (timeout, &Pair { peer, sides, passed, seen, .. }) = (cx.state.stall_timeout, &cx.state.pairs[pair]);
+    let Some(sides) = sides else { return };
+    let unsent = sides.map(|side| cx.conn(side).map_or(0, |mut side| side.unsent()));
+    let moved = (passed, unsent);
+    if seen == Some(moved) && unsent != [0, 0] {
+        reset(cx, sides, || io::Error::new(io::ErrorKind::TimedOut, "nothing has moved for too long"));
+        let message =
+            format_args!("{peer}: cut off: nothing has moved for {timeout:?}, of {unsent:?} bytes unsent");
+        return PerSecond::say(cx, |proxy| &mut proxy.failures, message);
     }
+    let next = cx.after(timeout, move |cx| look(cx, pair));
+    let pair = &mut cx.state.pairs[pair];
+    (pair.seen, pair.look) = (Some(moved), Some(next));
+}
 
-    /// One side of a pair is gone, and the pair with the second.
-    fn side_left(&mut self, pair: usize) {
-        self.pairs[pair].open -= 1;
-        if self.pairs[pair].open == 0 {
-            let Pair { peer, passed: Passed { there, back }, .. } = self.pairs.remove(pair);
-            self.ended += 1;
-            self.passed.there += there;
-            self.passed.back += back;
-            self.print(&format!("{peer}: {there} bytes there, {back} bytes back\n"));
-        }
+impl Proxy {
+    fn pair_ended(&mut self, Pair { peer, passed: Passed { there, back }, .. }: Pair) {
+        self.ended += 1;
+        self.passed.there += there;
+        self.passed.back += back;
+        self.stdout.push(format!("{peer}: {there} bytes there, {back} bytes back\n"));
     }
 }
 
@@ -193,28 +237,27 @@ struct Side {
     opened: bool,
     /// Its peer has said its last.
     ended: bool,
-    /// How much it has passed on to the other.
-    bytes: u64,
 }
 
 impl Side {
     fn new(pair: usize, other: Option<ConnId>) -> Self {
-        Side { pair, other, is_client: other.is_none(), opened: false, ended: false, bytes: 0 }
+        Side { pair, other, is_client: other.is_none(), opened: false, ended: false }
+    }
+
+    /// The pair is over with its second side.
+    fn leave(&self, cx: &mut Cx<'_, Proxy>) {
+        let pair = &mut cx.state.pairs[self.pair];
+        pair.open -= 1;
+        if pair.open == 0 {
+            let pair = cx.state.pairs.remove(self.pair);
+            pair.look.map(|look| cx.cancel(look));
+            cx.state.pair_ended(pair);
+        }
     }
 
     /// `None` when it is gone; then our own end has been asked for, too.
     fn other<'a>(&self, conn: &'a mut Conn<'_, Proxy>) -> Option<Conn<'a, Proxy>> {
         conn.cx().conn(self.other?)
-    }
-
-    fn count(&self, passed: &mut Passed, unsent: usize) {
-        let (sent, received) = if self.is_client {
-            (&mut passed.there, &mut passed.back)
-        } else {
-            (&mut passed.back, &mut passed.there)
-        };
-        *sent = sent.wrapping_add(self.bytes);
-        *received = received.wrapping_sub(unsent as u64); // what the other side has counted or will count
     }
 }
 
@@ -239,6 +282,7 @@ impl Protocol<Proxy> for Side {
             let pair = &mut cx.state.pairs[self.pair];
             pair.sides = Some([id, other]);
             pair.open += 1;
+            look(cx, self.pair);
         }
         Ok(())
     }
@@ -247,7 +291,7 @@ impl Protocol<Proxy> for Side {
         let bytes = input.take_all();
         let Some(mut other) = self.other(conn) else { return Ok(()) };
         if other.write(bytes) {
-            self.bytes += bytes.len() as u64;
+            *other.state().pairs[self.pair].passed.from(self.is_client) += bytes.len() as u64;
         }
         if other.is_full() {
             conn.pause();
@@ -273,20 +317,22 @@ impl Protocol<Proxy> for Side {
 
     fn closed(self: Box<Self>, cx: &mut Cx<'_, Proxy>, end: End) {
         let peer = cx.state.pairs[self.pair].peer;
-        log::debug!("{peer}: {end}");
         if let Err(error) = &end.result
             && let Some(mut other) = self.other.and_then(|other| cx.conn(other))
         {
-            log::warn!("{peer}: {error}");
             if self.ended || !self.opened {
                 other.close(); // it is owed what was sent before that end, and nothing more
             } else {
                 other.reset(io::Error::new(error.kind(), "the other side was cut off"));
             }
+            PerSecond::say(cx, |proxy| &mut proxy.failures, format_args!("{peer}: {end}"));
+        } else {
+            log::debug!("{peer}: {end}");
         }
-        self.count(&mut cx.state.pairs[self.pair].passed, end.unsent);
-        cx.state.side_left(self.pair);
-        if cx.state.printed.is_err() || cx.state.ending && cx.state.pairs.is_empty() {
+        let passed = cx.state.pairs[self.pair].passed.from(!self.is_client);
+        *passed = passed.saturating_sub(end.unsent as u64);
+        self.leave(cx);
+        if cx.state.ending && cx.state.pairs.is_empty() {
             cx.stop();
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! What it teaches: connecting by name, by address or by path is all one call; a half-close tells the server that this
 //! is all, and its answer still comes; and what blocks goes into a thread, which posts to the loop and waits until there
-//! is room for more. (Standard input may be a file, a pipe or a terminal: files cannot be polled, and a terminal that
-//! is made nonblocking is so for the shell too.)
+//! is room for more. At the end the loop takes the thread's handle away, so that every call that is posted is run.
+//! (Standard input may be a file, a pipe or a terminal: files cannot be polled, and a terminal that is made nonblocking
+//! is so for the shell too.)
 //!
 //!     cargo run --example echo                                         (in another terminal)
 //!     echo hello | cargo run --example talk localhost:10007
@@ -27,6 +28,7 @@ use enjamb::{Conn, ConnId, Cx, End, Handle, Input, Protocol, Reactor, Target};
 use std::io::{self, Read};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -71,7 +73,7 @@ struct Outcome {
 fn talk(args: &Args) -> Result<ExitCode, String> {
     let mut outcome = Outcome { printed: Ok(()), end: None };
     let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
-    let handle = reactor.handle();
+    let handle = Arc::new(SharedHandle(Mutex::new(Some(reactor.handle()))));
     reactor.cx(&mut outcome).connect(&args.server, Talk { handle, room: None }).deadline(args.timeout);
     reactor.run(&mut outcome).map_err(|error| format!("the event loop failed: {error}"))?;
     match outcome.end {
@@ -80,8 +82,23 @@ fn talk(args: &Args) -> Result<ExitCode, String> {
     }
 }
 
+/// The loop's handle, for the thread that reads standard input, until the loop takes it away. The thread itself may wait
+/// for standard input for ever.
+struct SharedHandle(Mutex<Option<Handle<Outcome>>>);
+
+impl SharedHandle {
+    fn lock(&self) -> MutexGuard<'_, Option<Handle<Outcome>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the loop will run this.
+    fn post(&self, call: impl FnOnce(&mut Cx<'_, Outcome>) + Send + 'static) -> bool {
+        self.lock().as_ref().is_some_and(|handle| handle.post(call).is_ok())
+    }
+}
+
 struct Talk {
-    handle: Handle<Outcome>,
+    handle: Arc<SharedHandle>,
     /// Tells the thread that reads standard input that there is room for more.
     room: Option<SyncSender<()>>,
 }
@@ -90,7 +107,7 @@ impl Protocol<Outcome> for Talk {
     fn opened(&mut self, conn: &mut Conn<'_, Outcome>) -> io::Result<()> {
         let (room, has_room) = sync_channel(1);
         self.room = Some(room.clone());
-        let (id, handle) = (conn.id(), self.handle.clone());
+        let (id, handle) = (conn.id(), Arc::clone(&self.handle));
         thread::Builder::new().spawn(move || pass_on(id, &handle, &room, &has_room)).map(drop)
     }
 
@@ -110,15 +127,16 @@ impl Protocol<Outcome> for Talk {
         Ok(())
     }
 
-    /// The server has said its last (`ended` closes by itself): there is no waiting for standard input to end too.
+    /// The server has said its last (`ended` closes by itself): there is no waiting for standard input to end too. Without
+    /// a handle, the loop runs what was posted before, and ends by itself.
     fn closed(self: Box<Self>, cx: &mut Cx<'_, Outcome>, end: End) {
         cx.state.end = Some(end);
-        cx.stop();
+        self.handle.lock().take();
     }
 }
 
 /// Reads standard input to its end, piece by piece, each when the connection has room for it.
-fn pass_on(id: ConnId, handle: &Handle<Outcome>, room: &SyncSender<()>, has_room: &Receiver<()>) {
+fn pass_on(id: ConnId, handle: &SharedHandle, room: &SyncSender<()>, has_room: &Receiver<()>) {
     let mut buffer = [0; 16 * 1024];
     loop {
         let read = match io::stdin().read(&mut buffer) {
@@ -141,7 +159,7 @@ fn pass_on(id: ConnId, handle: &Handle<Outcome>, room: &SyncSender<()>, has_room
                 room.try_send(()).ok(); // otherwise `drained` says so
             }
         });
-        if last || posted.is_err() || has_room.recv().is_err() {
+        if last || !posted || has_room.recv().is_err() {
             return;
         }
     }

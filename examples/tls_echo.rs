@@ -22,18 +22,28 @@
 
 #[path = "common/address.rs"]
 mod address;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
 #[path = "common/orderly_end.rs"]
 mod orderly_end;
 #[path = "common/output.rs"]
 mod output;
+#[path = "common/per_second.rs"]
+mod per_second;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 
 use clap::Parser;
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor, tls};
+use log::Level;
 use orderly_end::Ending;
+use per_second::PerSecond;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,7 +74,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("info");
+    let _log = server_log::start(plain_messages::from("info"));
     let server = match identity(&args) {
         Ok(server) => server,
         Err(error) => {
@@ -100,13 +110,15 @@ fn identity(args: &Args) -> io::Result<tls::Server> {
 /// What the connections come to.
 struct State {
     ending: Ending,
+    /// Why connections have failed.
+    failures: PerSecond,
     /// How the client within the program has ended.
     shown: io::Result<()>,
 }
 
 impl State {
     fn new() -> Self {
-        State { ending: Ending::default(), shown: Ok(()) }
+        State { ending: Ending::default(), failures: PerSecond::new(Level::Info), shown: Ok(()) }
     }
 }
 
@@ -121,10 +133,7 @@ fn serve(address: SocketAddr, server: &tls::Server) -> io::Result<ExitCode> {
     let mut cx = reactor.cx(&mut state);
     let address = listen(&mut cx, address, server)?;
     orderly_end::on_signal(&mut cx, DRAIN_TIMEOUT, |cx| cx.state.ending.begin())?;
-    let printed = output::print(&format!("listening on {address}\n"));
-    if printed.is_err() {
-        return Ok(output::exit_status(printed, ExitCode::SUCCESS));
-    }
+    server_stdout::open().push(format!("listening on {address}\n"));
     reactor.run(&mut state)?;
     Ok(state.ending.status(DRAIN_TIMEOUT))
 }
@@ -156,7 +165,8 @@ impl Protocol<State> for Echo {
 
     fn closed(self: Box<Self>, cx: &mut Cx<'_, State>, end: End) {
         if let Err(error) = &end.result {
-            log::info!("{error}"); // a client that does not like the certificate says so here
+            // A client that does not like the certificate says so here.
+            PerSecond::say(cx, |state| &mut state.failures, format_args!("{error}"));
         }
         cx.state.ending.note(&end);
     }

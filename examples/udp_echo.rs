@@ -13,12 +13,16 @@
 
 #[path = "common/address.rs"]
 mod address;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 #[path = "common/signals.rs"]
 mod signals;
 
@@ -57,9 +61,9 @@ struct Tally {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("warn");
+    let _log = server_log::start(plain_messages::from("warn"));
     match serve(&args) {
-        Ok(status) => status,
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             log::error!("{message}");
             ExitCode::FAILURE
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(args: &Args) -> Result<ExitCode, String> {
+fn serve(args: &Args) -> Result<(), String> {
     let cannot_listen = |error| listening::failure(args.listen, &error, "--listen 0");
     let socket = UdpSocket::bind(args.listen).map_err(cannot_listen)?;
     let address = socket.local_addr().map_err(cannot_listen)?;
@@ -79,16 +83,12 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
     cx.watch(socket, Interest::READABLE | Interest::WRITABLE, echo).map_err(cannot_listen)?;
     signals::first_calls(&mut cx, |cx| cx.stop())
         .map_err(|error| format!("cannot catch signals: {error}"))?;
-    let mut printed = output::print(&format!("listening on {address}\n"));
-    if printed.is_ok() {
-        reactor.run(&mut tally).map_err(|error| format!("the event loop failed: {error}"))?;
-        let Tally { echoed, bytes, dropped, .. } = tally;
-        printed = output::print(&format!("echoed {echoed} datagrams, {bytes} bytes; dropped {dropped}\n"));
-    }
-    match tally.failure {
-        Some(error) => Err(format!("receiving on {address}: {error}")),
-        None => Ok(output::exit_status(printed, ExitCode::SUCCESS)),
-    }
+    let stdout = server_stdout::open();
+    stdout.push(format!("listening on {address}\n"));
+    reactor.run(&mut tally).map_err(|error| format!("the event loop failed: {error}"))?;
+    let Tally { echoed, bytes, dropped, failure } = tally;
+    stdout.push(format!("echoed {echoed} datagrams, {bytes} bytes; dropped {dropped}\n"));
+    failure.map_or(Ok(()), |error| Err(format!("receiving on {address}: {error}")))
 }
 
 struct UdpEcho {

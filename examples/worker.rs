@@ -3,7 +3,8 @@
 //! What it teaches: a callback must return soon, or everybody waits. So what takes long goes to a worker thread, and the
 //! worker hands its result back through a `Handle`: a closure that the loop runs. The question carries the id of the
 //! connection that asked, which finds nobody if that has left meanwhile, never a newcomer. The queue to the worker has an
-//! end, and who comes when it is full is told so. And a client that has said its last is not gone: it is still owed answers.
+//! end, and who comes when it is full is told so. A client that has said its last is not gone: it is still owed answers. And
+//! at the end the worker is told to stop, and the loop goes on until it has.
 //!
 //!     cargo run --release --example worker -- --listen 10011
 //!
@@ -12,12 +13,16 @@
 
 #[path = "common/address.rs"]
 mod address;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 #[path = "common/signals.rs"]
 mod signals;
 
@@ -27,6 +32,8 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -64,9 +71,9 @@ struct Debt {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("warn");
+    let _log = server_log::start(plain_messages::from("warn"));
     match serve(&args) {
-        Ok(status) => status,
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             log::error!("{message}");
             ExitCode::FAILURE
@@ -74,11 +81,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(args: &Args) -> Result<ExitCode, String> {
+fn serve(args: &Args) -> Result<(), String> {
     let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
     let (to_worker, questions) = sync_channel(QUEUE);
-    let handle = reactor.handle();
-    let worker = thread::Builder::new().name("worker".into()).spawn(move || work(&questions, &handle));
+    let over = Arc::new(AtomicBool::new(false));
+    let (handle, is_over) = (reactor.handle(), Arc::clone(&over));
+    let worker =
+        thread::Builder::new().name("worker".into()).spawn(move || work(&questions, &handle, &is_over));
     worker.map_err(|error| format!("cannot start a thread: {error}"))?;
     let mut debts = Debts::new();
     let mut cx = reactor.cx(&mut debts);
@@ -88,17 +97,20 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
     signals::first_calls(&mut cx, |cx| cx.shutdown(DRAIN))
         .map_err(|error| format!("cannot catch signals: {error}"))?;
-    let printed = output::print(&format!("listening on {address}\n"));
-    if printed.is_ok() {
-        reactor.run(&mut debts).map_err(|error| format!("the event loop failed: {error}"))?;
-    }
-    Ok(output::exit_status(printed, ExitCode::SUCCESS))
+    server_stdout::open().push(format!("listening on {address}\n"));
+    let failed = |error| format!("the event loop failed: {error}");
+    reactor.run(&mut debts).map_err(failed)?;
+    // The shutdown has not waited for the worker. Its handle keeps the loop running until it has stopped, so that every
+    // answer that it still posts is run.
+    over.store(true, Ordering::Relaxed);
+    reactor.run(&mut debts).map_err(failed)
 }
 
-/// The worker: it knows of the loop only how to post to it.
-fn work(questions: &Receiver<Question>, loop_handle: &Handle<Debts>) {
+/// The worker: it knows of the loop only how to post to it, and whether it is over.
+fn work(questions: &Receiver<Question>, loop_handle: &Handle<Debts>, over: &AtomicBool) {
     for Question { asker, up_to } in questions {
-        let answer = format!("{up_to}: {}\n", primes(up_to));
+        let Some(primes) = primes(up_to, over) else { return };
+        let answer = format!("{up_to}: {primes}\n");
         let posted = loop_handle.post(move |cx| pay(cx, asker, &answer));
         if let Err(error) = posted {
             log::debug!("an answer is lost: {error}");
@@ -119,10 +131,17 @@ fn pay(cx: &mut Cx<'_, Debts>, asker: ConnId, answer: &str) {
     }
 }
 
-/// As slow as can be, on purpose.
-fn primes(up_to: u32) -> usize {
-    let is_prime = |n: &u32| (2..=n.isqrt()).all(|divisor| !n.is_multiple_of(divisor));
-    (2..=up_to).filter(is_prime).count()
+/// As slow as can be, on purpose. `None` if it was told to stop.
+fn primes(up_to: u32, over: &AtomicBool) -> Option<usize> {
+    let is_prime = |n: u32| (2..=n.isqrt()).all(|divisor| !n.is_multiple_of(divisor));
+    let mut primes = 0;
+    for n in 2..=up_to {
+        if over.load(Ordering::Relaxed) {
+            return None;
+        }
+        primes += usize::from(is_prime(n));
+    }
+    Some(primes)
 }
 
 struct Asker {

@@ -49,6 +49,13 @@
 //! deadlines. A callback may do anything to any connection, itself included. [`closed`](Protocol::closed) is called
 //! exactly once, and says why.
 //!
+//! # Messages
+//!
+//! It logs through [`log`]. What a peer can cause is at debug level, or is said once a second at most; a warning is about
+//! the program or the machine. A logger runs on the loop, so it must not wait: one that writes to a pipe or a terminal
+//! stops the server when the reader of its messages stops. The servers among the examples write theirs through a bounded
+//! queue and a thread, and count what is dropped: `examples/common/line_queue.rs`, to be copied.
+//!
 //! # Platforms
 //!
 //! Linux is what it is tested on; whatever mio polls with epoll or kqueue should do.

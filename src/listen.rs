@@ -28,9 +28,11 @@ use crate::{Cx, ListenerId};
 /// these failures are a lack of descriptors, and when there are some again no event tells.
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
+/// At most one warning in this time: clients that come and go where descriptors run out cause a failure each.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Makes the machine of an accepted connection.
-type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, &Peer) -> Box<dyn Protocol<S>>>;
+pub(crate) type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, &Peer) -> Box<dyn Protocol<S>>>;
 
 pub(crate) struct Acceptor<S> {
     socket: ListeningSocket,
@@ -42,6 +44,8 @@ pub(crate) struct Acceptor<S> {
     backoff: Option<Duration>,
     /// The timer that ends the wait.
     retry: Option<TimerKey>,
+    /// Until this tick, failures are logged at debug level only.
+    quiet_until: u64,
     open: usize,
     limit: usize,
     /// Its connections speak TLS.
@@ -114,6 +118,9 @@ impl<S> Cx<'_, S> {
     /// # std::io::Result::Ok(())
     /// ```
     ///
+    /// If `accepted` panics, the listener is closed with it, as a machine goes whose callback panics: nothing is known of
+    /// the state in which the panic has left the closure. The connections that the listener has accepted before stay.
+    ///
     /// # Errors
     /// What the kernel says to the address, with a hint: in use, not ours, not permitted. And that the loop is shutting
     /// down.
@@ -135,8 +142,9 @@ impl<S> Cx<'_, S> {
     /// and TCP_NODELAY, which what it accepts inherits. The rest is as with [`listen`](Self::listen).
     ///
     /// # Errors
-    /// What the kernel says to that or to registering it (a socket that is none, or is not TCP), and that the loop is
-    /// shutting down. It is closed then.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), with its address, if it does not listen (on Linux, Android and
+    /// FreeBSD; elsewhere, accepting fails and is tried again, with a warning). What the kernel says to its options or to
+    /// registering it (a socket that is none, or is not TCP). And that the loop is shutting down. It is closed then.
     pub fn listen_on<P: Protocol<S> + 'static>(
         &mut self,
         listener: std::net::TcpListener,
@@ -159,6 +167,9 @@ impl<S> Cx<'_, S> {
     /// The file is removed when the listener is closed, or dropped with the reactor, if it is still the same file. A
     /// program that was killed leaves its file behind, and as nobody can tell whether that is so without asking
     /// whoever listens there, listening there again is an error until somebody removes it.
+    ///
+    /// A Unix socket has no reset, so a connection that is cut off may look to its peer like one that has ended: see
+    /// [`Conn::abort`](crate::Conn::abort).
     ///
     /// ```
     /// # use enjamb::{Reactor, Protocol, Conn, Input};
@@ -211,6 +222,7 @@ impl<S> Cx<'_, S> {
             queued: false,
             backoff: None,
             retry: None,
+            quiet_until: 0,
             open: 0,
             limit: usize::MAX,
             #[cfg(feature = "tls")]
@@ -298,12 +310,17 @@ impl<S> Core<S> {
 
     pub(crate) fn close_listener(&mut self, key: Key) {
         self.listeners.retain(|listener| *listener != key);
-        if let Some(Slot::Listener(acceptor)) = self.slots.remove(key) {
-            acceptor.socket.close(&self.driver);
-            if let Some(timer) = acceptor.retry {
-                self.timers.cancel(timer); // it would keep the loop from ending
-            }
+        drop(self.remove_listener(key));
+    }
+
+    /// Stops listening, and returns what made the machines.
+    pub(crate) fn remove_listener(&mut self, key: Key) -> Option<Accepted<S>> {
+        let Some(Slot::Listener(acceptor)) = self.slots.remove(key) else { return None };
+        acceptor.socket.close(&self.driver);
+        if let Some(timer) = acceptor.retry {
+            self.timers.cancel(timer); // it would keep the loop from ending
         }
+        acceptor.accepted
     }
 
     /// Counts a connection out of the listener that accepted it, which may have a place for another now.
@@ -341,7 +358,7 @@ impl<S> Core<S> {
                     acceptor.backoff = acceptor.backoff.map(|_| FIRST_RETRY / 2);
                     #[cfg(feature = "tls")]
                     let socket = match acceptor.tls.as_ref().map(crate::net::tls::Session::server) {
-                        Some(Ok(session)) => socket.secured(session, true, None),
+                        Some(Ok(session)) => socket.secured(session, true, 0),
                         Some(Err(error)) => return self.accept_failed(key, error),
                         None => socket,
                     };
@@ -376,13 +393,20 @@ impl<S> Core<S> {
             let wait = acceptor.backoff.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY));
             acceptor.backoff = Some(wait);
             acceptor.retry = Some(self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key)));
-            let level = if first { log::Level::Warn } else { log::Level::Debug };
+            let warns = first && acceptor.quiet_until <= self.clock.tick();
+            if warns {
+                acceptor.quiet_until = self.clock.tick_after(WARNING_INTERVAL);
+            }
+            let level = if warns { log::Level::Warn } else { log::Level::Debug };
             let name = acceptor.name(&self.driver);
-            log::log!(
-                level,
-                "accepting on {name}: {error}; trying again until it works (out of descriptors? `ulimit -n`, or a \
-                 limit on the listener)"
-            );
+            let hint = match error.kind() {
+                // EINVAL, accept(2). It can be made to listen again.
+                io::ErrorKind::InvalidInput => {
+                    "it listens no more: another owner of the socket has shut it down"
+                }
+                _ => "out of descriptors? `ulimit -n`, or a limit on the listener",
+            };
+            log::log!(level, "accepting on {name}: {error}; trying again until it works ({hint})");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mio::event::Source;
 use mio::{Interest, Token};
@@ -138,7 +139,12 @@ impl<S> Core<S> {
         let ready = std::mem::replace(&mut watcher.ready, Readiness::NONE);
         let Some(mut pair) = watcher.pair.take() else { return };
         self.running = Some(key);
-        let step = pair.ready(&mut Cx { state, core: self }, ready);
+        let called = catch_unwind(AssertUnwindSafe(|| pair.ready(&mut Cx { state, core: self }, ready)));
+        let step = called.unwrap_or_else(|panic| {
+            // The unwinding drops the source, but one that does not own its descriptor leaves it open, and registered.
+            pair.deregister(&self.driver);
+            resume_unwind(panic)
+        });
         self.returned("a watch", Some(key));
         if let Some(watcher) = self.slots.get::<Watcher<S>>(key) {
             watcher.pair = Some(pair);

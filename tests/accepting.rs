@@ -268,6 +268,29 @@ fn five_accepts_that_fail_with_emfile_are_warned_about_once_and_retried() {
 }
 
 #[test]
+fn failures_that_come_and_go_are_warned_about_once_in_a_second() {
+    // Each client's accept fails, works with the next try, and then finds the backlog empty.
+    let inject = "inject=accept4:error=EMFILE:when=1+3";
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", inject];
+    if !in_child("failures_that_come_and_go_are_warned_about_once_in_a_second", &strace) {
+        return;
+    }
+    logged::capture();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (_, addr) = listen(&mut reactor, &mut seen);
+    let start = Instant::now();
+    for n in 1..=20 {
+        let _client = clients(addr, 1);
+        turns_until(&mut reactor, &mut seen, |seen| seen.accepted == n);
+    }
+    let seconds = start.elapsed().as_secs() as usize + 1;
+    let warnings = logged::captured(Level::Warn);
+    assert!((1..=seconds).contains(&warnings.len()), "{warnings:?} in {seconds} s");
+    assert!(failures() >= 20, "the others are notes");
+}
+
+#[test]
 fn an_unknown_accept_error_is_retried_like_a_lack_of_descriptors() {
     if failing("an_unknown_accept_error_is_retried_like_a_lack_of_descriptors", "EPROTO", 3) {
         let (_, warnings) = accepts_in_the_end();

@@ -1,6 +1,8 @@
 //! Covers the traps of closing: flushing, draining, half-closing, cutting off, and `closed` exactly once on every path.
 #![cfg(all(unix, feature = "sim"))]
 
+#[path = "common/child.rs"]
+mod child;
 #[path = "common/machine.rs"]
 mod machine;
 #[path = "common/sized.rs"]
@@ -15,6 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use child::in_child;
 use enjamb::sim::{Sim, Solo};
 use enjamb::{Config, Conn, ConnId, Cx, End, Input, Protocol, Reactor};
 use machine::{Call, Machine, Seen, Take};
@@ -617,6 +620,31 @@ fn closing_sends_what_is_unsent_first() {
 }
 
 #[test]
+fn a_send_that_a_signal_interrupts_while_closing_is_made_again() {
+    // Every second send fails with EINTR, the kernel's buffer being full or not.
+    let inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=sendto:error=EINTR:when=2+2"];
+    if !in_child("a_send_that_a_signal_interrupts_while_closing_is_made_again", &inject) {
+        return;
+    }
+    let ends: [fn(&mut Conn<'_, Seen>); 2] = [|conn| conn.close(), |conn| conn.finish()];
+    for end in ends {
+        let config = Config { close_timeout: NEVER, ..Config::default() };
+        let mut reactor = Reactor::with_config(config).unwrap();
+        let mut seen = Seen::default();
+        let machine = opened(move |conn| {
+            conn.write(&vec![b'x'; MIB]);
+            end(conn);
+            Ok(())
+        });
+        let (_, mut peer) = adopt(&mut reactor.cx(&mut seen), machine);
+        let reader = thread::spawn(move || peer.read_to_end(&mut Vec::new()));
+        until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+        assert_eq!(reader.join().unwrap().unwrap(), MIB);
+        assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
+    }
+}
+
+#[test]
 fn a_peer_that_never_reads_cannot_hold_a_closing_connection_for_ever_and_sees_a_reset_not_an_end() {
     let config = Config { close_timeout: SOON, ..Config::default() };
     let mut reactor = Reactor::with_config(config).unwrap();
@@ -682,12 +710,16 @@ fn resetting_is_a_reset_also_when_all_was_sent() {
 fn resetting_after_an_orderly_end_changes_nothing() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
-    let machine = opened(|conn| {
-        conn.close();
-        conn.reset(wrong());
-        Ok(())
-    });
+    let machine = Machine {
+        ended: Box::new(|conn, _| {
+            conn.close();
+            conn.reset(wrong());
+            Ok(())
+        }),
+        ..Machine::default()
+    };
     let (_, mut peer) = adopt(&mut reactor.cx(&mut seen), machine);
+    peer.shutdown(Shutdown::Write).unwrap();
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
     assert_eq!(peer.read(&mut [0]).expect("an end"), 0);
@@ -730,6 +762,25 @@ fn closing_with_input_unread_does_not_destroy_the_answer() {
     });
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     assert_eq!(peer.join().unwrap().unwrap(), "enough");
+    assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
+}
+
+#[test]
+fn closing_an_adopted_connection_does_not_destroy_what_its_former_owner_wrote() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (mut ours, mut peer) = sized_pair(None);
+    ours.set_nonblocking(true).unwrap();
+    let mut written = 0;
+    while let Ok(n) = ours.write(&[b'x'; 50_000]) {
+        written += n; // more than the peer's kernel takes
+    }
+    peer.write_all(b"input that nobody reads").unwrap();
+    reactor.cx(&mut seen).adopt(ours, opened(close)).unwrap();
+    reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap(); // it is closed before the peer reads
+    let peer = thread::spawn(move || peer.read_to_end(&mut Vec::new()));
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert_eq!(peer.join().unwrap().expect("all of it, and an end"), written);
     assert!(seen.ends[0].result.is_ok(), "{}", seen.ends[0]);
 }
 
@@ -835,7 +886,7 @@ fn the_descriptor_is_closed_before_closed_is_called() {
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
     let machine = Machine {
-        opened: Box::new(close),
+        opened: Box::new(abort), // without a shutdown(2) before
         closed: Box::new(move |cx, _| {
             let read = theirs.read(&mut [0]).map_err(|error| error.kind());
             assert_eq!(read, Ok(0), "the peer sees no end yet");
@@ -1011,6 +1062,31 @@ fn a_peer_that_has_finished_and_then_resets_ends_a_half_open_connection_that_has
     until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
     assert!(seen.ends[0].result.is_err(), "there is nobody to answer any more: {}", seen.ends[0]);
     assert_eq!(seen.notes, ["ended"]);
+}
+
+#[test]
+fn finishing_with_nothing_unsent_when_the_peer_has_finished_and_is_gone_is_a_good_end() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (ours, mut peer) = sized_pair(None);
+    let watching = ours.try_clone().unwrap();
+    peer.write_all(b"all").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    let mut peer = Some(peer);
+    let machine = Machine {
+        ended: Box::new(move |conn, _| {
+            reset(peer.take().unwrap());
+            let nothing_else = PollFlags::empty();
+            assert_eq!(poll(&mut [PollFd::new(watching.as_fd(), nothing_else)], 60_000u16), Ok(1));
+            conn.finish();
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    until(&mut reactor, &mut seen, |cx| !cx.state.ends.is_empty());
+    assert!(seen.ends[0].result.is_ok() && seen.ends[0].unsent == 0, "{}", seen.ends[0]);
+    assert_eq!(seen.bytes, b"all");
 }
 
 #[test]

@@ -126,6 +126,23 @@ fn all_copies_of_a_length_are_equal() {
 }
 
 #[test]
+fn a_length_said_again_in_other_digits_is_no_copy() {
+    // RFC 9110, section 8.6: a list is taken as one value since "a duplicate was generated or combined by an upstream
+    // message processor". A duplicate has the same digits; other digits have another author, and the next reader may take
+    // 010 for 8.
+    for fields in [
+        "Content-Length: 2\r\nContent-Length: 02",
+        "Content-Length: 02\r\nContent-Length: 2",
+        "Content-Length: 2, 02",
+        "Content-Length: 2, 2, 002",
+    ] {
+        assert_eq!(rule(with(fields, "ok")), Rule::ContentLength, "{fields}");
+    }
+    let copies = answer(with("Content-Length: 02\r\nContent-Length: 02", "ok")).complete();
+    assert_eq!((copies.body, copies.reusable), (b"ok".to_vec(), Ok(())));
+}
+
+#[test]
 fn without_any_framing_a_body_goes_up_to_the_close_and_the_connection_with_it() {
     let open = answer(with("X: y", "so far"));
     assert_eq!((open.end, open.body.as_slice()), (Ok(false), &b"so far"[..]));

@@ -1,12 +1,17 @@
 //! Listeners that were made elsewhere.
 
+#[path = "common/log.rs"]
+mod logged;
+#[allow(dead_code)] // only some of it is needed here
+#[path = "common/places.rs"]
+mod places;
 #[path = "common/sized.rs"]
 mod sized;
 #[path = "common/until.rs"]
 mod until;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use enjamb::{Conn, Input, Protocol, Reactor};
@@ -96,6 +101,43 @@ fn a_socket_that_is_not_tcp_is_refused() {
     assert!(error.to_string().starts_with("listening on "), "{error}");
     assert_eq!(peer.read(&mut [0]).unwrap(), 0, "it is closed");
     reactor.run(&mut ()).unwrap(); // and nothing of it is kept
+}
+
+#[test]
+fn a_socket_that_does_not_listen_is_refused_by_its_address() {
+    use socket2::{Domain, Socket, Type};
+    let (bound, addr) = places::nobody();
+    let unbound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let (connected, _peer) = sized::sized_pair(None);
+    let none = SocketAddr::from(([0, 0, 0, 0], 0));
+    let local = connected.local_addr().unwrap();
+    for (socket, addr) in [(unbound, none), (bound, addr), (connected.into(), local)] {
+        let mut reactor = Reactor::new().unwrap();
+        let error = reactor.cx(&mut ()).listen_on(socket.into(), |_, _| Echo).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let expected = "it does not listen: call listen(2) first, or have Cx::listen do it";
+        assert_eq!(error.to_string(), format!("listening on {addr}: {expected}"));
+        reactor.run(&mut ()).unwrap(); // nothing of it is kept
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")] // elsewhere, shutdown(2) refuses a listener
+fn a_listener_that_another_owner_shuts_down_is_said_to_listen_no_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let theirs = socket2::Socket::from(listener.try_clone().unwrap());
+    let mut reactor = Reactor::new().unwrap();
+    reactor.cx(&mut ()).listen_on(listener, |_, _| Echo).unwrap();
+    logged::capture();
+    theirs.shutdown(std::net::Shutdown::Both).unwrap();
+    until(&mut reactor, &mut (), |_| !logged::captured(log::Level::Warn).is_empty());
+    let lines = logged::captured(log::Level::Warn);
+    let expected = "it listens no more: another owner of the socket has shut it down";
+    assert!(
+        lines[0].starts_with(&format!("accepting on {addr}: ")) && lines[0].contains(expected),
+        "{lines:?}"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod pooled;
 
 use enjamb::pool::{Config, Key, Pool, Reason, Reuse};
 use enjamb::sim::Link;
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use pooled::{Ask, Bench, World, key, ms};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use std::rc::Rc;
 thread_local! {
     static POOL: RefCell<Option<Pool<World>>> = const { RefCell::new(None) };
     static LOGGED: Cell<usize> = const { Cell::new(0) };
+    static WARNED: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Asks;
@@ -22,11 +23,12 @@ impl Log for Asks {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
-    fn log(&self, _: &Record<'_>) {
+    fn log(&self, record: &Record<'_>) {
         let pool = POOL.with_borrow(Clone::clone);
         if let Some(pool) = pool {
             pool.snapshot();
             LOGGED.set(LOGGED.get() + 1);
+            WARNED.set(WARNED.get() + usize::from(record.level() <= Level::Warn));
         }
     }
     fn flush(&self) {}
@@ -39,6 +41,7 @@ fn bench(config: Config) -> Bench {
     let bench = Bench::new(config);
     POOL.set(Some(bench.pool.clone()));
     LOGGED.set(0);
+    WARNED.set(0);
     bench
 }
 
@@ -83,4 +86,16 @@ fn what_is_said_of_connections() {
     bench.pass(ms(1000));
     assert!(LOGGED.get() > before && bench.closed(Reason::Unexpected) == 1, "the noise");
     assert_eq!(bench.world.results(), ["a ok", "b ok", "c ok"]);
+}
+
+#[test]
+fn what_a_server_sends_unasked_is_counted_and_is_no_warning() {
+    let mut bench = bench(Config::default());
+    for n in 1..=3 {
+        bench.acquire(&key(1), Ask::new("a", "noise"));
+        bench.pass(ms(1000));
+        assert_eq!(bench.closed(Reason::Unexpected), n);
+    }
+    assert!(LOGGED.get() > 0);
+    assert_eq!(WARNED.get(), 0);
 }

@@ -8,6 +8,7 @@ mod sim;
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -404,6 +405,24 @@ fn links_are_for_all_servers_or_for_one() {
 }
 
 #[test]
+fn a_server_has_one_link_however_its_address_is_written() {
+    let written: [IpAddr; 3] =
+        [[127, 0, 0, 1].into(), [0, 0, 0, 0].into(), Ipv4Addr::LOCALHOST.to_ipv6_mapped().into()];
+    for told in written {
+        for asked in written {
+            let sim = Sim::new(0);
+            sim.link((told, 80), Link { refused: 1.0, ..Link::default() });
+            let mut reactor = sim.reactor().unwrap();
+            let mut seen = Seen::default();
+            reactor.cx(&mut seen).listen((told, 80), |_, _| listens()).unwrap();
+            reactor.cx(&mut seen).connect((asked, 80), says(vec![1]));
+            reactor.run(&mut seen).unwrap();
+            assert_eq!(kinds(&seen), [Some(ErrorKind::ConnectionRefused)], "{told} and {asked}");
+        }
+    }
+}
+
+#[test]
 fn a_peer_that_stops_reading_lets_the_senders_output_pile_up_until_it_is_given_up() {
     let deaf = Machine {
         opened: Box::new(|conn| {
@@ -586,7 +605,7 @@ fn a_backlog_that_is_full_costs_the_others_a_second() {
     }
     reactor.run(&mut seen).unwrap();
     assert_eq!(seen.bytes.len(), 5);
-    assert_eq!(count(&sim, "is not answered"), 3 + 1);
+    assert_eq!(count(&sim, "is not answered"), 2, "there is room for one more than the backlog says");
 }
 
 #[test]
@@ -643,8 +662,8 @@ fn writing_to_a_peer_that_has_closed_is_taken_once_and_answered_with_a_reset() {
 }
 
 #[test]
-fn closing_with_input_unread_destroys_what_is_still_on_its_way_to_the_peer() {
-    let link = Link { latency: ms(10)..=ms(10), ..Link::default() };
+fn closing_with_input_unread_destroys_what_still_waits_for_the_line() {
+    let link = Link { latency: ms(20)..=ms(20), spacing: ms(10), ..Link::default() };
     let aborts = Machine {
         opened: Box::new(|conn| {
             conn.pause(); // its input stays with the network
@@ -652,7 +671,7 @@ fn closing_with_input_unread_destroys_what_is_still_on_its_way_to_the_peer() {
             Ok(())
         }),
         timed_out: Box::new(|conn| {
-            conn.write(b"tail");
+            conn.write(&pattern(3 * 1460));
             let id = conn.id();
             conn.cx().after(ms(2), move |cx| cx.conn(id).unwrap().abort(ErrorKind::Other.into()));
             Ok(())
@@ -668,7 +687,48 @@ fn closing_with_input_unread_destroys_what_is_still_on_its_way_to_the_peer() {
     };
     let seen = run_pair(&on(link), asks, aborts);
     assert_eq!(kinds(&seen), [Some(ErrorKind::Other), Some(ErrorKind::ConnectionReset)]);
-    assert!(seen.bytes.is_empty(), "the tail was not destroyed");
+    assert_eq!(seen.bytes, pattern(1460), "the first of three segments had left, and the others had not");
+}
+
+#[test]
+fn a_reset_after_both_have_finished_destroys_what_still_waits_for_the_line() {
+    let link = Link { latency: ms(20)..=ms(20), spacing: ms(10), ..Link::default() };
+    let answers = Machine {
+        opened: Box::new(|conn| {
+            conn.pause(); // the peer's end stays with the network
+            conn.deadline(ms(100));
+            Ok(())
+        }),
+        timed_out: Box::new(|conn| {
+            conn.write(&pattern(3 * 1460));
+            conn.finish();
+            let id = conn.id();
+            conn.cx().after(ms(2), move |cx| cx.conn(id).unwrap().reset(ErrorKind::Other.into()));
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let seen = run_pair(&on(link), says(vec![]), answers);
+    assert_eq!(kinds(&seen), [Some(ErrorKind::Other), Some(ErrorKind::ConnectionReset)]);
+    assert_eq!(seen.bytes, pattern(1460));
+}
+
+#[test]
+fn a_host_that_crashes_loses_what_still_waits_for_the_line() {
+    let sim = on(Link { latency: ms(20)..=ms(20), spacing: ms(10), ..Link::default() });
+    let crashes = sim.clone();
+    let says_and_crashes = Machine {
+        opened: Box::new(move |conn| {
+            conn.write(&pattern(3 * 1460));
+            let crashes = crashes.clone();
+            conn.cx().after(ms(2), move |_| crashes.crash(server()));
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let (mut reactor, mut seen) = pair(&sim, Config::default(), listens(), says_and_crashes);
+    assert_eq!(reactor.run(&mut seen).unwrap_err().kind(), ErrorKind::Deadlock, "its peer waits for ever");
+    assert_eq!(seen.bytes, pattern(1460), "{}", sim.log());
 }
 
 #[test]
@@ -770,6 +830,32 @@ fn two_listeners_cannot_have_one_address_and_port_0_is_any_free_one() {
     reactor.cx(&mut seen).connect(([10, 7, 7, 7], everywhere.port()), says(vec![9]));
     reactor.run(&mut seen).unwrap();
     assert_eq!(seen.bytes, [9]);
+}
+
+#[test]
+fn a_clients_port_is_free_as_soon_as_both_ends_are_closed() {
+    let sim = Sim::new(0);
+    let (mut reactor, mut seen) = pair(&sim, Config::default(), says(vec![1]), listens());
+    let port = {
+        let mut cx = reactor.cx(&mut seen);
+        cx.connect(server(), says(vec![2])).local_addr().unwrap().port()
+    };
+    let error = reactor.cx(&mut seen).listen(([127, 0, 0, 1], port), |_, _| listens()).map(|_| ());
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::AddrInUse);
+    reactor.run(&mut seen).unwrap();
+    reactor.cx(&mut seen).listen(([127, 0, 0, 1], port), |_, _| listens()).unwrap();
+}
+
+#[test]
+fn a_client_is_not_connected_to_itself() {
+    let mut reactor = Sim::new(0).reactor().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    let first = cx.connect(server(), Machine::default()).local_addr().unwrap().port();
+    let local = cx.connect(([127, 0, 0, 1], first + 1), Machine::default()).local_addr().unwrap();
+    assert_eq!(local.port(), first + 1);
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(kinds(&seen), [Some(ErrorKind::ConnectionRefused); 2]);
 }
 
 #[test]

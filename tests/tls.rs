@@ -1,23 +1,19 @@
 //! TLS under a connection: the same machines, on simulated networks that cut and delay, and on real sockets.
 #![cfg(all(feature = "tls", feature = "sim"))]
 
+#[path = "common/tls.rs"]
+mod certified;
+
+#[cfg(target_os = "linux")]
+#[path = "common/child.rs"]
+mod child;
+
+use certified::{AUTHORITY, CERTIFICATE, KEY, client, server};
 use enjamb::sim::{Link, Script, Sim, check};
 use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor, tls};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
-
-const AUTHORITY: &str = include_str!("certs/ca.pem");
-const CERTIFICATE: &str = include_str!("certs/localhost.pem");
-const KEY: &str = include_str!("certs/localhost.key");
-
-fn client() -> tls::Client {
-    tls::Client::with_roots(AUTHORITY).unwrap()
-}
-
-fn server() -> tls::Server {
-    tls::Server::new(CERTIFICATE, KEY).unwrap()
-}
 
 fn here() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 443))
@@ -119,6 +115,85 @@ fn whatever_the_network_does_every_byte_arrives_in_order() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn system_calls_that_signals_interrupt_are_made_again() {
+    let (sends, receives) = ("inject=sendto:error=EINTR:when=2+3", "inject=recvfrom:error=EINTR:when=3+3");
+    let inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", sends, "-e", receives];
+    if !child::in_child("system_calls_that_signals_interrupt_are_made_again", &inject) {
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    let mut listener = cx.listen(([127, 0, 0, 1], 0), |_, _| Echo).unwrap();
+    listener.secure(&server());
+    let addr = listener.local_addr().unwrap();
+    cx.connect(addr, Asker(some_bytes(1_000_000))).secure(&client(), "localhost").unwrap();
+    while seen.client.is_none() || seen.servers.is_empty() {
+        reactor.turn(&mut seen, None).unwrap();
+    }
+    assert!(seen.bytes == some_bytes(1_000_000), "{}: {:?}", seen.bytes.len(), (seen.client, seen.servers));
+    assert!(seen.client.as_ref().is_some_and(|end| end.result.is_ok()), "{:?}", seen.client);
+    assert!(seen.servers[0].result.is_ok(), "{:?}", seen.servers);
+}
+
+/// Says something, and cuts the connection a second later.
+struct Cutter;
+
+impl Protocol<Seen> for Cutter {
+    fn opened(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+        conn.write(b"hello");
+        conn.deadline(Duration::from_secs(1));
+        Ok(())
+    }
+    fn received(&mut self, _: &mut Conn<'_, Seen>, _: &mut Input<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn timed_out(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+        conn.reset(ErrorKind::TimedOut.into());
+        Ok(())
+    }
+}
+
+/// Pauses for a minute whenever something has come.
+struct Pauser;
+
+impl Protocol<Seen> for Pauser {
+    fn received(&mut self, conn: &mut Conn<'_, Seen>, input: &mut Input<'_>) -> io::Result<()> {
+        conn.state().bytes.extend_from_slice(input.take_all());
+        conn.pause();
+        let id = conn.id();
+        conn.cx().after(Duration::from_secs(60), move |cx| {
+            if let Some(mut conn) = cx.conn(id) {
+                conn.resume();
+            }
+        });
+        Ok(())
+    }
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Seen>, end: End) {
+        cx.state.servers.push(end);
+    }
+}
+
+#[test]
+fn a_reset_ends_a_paused_connection_when_all_that_was_decrypted_is_read() {
+    for (read_buffer, ends_after) in [(1024, 1), (3, 60)] {
+        let sim = Sim::new(1);
+        let mut reactor = sim.reactor_with(Config { read_buffer, ..Config::default() }).unwrap();
+        let mut seen = Seen::default();
+        let mut cx = reactor.cx(&mut seen);
+        cx.listen(here(), |_, _| Pauser).unwrap().secure(&server());
+        cx.connect(here(), Cutter).secure(&client(), "localhost").unwrap();
+        while seen.servers.is_empty() {
+            reactor.turn(&mut seen, None).unwrap();
+        }
+        assert_eq!(seen.bytes, b"hello");
+        assert_eq!(seen.servers[0].result.as_ref().unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(sim.now().as_secs(), ends_after);
+    }
+}
+
+#[test]
 fn a_name_is_looked_up_and_its_addresses_raced_before_the_handshake() {
     let sim = Sim::new(1);
     let refusing = SocketAddr::from(([10, 0, 0, 9], 443));
@@ -137,6 +212,70 @@ fn every_byte_alone_makes_no_difference() {
     let sim = Sim::new(1);
     sim.links(Link { segment: 1..=1, latency: Duration::ZERO..=Duration::from_millis(1), ..Link::default() });
     assert!(echoed(&sim, &client(), "localhost", 2_000).bytes == some_bytes(2_000));
+}
+
+/// A network with little room, so that nearly every record has to wait to be sent.
+fn cramped(sim: &Sim) {
+    let buffer = sim.random(1..=64) as usize;
+    let most = sim.random(1..=20) as usize;
+    let latency = Duration::ZERO..=Duration::from_micros(sim.random(0..=500));
+    let partial_write = sim.random(0..=2) as f64 / 10.0;
+    sim.links(Link { buffer, segment: 1..=most, latency, partial_write, ..Link::default() });
+}
+
+#[test]
+fn with_little_room_the_handshake_comes_through_and_both_sides_end() {
+    check(0..100, |sim| {
+        let sim = sim.clone().rough();
+        cramped(&sim);
+        let n = sim.random(0..=2_000) as usize;
+        let seen = echoed(&sim, &client(), "localhost", n);
+        let ends = (seen.client.unwrap(), seen.servers);
+        assert!(seen.bytes == some_bytes(n), "{} of {n}, {ends:?}", seen.bytes.len());
+        assert!(ends.0.result.is_ok() && ends.1[0].result.is_ok(), "{ends:?}");
+    });
+}
+
+#[test]
+fn the_end_of_the_handshake_is_sent_though_the_client_neither_writes_nor_reads() {
+    /// Reads nothing for a second.
+    struct Waits;
+    impl Protocol<Seen> for Waits {
+        fn opened(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+            conn.pause();
+            conn.deadline(Duration::from_secs(1));
+            Ok(())
+        }
+        fn received(&mut self, _: &mut Conn<'_, Seen>, _: &mut Input<'_>) -> io::Result<()> {
+            Ok(())
+        }
+        fn timed_out(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+            assert_eq!(conn.state().opened, 1);
+            conn.close();
+            Ok(())
+        }
+    }
+    /// Counts itself as opened.
+    struct Counts;
+    impl Protocol<Seen> for Counts {
+        fn opened(&mut self, conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+            conn.state().opened += 1;
+            Ok(())
+        }
+        fn received(&mut self, _: &mut Conn<'_, Seen>, _: &mut Input<'_>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    check(0..20, |sim| {
+        cramped(sim);
+        let mut reactor = sim.reactor().unwrap();
+        let mut seen = Seen::default();
+        let mut cx = reactor.cx(&mut seen);
+        cx.listen(here(), |_, _| Counts).unwrap().secure(&server());
+        cx.connect(here(), Waits).secure(&client(), "localhost").unwrap();
+        reactor.run(&mut seen).unwrap();
+        assert_eq!(seen.opened, 1);
+    });
 }
 
 #[test]
@@ -395,8 +534,13 @@ fn a_peer_that_does_not_read_fills_no_memory() {
     let mut seen = Seen::default();
     let mut cx = reactor.cx(&mut seen);
     cx.listen(here(), |_, _| Deaf).unwrap().secure(&server());
-    cx.connect(here(), Flood).secure(&client(), "localhost").unwrap();
-    cx.after(Duration::from_secs(60), |cx| cx.shutdown(Duration::ZERO));
+    let mut flood = cx.connect(here(), Flood);
+    flood.secure(&client(), "localhost").unwrap();
+    let flood = flood.id();
+    cx.after(Duration::from_secs(60), move |cx| {
+        cx.conn(flood).unwrap().abort(ErrorKind::TimedOut.into());
+        cx.shutdown(Duration::ZERO);
+    });
     reactor.run(&mut seen).unwrap();
     let end = seen.client.unwrap();
     let most = Config::default().high_water + 5_000;

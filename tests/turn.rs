@@ -122,6 +122,71 @@ fn a_signal_is_an_empty_poll_and_the_timeout_is_recomputed() {
     assert!(signals.load(Ordering::SeqCst) > 0);
 }
 
+/// The process that is stopped: asks, and waits for the answer as long as it is told.
+fn asks(addr: &str, limit: Duration) {
+    let addr: SocketAddr = addr.parse().unwrap();
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let machine = Machine {
+        received: Box::new(move |conn, input| {
+            match input.take_all() {
+                b"ask" => {
+                    conn.deadline(limit);
+                    conn.write(b"?");
+                }
+                answer => {
+                    conn.state().bytes.extend(answer);
+                    conn.close();
+                }
+            }
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    reactor.cx(&mut seen).connect(addr, machine);
+    reactor.run(&mut seen).unwrap();
+    assert_eq!((&*seen.bytes, &seen.ends[0].result.is_ok()), (&b"answer"[..], &true), "{}", seen.ends[0]);
+}
+
+#[test]
+fn a_process_stopped_past_its_deadline_takes_the_answer_that_came_meanwhile() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    const NAME: &str = "a_process_stopped_past_its_deadline_takes_the_answer_that_came_meanwhile";
+    const ADDR: &str = "ENJAMB_TEST_ASKS";
+    const LIMIT: Duration = Duration::from_millis(300);
+    if let Ok(addr) = std::env::var(ADDR) {
+        return asks(&addr, LIMIT);
+    }
+    let listener = TcpListener::bind(ANY_PORT).unwrap();
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args([NAME, "--exact", "--nocapture"]).env(ADDR, listener.local_addr().unwrap().to_string());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    loop {
+        let child = command.spawn().unwrap();
+        let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_read_timeout(Some(HANGS)).unwrap();
+        let before = Instant::now();
+        peer.write_all(b"ask").unwrap();
+        peer.read_exact(&mut [0]).unwrap(); // its deadline is set
+        let set_by = Instant::now();
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
+        let in_time = before.elapsed() < LIMIT; // else this machine was too slow to stop it
+        peer.write_all(b"answer").unwrap();
+        let passed = set_by + LIMIT + Duration::from_millis(10);
+        thread::sleep(passed.saturating_duration_since(Instant::now()));
+        kill(pid, Signal::SIGCONT).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let output = child.wait_with_output().unwrap();
+        if in_time {
+            return assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
 // Calls from other threads.
 
 #[test]
@@ -1019,6 +1084,67 @@ fn another_loop_polls_the_reactor_and_turns_it() {
 }
 
 #[test]
+fn an_edge_triggered_outer_loop_comes_to_all_that_are_ready_when_one_batch_does_not_hold_them() {
+    const BATCH: usize = 8;
+    for ready in [BATCH - 1, BATCH, BATCH + 1, 5 * BATCH] {
+        let mut reactor = Reactor::with_config(Config { events: BATCH, ..Config::default() }).unwrap();
+        let mut seen = Seen::default();
+        let mut peers = Vec::new();
+        for _ in 0..ready {
+            let (ours, theirs) = pair();
+            peers.push((ours.try_clone().unwrap(), theirs));
+            reactor.cx(&mut seen).adopt(ours, Machine::default()).unwrap();
+        }
+        while reactor.turn(&mut seen, NOW).unwrap().next.is_some() {}
+        let mut outer = mio::Poll::new().unwrap(); // which is edge-triggered
+        let fd = reactor.as_raw_fd();
+        outer.registry().register(&mut mio::unix::SourceFd(&fd), Token(7), Interest::READABLE).unwrap();
+        for (ours, theirs) in &mut peers {
+            theirs.write_all(b"x").unwrap();
+            arrived(ours, 1);
+        }
+        let mut events = mio::Events::with_capacity(4);
+        while seen.bytes.len() < ready {
+            outer.poll(&mut events, NOW).unwrap();
+            assert!(
+                !events.is_empty(),
+                "the outer loop hears no more, with {} of {ready} told",
+                seen.bytes.len()
+            );
+            while reactor.turn(&mut seen, NOW).unwrap().next == Some(Duration::ZERO) {}
+        }
+    }
+}
+
+#[test]
+fn the_first_turn_of_a_reactor_waits_for_what_it_was_told_to() {
+    let mut reactor = Sim::new(0).reactor().unwrap();
+    let mut fired = false;
+    reactor.cx(&mut fired).after(Duration::from_millis(5), |cx| *cx.state = true);
+    let turn = reactor.turn(&mut fired, None).unwrap();
+    assert!(fired && turn.next.is_none(), "it did nothing: {turn:?}");
+
+    let mut reactor = Reactor::<()>::new().unwrap();
+    let _handle = reactor.handle();
+    let start = Instant::now();
+    let turn = reactor.turn(&mut (), Some(Duration::from_millis(10))).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(10), "{:?}", start.elapsed());
+    assert!(turn.alive && turn.next.is_none(), "{turn:?}");
+}
+
+#[test]
+fn the_first_turn_of_a_reactor_runs_what_was_posted_before() {
+    let simulated = Sim::new(0).reactor().unwrap();
+    for mut reactor in [Reactor::new().unwrap(), simulated] {
+        let mut count = 0;
+        let handle = reactor.handle();
+        handle.post(|cx: &mut Cx<'_, i32>| *cx.state += 1).unwrap();
+        reactor.turn(&mut count, None).unwrap();
+        assert_eq!(count, 1);
+    }
+}
+
+#[test]
 fn a_turn_says_when_the_next_is_due() {
     let mut reactor = Reactor::new().unwrap();
     let turn = reactor.turn(&mut (), NOW).unwrap();
@@ -1036,7 +1162,6 @@ fn a_turn_says_when_the_next_is_due() {
 #[test]
 fn an_idle_loop_waits_as_long_as_it_may_and_no_longer() {
     let mut reactor = Reactor::<()>::new().unwrap();
-    reactor.turn(&mut (), NOW).unwrap(); // the first never waits: a handle may have posted before
     let start = Instant::now();
     reactor.turn(&mut (), Some(Duration::from_millis(10))).unwrap();
     assert!(start.elapsed() >= Duration::from_millis(10), "{:?}", start.elapsed());

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -556,4 +557,74 @@ fn a_source_that_refuses_to_be_registered_is_an_error_to_the_caller_and_nothing_
     assert_eq!(Rc::strong_count(&alive), 1);
     assert!(!reactor.turn(&mut seen, Some(Duration::ZERO)).unwrap().alive, "{}", reactor.alive());
     assert!(seen.results.is_empty());
+}
+
+/// Somebody else's pipe by its number, and the end to write to.
+fn lent() -> (pipe::Sender, pipe::Receiver, SourceFd<'static>) {
+    let (sender, receiver) = pipe::new().unwrap();
+    let number: &'static RawFd = Box::leak(Box::new(receiver.as_raw_fd()));
+    (sender, receiver, SourceFd(number))
+}
+
+/// Watches the descriptor again, and sees that it is heard.
+fn is_heard_again(
+    reactor: &mut Reactor<Seen>,
+    seen: &mut Seen,
+    sender: &mut pipe::Sender,
+    again: SourceFd<'static>,
+) {
+    let before = seen.calls.len();
+    let noting = machine(|cx, _: &mut SourceFd<'static>, _| {
+        cx.state.calls.push("heard".into());
+        Ok(Step::Wait)
+    });
+    reactor
+        .cx(seen)
+        .watch(again, Interest::READABLE, noting)
+        .expect("the kernel has forgotten the first watch");
+    sender.write_all(b"x").unwrap();
+    until(reactor, seen, |cx| cx.state.calls.len() > before);
+}
+
+#[test]
+fn a_descriptor_whose_machine_panicked_in_ready_can_be_watched_again() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (mut sender, _theirs, source) = lent();
+    let again = SourceFd(source.0);
+    sender.write_all(b"x").unwrap();
+    let panicking = machine(|_, _: &mut SourceFd<'static>, _| panic!("in ready"));
+    let id = reactor.cx(&mut seen).watch(source, Interest::READABLE, panicking).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| reactor.turn(&mut seen, Some(HANGS)))).is_err());
+    is_heard_again(&mut reactor, &mut seen, &mut sender, again);
+    assert!(!reactor.cx(&mut seen).unwatch(id), "it is over");
+}
+
+#[test]
+fn a_descriptor_whose_machine_panicked_when_it_was_dropped_can_be_watched_again() {
+    /// Leaves `closed` to the default, which drops it.
+    struct Bomb;
+    impl Watch<SourceFd<'static>, Seen> for Bomb {
+        fn ready(
+            &mut self,
+            _: &mut Cx<'_, Seen>,
+            _: &mut SourceFd<'static>,
+            _: Readiness,
+        ) -> io::Result<Step> {
+            Ok(Step::Done)
+        }
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in a Drop");
+        }
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (mut sender, _theirs, source) = lent();
+    let again = SourceFd(source.0);
+    sender.write_all(b"x").unwrap();
+    reactor.cx(&mut seen).watch(source, Interest::READABLE, Bomb).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| reactor.turn(&mut seen, Some(HANGS)))).is_err());
+    is_heard_again(&mut reactor, &mut seen, &mut sender, again);
 }

@@ -654,6 +654,36 @@ fn a_callback_that_writes_more_than_the_high_mark_to_a_fast_reader_is_told_that_
 }
 
 #[test]
+fn drained_is_due_and_reading_goes_on_also_after_finish() {
+    // In a simulation, as shutdown(2) raises an event on Linux, which would do instead.
+    let machine = Machine {
+        received: Box::new(|conn, input| {
+            conn.state().bytes.extend(input.take_all());
+            if !conn.state().bytes.ends_with(b"?") {
+                return Ok(());
+            }
+            conn.water_marks(0, 10);
+            conn.write(&[1; 20]);
+            assert!(conn.is_full());
+            conn.finish();
+            Ok(())
+        }),
+        drained: Box::new(|conn| {
+            assert!(!conn.is_full());
+            conn.state().notes.push("drained".into());
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let mut solo = Solo::with_state(machine, Seen::default());
+    assert_eq!(solo.feed("well?"), [1; 20]);
+    assert_eq!(solo.state.notes, ["drained"]);
+    solo.feed(" thanks");
+    assert_eq!(solo.state.bytes, b"well? thanks");
+    assert_eq!(solo.state.notes, ["drained"]);
+}
+
+#[test]
 fn the_memory_for_a_client_that_sends_and_never_reads_is_bounded() {
     let (one, mut client) = sized_pair(Some(8192));
     client.set_nonblocking(true).unwrap();
@@ -782,6 +812,39 @@ fn broadcasting_to_a_slow_reader_gives_up_that_one_and_tells_its_owner() {
 }
 
 /// Two machines that write a lot before they read, on both ends of one connection, with little room between them.
+#[test]
+fn a_connection_is_given_up_when_its_unsent_output_reaches_the_limit_whatever_its_marks_are() {
+    const LIMIT: usize = 10_000;
+    for high in [0, 1, LIMIT - 1, LIMIT, LIMIT + 1, usize::MAX] {
+        for of_config in [false, true] {
+            if of_config && high > LIMIT {
+                continue; // refused
+            }
+            let marks = if of_config { (0, high) } else { (0, LIMIT) };
+            let config =
+                Config { low_water: marks.0, high_water: marks.1, output_limit: LIMIT, ..Config::default() };
+            let mut reactor = Sim::new(0).reactor_with(config).unwrap();
+            let mut seen = Seen::default();
+            let mut cx = reactor.cx(&mut seen);
+            // Before the connection stands, all that is written is unsent.
+            let mut conn = cx.connect(([10, 0, 0, 1], 80), Machine::default());
+            if !of_config {
+                conn.water_marks(0, high);
+            }
+            let id = conn.id();
+            conn.write(&[0; LIMIT - 1]);
+            assert_eq!(
+                conn.is_full(),
+                LIMIT - 1 > high,
+                "just below the limit, with {high} as the high mark"
+            );
+            assert!(cx.conn(id).is_some(), "given up below the limit, with {high} as the high mark");
+            cx.conn(id).unwrap().write(&[0]);
+            assert!(cx.conn(id).is_none(), "not given up at the limit, with {high} as the high mark");
+        }
+    }
+}
+
 fn both_write_first(setup: fn(&mut Conn<'_, Seen>)) -> Seen {
     let writes_first = move || Machine {
         opened: Box::new(move |conn| {

@@ -1,10 +1,9 @@
 //! Messages go to standard error, through `log`; standard output is for results.
 
-use std::io::Write;
+#[path = "plain_messages.rs"]
+mod plain_messages;
 
 /// Shows messages from `level` up, each as a plain line; the variable `RUST_LOG` overrides it (try `RUST_LOG=debug`).
 pub fn show_from(level: &str) {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
-        .format(|line, record| writeln!(line, "{}", record.args()))
-        .init();
+    plain_messages::from(level).init();
 }

@@ -54,4 +54,5 @@ pub fn on_signal<S: 'static>(
         ending(cx);
         cx.shutdown(drain_timeout);
     })
+    .map(drop)
 }

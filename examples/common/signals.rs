@@ -1,15 +1,17 @@
 //! Ctrl-C and SIGTERM as events of the loop.
 
-use enjamb::Cx;
+use enjamb::{Cx, WatchId};
 use std::io;
 
 /// Has the first signal call `ending` on the loop, which puts things in order. A second one ends the program at once,
 /// with the status that a shell expects: 128 and the signal's number, so 130 for Ctrl-C.
+///
+/// Returns the watch, if there is one: until a signal has come, it keeps the loop from ending by itself.
 #[cfg(unix)]
 pub fn first_calls<S: 'static>(
     cx: &mut Cx<'_, S>,
     ending: impl FnOnce(&mut Cx<'_, S>) + 'static,
-) -> io::Result<()> {
+) -> io::Result<Option<WatchId>> {
     use enjamb::mio::{Interest, net::UnixStream};
     use signal_hook::consts::{SIGINT, SIGTERM};
     use signal_hook::{flag, low_level};
@@ -25,8 +27,7 @@ pub fn first_calls<S: 'static>(
     }
     signals.set_nonblocking(true)?;
     let signals = UnixStream::from_std(signals);
-    cx.watch(signals, Interest::READABLE, pipe::FromHandler(Some(ending)))?;
-    Ok(())
+    cx.watch(signals, Interest::READABLE, pipe::FromHandler(Some(ending))).map(Some)
 }
 
 #[cfg(unix)]
@@ -57,6 +58,6 @@ mod pipe {
 pub fn first_calls<S: 'static>(
     _cx: &mut Cx<'_, S>,
     _ending: impl FnOnce(&mut Cx<'_, S>) + 'static,
-) -> io::Result<()> {
-    Ok(())
+) -> io::Result<Option<WatchId>> {
+    Ok(None)
 }

@@ -1,7 +1,8 @@
 //! Bytes that wait: unsent output, unconsumed input. And the few spare buffers that save allocating them.
 
 /// A queue of bytes. What is consumed is skipped at once and moved out of the way only when it is more than what is
-/// left, so that consuming a little at a time costs no more than the bytes themselves.
+/// left, so that consuming a little at a time costs no more than the bytes themselves. With that, room is given back of
+/// which little is used: so it is at most eight times what is left, or [`Spares::LARGEST`].
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -37,6 +38,10 @@ impl Buffer {
         } else if self.start > self.len() {
             self.bytes.drain(..self.start);
             self.start = 0;
+            // Twice as much as is left, so that it must grow as much again before it moves.
+            if self.bytes.capacity() > Spares::LARGEST.max(4 * self.bytes.len()) {
+                self.bytes.shrink_to(Spares::LARGEST.max(2 * self.bytes.len()));
+            }
         }
     }
 }
@@ -102,6 +107,38 @@ mod tests {
             buffer.consume(10);
         }
         assert!(buffer.bytes.capacity() < 1000, "{}", buffer.bytes.capacity());
+    }
+
+    #[test]
+    fn the_room_of_a_peak_is_given_back_while_bytes_are_left() {
+        const PEAK: usize = 10 << 20;
+        for step in [1_000, 65_536, PEAK / 3, PEAK - 1] {
+            let mut buffer = Buffer::default();
+            buffer.push(&vec![b'x'; PEAK]);
+            while buffer.len() > step {
+                buffer.consume(step);
+                let (room, most) = (buffer.bytes.capacity(), Spares::LARGEST.max(8 * buffer.len()));
+                assert!(room <= most, "{room} bytes for {}, in steps of {step}", buffer.len());
+            }
+            assert_eq!(buffer.as_slice(), vec![b'x'; buffer.len()]);
+        }
+    }
+
+    #[test]
+    fn giving_room_back_and_taking_it_again_costs_no_more_than_the_bytes() {
+        let mut buffer = Buffer::default();
+        let (mut pushed, mut moved) = (0, 0);
+        for round in 0..2_000 {
+            let (more, less) = if round % 100 < 10 { (300_000, 1_000) } else { (1_000, 30_000) };
+            let (room, length) = (buffer.bytes.capacity(), buffer.len());
+            buffer.push(&vec![0; more]);
+            pushed += more;
+            moved += if buffer.bytes.capacity() > room { length } else { 0 };
+            let start = buffer.start;
+            buffer.consume(less.min(buffer.len() - 1));
+            moved += if buffer.start < start { 2 * buffer.len() } else { 0 }; // to the front, and to a smaller place
+        }
+        assert!(moved < 4 * pushed, "{moved} bytes moved for {pushed}");
     }
 
     #[test]

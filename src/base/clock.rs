@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// The longest wait in one call, in milliseconds: mio hands the kernel 32 bits.
 pub(crate) const LONGEST_WAIT: u64 = i32::MAX as u64 - 1;
 
+/// The tick of a deadline that is not armed.
+pub(crate) const NO_DEADLINE: u64 = u64::MAX;
+
 /// The time of a simulation, which sets it.
 #[cfg(feature = "sim")]
 pub(crate) type Time = std::rc::Rc<Cell<Instant>>;
@@ -99,7 +102,8 @@ impl Clock {
         whole_ticks(since_base).saturating_add(u64::from(into_tick(since_base) > 0))
     }
 
-    /// The first tick at or after `delay` from now, or the last of all where that is beyond counting.
+    /// The first tick at or after `delay` from now, or the last of all where that is beyond counting; without delay, the one
+    /// that has begun.
     #[inline]
     pub(crate) fn tick_after(&self, delay: Duration) -> u64 {
         self.ticks.after(self.now, delay)
@@ -171,7 +175,8 @@ impl Ticks {
         self.last.set(Tick { number: whole_ticks(since_base), begins, ends });
     }
 
-    /// The first tick at or after `delay` from a time.
+    /// The first tick at or after `delay` from a time. Without delay, the tick that the time is in: it has begun, so there
+    /// is nothing to wait for.
     #[inline]
     fn after(&self, time: Instant, delay: Duration) -> u64 {
         if into_tick(delay) > 0 {
@@ -179,7 +184,7 @@ impl Ticks {
         }
         // Whole ticks can be added to the first that is to come, however far off that is.
         let tick = self.at(time);
-        let first = tick.number + u64::from(time > tick.begins);
+        let first = tick.number + u64::from(time > tick.begins && !delay.is_zero());
         first.saturating_add(whole_ticks(delay))
     }
 }
@@ -213,7 +218,7 @@ mod tests {
         let (nanos, millis) = (Duration::from_nanos, Duration::from_millis);
         for at in [0, 1, 999_999, 1_000_000, 1_000_001, 1_000_002, 1_999_999, 5_000_000, 7_000_001] {
             let time = ticks.base + nanos(at);
-            for delay in [millis(0), millis(3), nanos(1), nanos(999_999), nanos(4_000_001)] {
+            for delay in [millis(1), millis(3), nanos(1), nanos(999_999), nanos(4_000_001)] {
                 assert_eq!(
                     ticks.after(time, delay),
                     Clock::tick_at(nanos(at) + delay),
@@ -221,6 +226,7 @@ mod tests {
                 );
             }
             assert_eq!(ticks.at(time).number, at / 1_000_000);
+            assert_eq!(ticks.after(time, Duration::ZERO), at / 1_000_000, "{at} ns without delay");
         }
     }
 

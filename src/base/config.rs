@@ -25,7 +25,8 @@ pub struct Config {
     pub low_water: usize,
     /// Unsent bytes above which a connection's own reads pause. Default 64 KiB.
     pub high_water: usize,
-    /// Received bytes a machine may leave in its input. Default 64 KiB.
+    /// Received bytes at which what a machine leaves in its input is an error:
+    /// [`Protocol::received`](crate::Protocol::received). Default 64 KiB.
     pub input_limit: usize,
     /// Unsent bytes at which a connection is given up: somebody writes to a peer that does not read. Default 16 MiB.
     pub output_limit: usize,

@@ -13,6 +13,7 @@ impl Readiness {
     pub(crate) const READABLE: u32 = 1;
     pub(crate) const WRITABLE: u32 = 1 << 1;
     pub(crate) const READ_CLOSED: u32 = 1 << 2;
+    /// The event spoke of an error or of the end of both directions: the connection may have been reset.
     pub(crate) const HUNG_UP: u32 = 1 << 3;
 
     pub(crate) const NONE: Readiness = Readiness(0);
@@ -49,12 +50,12 @@ impl Readiness {
             bits |= Self::READABLE | Self::READ_CLOSED;
         }
         if event.is_write_closed() || event.is_error() {
-            bits |= Self::WRITABLE;
+            bits |= Self::WRITABLE | Self::HUNG_UP;
         }
         bits
     }
 
-    /// The three bits above, which a connection's state keeps in the same places.
+    /// The bits above, which a connection's state keeps in the same places.
     #[inline]
     pub(crate) fn bits(self) -> u32 {
         self.0
@@ -68,6 +69,16 @@ impl Readiness {
                 | if_set(writable, Self::WRITABLE)
                 | if_set(read_closed, Self::READ_CLOSED),
         )
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn hung_up() -> Self {
+        Readiness(Self::HUNG_UP)
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn without(self, other: Readiness) -> Self {
+        Readiness(self.0 & !other.0)
     }
 
     pub(crate) fn add(&mut self, other: Readiness) {

@@ -111,7 +111,7 @@ impl<S> Core<S> {
     pub(crate) fn install(&mut self, key: Key, socket: Socket) -> io::Result<()> {
         #[cfg(feature = "tls")]
         let socket = match self.sessions.remove(&key) {
-            Some(session) => socket.secured(session, false, None),
+            Some(session) => socket.secured(session, false, 0),
             None => socket,
         };
         if let Some(stream) = self.slots.get::<Stream<S>>(key) {

@@ -19,7 +19,9 @@ pub enum Rule {
     TooManyFields,
     /// The only transfer coding is one `chunked`, and only in HTTP/1.1 (RFC 9112 section 6.1).
     TransferEncoding,
-    /// A Content-Length is made of digits, all copies are equal, and it is below 2^63 (RFC 9112 section 6.3).
+    /// A Content-Length is made of digits, all copies have the same digits (`5` beside `05` is an error), and it is below
+    /// 2^63 (RFC 9112 section 6.3). Beside a Transfer-Encoding it is not looked at:
+    /// [`TwoFramings`](super::NotReusable::TwoFramings).
     ContentLength,
     /// A chunk's size has 1 to 16 hexadecimal digits (RFC 9112 section 7.1).
     ChunkSize,

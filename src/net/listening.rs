@@ -11,6 +11,7 @@ use mio::net::TcpListener;
 #[cfg(unix)]
 use mio::net::UnixListener;
 use mio::{Interest, Token};
+use socket2::SockRef;
 
 use crate::base::error;
 use crate::base::peer::Peer;
@@ -38,8 +39,13 @@ impl ListeningSocket {
 
     /// Makes a listener of somebody else's what [`bind`] makes.
     pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+        let socket = SockRef::from(&listener);
+        if listens(&socket) == Some(false) {
+            let message = "it does not listen: call listen(2) first, or have Cx::listen do it";
+            return Err(error::new(io::ErrorKind::InvalidInput, message));
+        }
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
         Ok(ListeningSocket::Tcp(TcpListener::from_std(listener)))
     }
 
@@ -122,6 +128,14 @@ fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Whether a socket listens: SO_ACCEPTCONN, socket(7). `None` where socket2 does not ask the system, or has no answer.
+pub(crate) fn listens(socket: &SockRef<'_>) -> Option<bool> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    return socket.is_listener().ok();
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    return None;
 }
 
 pub(crate) fn cannot_listen(addr: SocketAddr, error: io::Error) -> io::Error {

@@ -50,13 +50,11 @@ impl<T> Mailbox<T> {
         !queue.calls.is_empty()
     }
 
-    /// From now on, posting is refused. Returns how many calls nobody will run.
-    pub(crate) fn close(&self) -> usize {
+    /// From now on, posting is refused. Returns the calls that nobody will run.
+    pub(crate) fn close(&self) -> VecDeque<T> {
         let mut queue = self.lock();
         queue.gone = true;
-        let calls = std::mem::take(&mut queue.calls);
-        drop(queue); // the calls own what they captured: dropping that may come back here
-        calls.len()
+        std::mem::take(&mut queue.calls)
     }
 
     pub(crate) fn wake(&self) {

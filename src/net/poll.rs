@@ -39,6 +39,11 @@ impl Batch {
         self.events.iter().map(|event| (event.token(), Readiness::of(event)))
     }
 
+    /// Whether more may be ready than there was place for: epoll_wait(2) and kevent(2) tell of that with the next call.
+    pub(crate) fn is_full(&self) -> bool {
+        self.events.iter().count().max(self.simulated.len()) >= self.events.capacity()
+    }
+
     /// What a simulation has brought.
     #[inline]
     pub(crate) fn simulated(&self) -> &[(Token, Readiness)] {

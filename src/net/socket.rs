@@ -3,6 +3,7 @@
 #[cfg(feature = "tls")]
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
@@ -11,14 +12,19 @@ use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
 use mio::{Interest, Token};
+use socket2::SockRef;
 
-#[cfg(feature = "tls")]
-use crate::base::buffer::Buffer;
+use crate::base::clock::NO_DEADLINE;
 use crate::base::peer::Peer;
+use crate::net::listening::listens;
 use crate::net::poll::Driver;
 use crate::net::simulated::SocketId;
 #[cfg(feature = "tls")]
 use crate::net::tls::{Info, Session, TlsSocket};
+
+/// The first port that a kernel chooses by itself (RFC 6056, section 3.2). Most servers have one below it, and then the
+/// client's own address need not be asked for.
+const FIRST_EPHEMERAL: u16 = 1024;
 
 /// A connected stream socket that [`Cx::adopt`](crate::Cx::adopt) takes over: made from the standard library's
 /// `TcpStream` or, on Unix, `UnixStream`.
@@ -95,17 +101,27 @@ impl Socket {
         UnixStream::connect(path).map(|stream| Socket(Kind::Unix(stream)))
     }
 
-    /// Speaks TLS over it; `reached` if it is connected already, and `before` is what it has to send in plain first.
+    /// Speaks TLS over it; `reached` if it is connected already. The first `plain` bytes that are written are sent in
+    /// plain, before the handshake.
     #[cfg(feature = "tls")]
-    pub(crate) fn secured(self, session: Session, reached: bool, before: Option<Box<Buffer>>) -> Self {
-        Socket(Kind::Tls(Box::new(RefCell::new(TlsSocket::new(self, session, reached, before)))))
+    pub(crate) fn secured(self, session: Session, reached: bool, plain: usize) -> Self {
+        Socket(Kind::Tls(Box::new(RefCell::new(TlsSocket::new(self, session, reached, plain)))))
     }
 
-    /// What was agreed on, where it speaks TLS.
+    /// The socket below, where it speaks TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn unsecured(self) -> Self {
+        match self.0 {
+            Kind::Tls(tls) => tls.into_inner().into_inner(),
+            plain => Socket(plain),
+        }
+    }
+
+    /// What was agreed on, where it speaks TLS and the handshake is done.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<Info> {
         match &self.0 {
-            Kind::Tls(tls) => Some(tls.borrow().info()),
+            Kind::Tls(tls) => tls.borrow().info(),
             _ => None,
         }
     }
@@ -120,27 +136,110 @@ impl Socket {
         each!(&self.0, _stream => false, _id => false, tls => tls.borrow().is_reached())
     }
 
+    /// Whether the TLS handshake is under way.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_shaking_hands(&self) -> bool {
+        each!(&self.0, _stream => false, _id => false, tls => tls.borrow().is_shaking_hands())
+    }
+
+    /// How many of the bytes that are written next are to be sent in plain, before the TLS handshake.
+    #[cfg(feature = "tls")]
+    pub(crate) fn plain_left(&self) -> usize {
+        each!(&self.0, _stream => 0, _id => 0, tls => tls.borrow().plain_left())
+    }
+
+    /// The tick by which the TLS handshake must be done, where that has a limit of its own.
+    pub(crate) fn handshake_limit(&self) -> u64 {
+        each!(&self.0, _stream => NO_DEADLINE, _id => NO_DEADLINE, tls => tls.borrow().limit())
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn limit_handshake(&self, tick: u64) {
+        each!(&self.0, _stream => {}, _id => {}, tls => tls.borrow_mut().set_limit(tick));
+    }
+
     /// Whether a connect has come through: `None` while it is under way. Only a socket that stands has a peer,
     /// getpeername(2); one that does not may have an error, and asking for that clears it, so it is done only here.
     pub(crate) fn connected(&self, driver: &Driver) -> Option<io::Result<()>> {
-        let no_peer = each!(
+        let peer = each!(
             &self.0,
-            stream => stream.peer_addr().map(|_| ()),
+            stream => SockRef::from(stream).peer_addr(),
             id => return driver.network().connected(*id),
             tls => return tls.borrow_mut().connected(driver)
         );
-        let Some(no_peer) = no_peer.err() else {
-            if let Some(stream) = self.tcp() {
-                // Output is gathered and sent when a callback returns: Nagle's algorithm could only delay it. Where
-                // this fails, the connection is gone already, and will say so itself.
-                stream.set_nodelay(true).ok();
+        let no_peer = match peer {
+            Ok(peer) => {
+                self.send_without_delay();
+                return Some(peer.as_socket().map_or(Ok(()), |peer| self.refuse_itself(peer)));
             }
-            return Some(Ok(()));
+            Err(no_peer) => no_peer,
         };
         match self.take_error(driver) {
             None if no_peer.kind() == io::ErrorKind::NotConnected => None,
             failure => Some(Err(failure.unwrap_or(no_peer))),
         }
+    }
+
+    /// Refuses a TCP socket that has connected to itself. That happens if no server listens at an address of this host,
+    /// and the kernel chooses the same port for the client: its SYN meets itself, which is a simultaneous open
+    /// (RFC 9293, section 3.5). The socket is reset when it is closed: an orderly close would keep the port in
+    /// TIME-WAIT, and the server that is to have it could not bind it.
+    fn refuse_itself(&self, peer: SocketAddr) -> io::Result<()> {
+        let Some(stream) = self.tcp().filter(|_| peer.port() >= FIRST_EPHEMERAL) else { return Ok(()) };
+        if stream.local_addr().ok() != Some(peer) {
+            return Ok(());
+        }
+        SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)).ok();
+        let message = "it connected to itself: no server listens there, and the kernel chose the same port for the client";
+        Err(crate::base::error::new(io::ErrorKind::ConnectionRefused, message))
+    }
+
+    /// Turns off Nagle's algorithm: output is gathered and sent when a callback returns, so it could only be delayed.
+    /// Where this fails, the connection is gone already, and will say so itself.
+    pub(crate) fn send_without_delay(&self) {
+        if let Some(stream) = self.tcp() {
+            stream.set_nodelay(true).ok();
+        }
+    }
+
+    /// Refuses a nonblocking socket from outside that is not connected and never was. A connected socket has a peer,
+    /// getpeername(2). One whose connection is over has none either, but still gives what the peer sent before; where
+    /// it gives an error, that is returned, as the kernel reports it only once.
+    pub(crate) fn check_connected(&self) -> io::Result<Option<io::Error>> {
+        let socket = match &self.0 {
+            Kind::Tcp(stream) => SockRef::from(stream),
+            #[cfg(unix)]
+            Kind::Unix(stream) => SockRef::from(stream),
+            Kind::Sim(_) => return Ok(None),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => return tls.borrow().inner().check_connected(),
+        };
+        if socket.peer_addr().is_ok() {
+            return Ok(None);
+        }
+        let (kind, wrong) = match socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(_) => return Ok(None),
+            Err(_) if listens(&socket) == Some(true) => {
+                (io::ErrorKind::InvalidInput, "it listens: give it to Cx::listen_on")
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => (
+                    io::ErrorKind::NotConnected,
+                    "it is still connecting: wait until it is connected, or have Cx::connect do it",
+                ),
+                // recv(2) says ENOTCONN to a TCP socket, EINVAL to a Unix one.
+                io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput => (
+                    io::ErrorKind::NotConnected,
+                    "it is not connected: connect it first, or have Cx::connect do it",
+                ),
+                _ => return Ok(Some(error)),
+            },
+        };
+        let name = match socket.local_addr().ok().and_then(|addr| addr.as_socket()) {
+            Some(addr) => addr.to_string(),
+            None => Peer::Unix.to_string(),
+        };
+        Err(crate::base::error::new(kind, format!("adopting {name}: {wrong}")))
     }
 
     /// The socket's error, which this clears: SO_ERROR, socket(7).
@@ -153,8 +252,22 @@ impl Socket {
         )
     }
 
+    /// Whether a read would give bytes. What else it would give counts as none, but for an error: that is returned.
+    pub(crate) fn has_unread(&self, driver: &Driver) -> io::Result<bool> {
+        let peeked = each!(
+            &self.0,
+            stream => socket2::SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]),
+            id => return Ok(driver.network().has_unread(*id)),
+            tls => return tls.borrow_mut().has_unread(driver)
+        );
+        match peeked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            peeked => peeked.map(|n| n > 0),
+        }
+    }
+
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
-        each!(&self.0, stream => socket2::SockRef::from(stream).set_nonblocking(true), _id => Ok(()), tls => tls.borrow().inner().set_nonblocking())
+        each!(&self.0, stream => SockRef::from(stream).set_nonblocking(true), _id => Ok(()), tls => tls.borrow().inner().set_nonblocking())
     }
 
     /// Whether a read shorter than its buffer has drained the socket. On a Unix socket it may only have come to where
@@ -188,16 +301,28 @@ impl Socket {
         each!(&self.0, stream => (&*stream).write(bytes), id => driver.network().write(*id, bytes), tls => tls.borrow_mut().write(driver, bytes))
     }
 
+    /// Whether TLS has something to say that found no room: the end of a handshake, a session ticket.
+    pub(crate) fn owes(&self) -> bool {
+        each!(&self.0, _stream => false, _id => false, tls => tls.borrow().owes())
+    }
+
+    /// Sends that; whether it was all.
+    #[cfg(feature = "tls")]
+    pub(crate) fn flush(&self, driver: &Driver) -> bool {
+        each!(&self.0, _stream => true, _id => true, tls => tls.borrow_mut().flush_own(driver))
+    }
+
     pub(crate) fn finish(&self, driver: &Driver) -> io::Result<()> {
         each!(&self.0, stream => stream.shutdown(Shutdown::Write), id => driver.network().finish(*id), tls => tls.borrow_mut().finish(driver))
     }
 
     /// Makes the close that follows a reset instead of an orderly end: RFC 9293, section 3.10.5, by way of
-    /// SO_LINGER with zero, socket(7).
+    /// SO_LINGER with zero, socket(7). On a Unix socket that does nothing, and there is nothing else: closing with input
+    /// unread is what the peer gets ECONNRESET for, unix(7), and input cannot be put back.
     pub(crate) fn reset_on_close(&self, driver: &Driver) -> io::Result<()> {
         each!(
             &self.0,
-            stream => socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)),
+            stream => SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)),
             id => {
                 driver.network().reset_on_close(*id);
                 Ok(())
@@ -247,5 +372,33 @@ impl Socket {
             #[cfg(feature = "tls")]
             Kind::Tls(tls) => tls.borrow().inner().local_addr(driver),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With simultaneous open, a socket that connects to the address it is bound to is connected with itself.
+    fn connected_to_itself() -> (Socket, SocketAddr) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let addr = socket.local_addr().unwrap();
+        socket.connect(&addr).unwrap();
+        (Socket::from(std::net::TcpStream::from(socket)), addr.as_socket().unwrap())
+    }
+
+    #[test]
+    fn a_connection_to_itself_is_refused_and_reset() {
+        let (socket, addr) = connected_to_itself();
+        let driver = Driver::new().unwrap();
+        assert_eq!(socket.local_addr(&driver).unwrap(), addr);
+        assert_eq!(socket.peer(&driver).addr().unwrap(), addr);
+        let error = socket.connected(&driver).unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().starts_with("it connected to itself"), "{error}");
+        // An orderly close would leave the port in TIME-WAIT, and the server that is to have it could not bind it.
+        let linger = SockRef::from(socket.tcp().unwrap()).linger().unwrap();
+        assert_eq!(linger, Some(std::time::Duration::ZERO));
     }
 }

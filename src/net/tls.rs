@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
-use crate::base::buffer::Buffer;
+use crate::base::clock::NO_DEADLINE;
 use crate::base::error;
 use crate::net::poll::Driver;
 use crate::net::socket::Socket;
@@ -55,8 +55,10 @@ pub(crate) struct TlsSocket {
     session: Connection,
     /// The connection below stands.
     reached: bool,
-    /// What has to be sent in plain first.
-    before: Option<Box<Buffer>>,
+    /// How many of the bytes that are written next were written before the upgrade, and are sent in plain.
+    plain_left: usize,
+    /// The tick by which the handshake must be done. A connect has its own limit, and then this is none.
+    limit: u64,
     /// Plain bytes that are encrypted and not all sent: they are not said to be written before they are.
     owed: usize,
     /// Our end is said, or is not to be said any more.
@@ -71,16 +73,27 @@ struct Below<'a> {
 
 impl Read for Below<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(self.driver, buffer)
+        uninterrupted(|| self.socket.read(self.driver, buffer))
     }
 }
 
 impl Write for Below<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.write(self.driver, bytes)
+        uninterrupted(|| self.socket.write(self.driver, bytes))
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Makes a system call again as long as a signal interrupts it. To report the interruption would end a handshake, and
+/// lose count of the records that were sent before it.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 
@@ -89,8 +102,16 @@ fn is_blocked(error: &io::Error) -> bool {
 }
 
 impl TlsSocket {
-    pub(crate) fn new(inner: Socket, session: Session, reached: bool, before: Option<Box<Buffer>>) -> Self {
-        TlsSocket { inner, session: session.0, reached, before, owed: 0, ended: false }
+    pub(crate) fn new(inner: Socket, session: Session, reached: bool, plain_left: usize) -> Self {
+        TlsSocket {
+            inner,
+            session: session.0,
+            reached,
+            plain_left,
+            limit: NO_DEADLINE,
+            owed: 0,
+            ended: false,
+        }
     }
 
     pub(crate) fn inner(&self) -> &Socket {
@@ -101,18 +122,24 @@ impl TlsSocket {
         &mut self.inner
     }
 
+    pub(crate) fn into_inner(self) -> Socket {
+        self.inner
+    }
+
+    pub(crate) fn plain_left(&self) -> usize {
+        self.plain_left
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    pub(crate) fn set_limit(&mut self, tick: u64) {
+        self.limit = tick;
+    }
+
     /// Sends what is to be sent; whether that was all.
     fn flush(&mut self, driver: &Driver) -> io::Result<bool> {
-        while let Some(before) = &mut self.before {
-            match self.inner.write(driver, before.as_slice()) {
-                Ok(n) => before.consume(n),
-                Err(error) if is_blocked(&error) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-            if before.is_empty() {
-                self.before = None;
-            }
-        }
         while self.session.wants_write() {
             match self.session.write_tls(&mut Below { socket: &self.inner, driver }) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -122,6 +149,20 @@ impl TlsSocket {
             }
         }
         Ok(true)
+    }
+
+    /// Whether records of TLS's own are left to send: the end of a handshake, a session ticket, a key update.
+    pub(crate) fn owes(&self) -> bool {
+        !self.ended && self.session.wants_write()
+    }
+
+    /// Sends those; whether that was all. That it fails is not the machine's failure, to which none of them belongs:
+    /// reading tells how the connection has ended, and so does the next write.
+    pub(crate) fn flush_own(&mut self, driver: &Driver) -> bool {
+        self.flush(driver).unwrap_or_else(|_| {
+            self.ended = true;
+            true
+        })
     }
 
     /// Reads and decrypts what has come: `None` if nothing has, `Some(0)` if that was the end.
@@ -143,6 +184,11 @@ impl TlsSocket {
         self.reached
     }
 
+    /// Whether a handshake is under way, on a connection that stands.
+    pub(crate) fn is_shaking_hands(&self) -> bool {
+        self.reached && self.session.is_handshaking()
+    }
+
     /// Whether the connection stands and the handshake is done: `None` while either is under way.
     pub(crate) fn connected(&mut self, driver: &Driver) -> Option<io::Result<()>> {
         if !self.reached {
@@ -156,15 +202,14 @@ impl TlsSocket {
 
     fn shake_hands(&mut self, driver: &Driver) -> io::Result<Option<()>> {
         loop {
-            let sent = self.flush(driver)?;
+            // What finds no room does not hold up reading: the peer may be waiting for that too. At the end of the handshake
+            // it is left to be sent with what comes behind it.
+            let sent = self.flush(driver);
             if !self.session.is_handshaking() {
                 return Ok(Some(()));
             }
-            if !sent {
-                return Ok(None);
-            }
             match self.fill(driver)? {
-                None => return Ok(None),
+                None => return sent.map(|_| None),
                 Some(0) => {
                     let message = "the peer has ended in the midst of the TLS handshake; does it speak TLS on this port?";
                     return Err(error::new(io::ErrorKind::UnexpectedEof, message));
@@ -186,10 +231,9 @@ impl TlsSocket {
                 result => return result,
             }
             let came = self.fill(driver)?;
-            // What came may want an answer: a key update. But as long as a write waits for its turn, that is for the write
-            // to send: the event that it waits for comes only to who was refused.
-            if !self.ended && self.owed == 0 {
-                self.flush(driver)?;
+            // What came may want an answer: a key update.
+            if self.owes() {
+                self.flush_own(driver);
             }
             if came.is_none() {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -197,9 +241,20 @@ impl TlsSocket {
         }
     }
 
+    /// Whether bytes are to be read, decrypted or not.
+    pub(crate) fn has_unread(&mut self, driver: &Driver) -> io::Result<bool> {
+        let state = self.session.process_new_packets().map_err(failed)?; // nothing new has come: only to ask
+        if state.plaintext_bytes_to_read() > 0 { Ok(true) } else { self.inner.has_unread(driver) }
+    }
+
     /// Encrypts and sends. What was encrypted and is not all sent counts as not taken: it will be offered again, and
-    /// by then is only looked after.
+    /// by then is only looked after. What was written before an upgrade is sent as it is, and nothing else with it.
     pub(crate) fn write(&mut self, driver: &Driver, bytes: &[u8]) -> io::Result<usize> {
+        if self.plain_left > 0 {
+            let sent = self.inner.write(driver, &bytes[..bytes.len().min(self.plain_left)])?;
+            self.plain_left -= sent;
+            return Ok(sent);
+        }
         let mut taken = 0;
         loop {
             if !self.flush(driver)? {
@@ -243,12 +298,16 @@ impl TlsSocket {
         self.flush(driver)
     }
 
-    pub(crate) fn info(&self) -> Info {
+    /// What the handshake has come to, when it is done.
+    pub(crate) fn info(&self) -> Option<Info> {
+        if self.session.is_handshaking() {
+            return None;
+        }
         let protocol = self.session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         let version =
             self.session.protocol_version().map_or_else(String::new, |version| format!("{version:?}"));
         let resumed = self.session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
-        Info { protocol, version, resumed }
+        Some(Info { protocol, version, resumed })
     }
 }
 

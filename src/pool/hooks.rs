@@ -2,12 +2,13 @@
 
 use std::io;
 
+use crate::base::clock::NO_DEADLINE;
 use crate::base::slots::Key;
 use crate::pool::Reason;
 use crate::pool::config::Farewell;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
-use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
+use crate::stream::{Flags, Stream, to_u32};
 
 /// How many unexpected bytes are logged.
 const SHOWN: usize = 32;
@@ -110,14 +111,15 @@ impl<S> Core<S> {
     }
 }
 
-/// Says what came from a server that had nothing to say, unless that is how it closes.
+/// Says what came from a server that had nothing to say, unless that is how it closes. At debug level: a server could fill
+/// a log with it, and the pool's [`Stats`](super::Stats) count it.
 #[cold]
 pub(super) fn unexpected(key: Key, bytes: &[u8], farewell: Farewell) -> Reason {
     if farewell.is_some_and(|is_farewell| is_farewell(bytes)) {
         return Reason::Ended;
     }
     let shown = &bytes[..bytes.len().min(SHOWN)];
-    log::warn!(
+    log::debug!(
         "connection {key} of a pool is closed: unexpected bytes came on it, behind the answer or while it was idle, \
          beginning \"{}\"; is an answer read to its end before the connection is released?",
         shown.escape_ascii()

@@ -101,10 +101,10 @@ impl<S: 'static> Member<S> {
         let within = inner.table.config().tls_timeout;
         drop(inner);
         conn.secure(&tls.client, &tls.name)?;
-        if within.is_some() {
-            conn.deadline(within);
-        }
         let id = conn.id();
+        if let Some(within) = within {
+            conn.cx().core.limit_handshake(id.0, within);
+        }
         conn.cx().core.reopen(id.0);
         Ok(true)
     }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::base::clock::NO_DEADLINE;
 use crate::reactor::core::Core;
 use crate::reactor::slot::Slot;
-use crate::stream::{Flags, NO_DEADLINE, Stream};
+use crate::stream::{Flags, Stream};
 
 /// Rows beyond this are only counted.
 const ROWS: usize = 40;
@@ -50,8 +51,8 @@ impl Alive {
                         format!("listener {key} on {name}, {} open", acceptor.open())
                     }
                     Slot::Stream(stream) => {
-                        let armed = stream.deadline != NO_DEADLINE;
-                        let deadline = armed.then(|| core.clock.until(stream.deadline));
+                        let due = stream.due();
+                        let deadline = (due != NO_DEADLINE).then(|| core.clock.until(due));
                         let dial = core.dials.get(&key).map(|dial| format!(", {dial}")).unwrap_or_default();
                         format!("connection {key} {}{dial}", describe(stream, deadline))
                     }

@@ -32,7 +32,10 @@ impl<S> Core<S> {
         if closing {
             stream.flags.set(Flags::FINISHING);
         }
-        if let Err(error) = stream.finish_if_due(&self.driver) {
+        // A peer that has ended may be gone: that our own end does not reach it is no failure, as nothing else is unsent.
+        if let Err(error) = stream.finish_if_due(&self.driver)
+            && !stream.flags.any(Flags::ENDED)
+        {
             return self.write_failed(key, error);
         }
         if stream.is_over() {
@@ -40,7 +43,6 @@ impl<S> Core<S> {
         } else if closing {
             let lingering = self.clock.tick_after(LINGER).min(stream.deadline);
             self.set_deadline(key, lingering);
-            self.queue_stream(key); // what had arrived already can be thrown away now
         }
     }
 
@@ -62,6 +64,8 @@ impl<S> Core<S> {
             return; // asking again does not give it more time
         }
         stream.flags.set(Flags::CLOSING);
+        #[cfg(feature = "tls")]
+        stream.give_up_handshake();
         let nothing_to_do = stream.flags.any(Flags::CONNECTING) || stream.farewell() == Farewell::Close;
         if nothing_to_do && stream.output.is_none() {
             return self.doom(key, Ok(()));
@@ -89,6 +93,7 @@ impl<S> Core<S> {
             Some(Slot::Stream(stream)) => {
                 let (machine, end) = self.dismantle(stream, key, result);
                 if let Some(machine) = machine {
+                    self.running = Some(key);
                     machine.closed(&mut Cx { state, core: self }, end);
                     self.returned("a connection", Some(key));
                 }
@@ -96,6 +101,7 @@ impl<S> Core<S> {
             Some(Slot::Watch(mut watcher)) => {
                 if let Some(mut pair) = watcher.pair.take() {
                     pair.deregister(&self.driver);
+                    self.running = Some(key);
                     pair.closed(&mut Cx { state, core: self }, result);
                     self.returned("a watch", Some(key));
                 }
@@ -122,15 +128,12 @@ impl<S> Core<S> {
             self.broken.retain(|(broken, _)| *broken != key);
         }
         let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
+        if end.unsent > 0 {
+            stream.reset_on_close(&self.driver, key); // what was cut off must not look whole
+        }
         if let Some(mut socket) = stream.socket.take() {
             if stream.flags.any(Flags::FOREIGN) {
                 socket.deregister(&self.driver);
-            }
-            // An answer that was cut off must not look like one that has come to its end.
-            if end.unsent > 0
-                && let Err(error) = socket.reset_on_close(&self.driver)
-            {
-                log::debug!("connection {key} to {} could not be reset: {error}", stream.peer);
             }
             socket.close(&self.driver);
         }
@@ -150,9 +153,9 @@ impl<S> Core<S> {
     pub(crate) fn shutdown(&mut self, within: Duration) {
         let by = self.clock.tick_after(within);
         self.shutdown_by = Some(by);
-        for key in std::mem::take(&mut self.listeners) {
-            self.close_listener(key);
-        }
+        // What their closures have captured is dropped last, as a `Drop` may panic.
+        let _listeners: Vec<_> =
+            std::mem::take(&mut self.listeners).into_iter().map(|key| self.remove_listener(key)).collect();
         let sources: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
         for key in sources {
             self.close(key, within);
@@ -163,10 +166,24 @@ impl<S> Core<S> {
         }
     }
 
+    /// The reactor is dropped, and closes every socket with it: a connection with output unsent is reset, as by `abort`.
+    pub(crate) fn cut_off(&mut self) {
+        self.ungather();
+        let panicked = self.running; // all that its machine wrote may be sent, and more have been to come
+        for (key, slot) in self.slots.iter() {
+            if let Slot::Stream(stream) = slot
+                && (stream.unsent() > 0 || panicked == Some(key))
+            {
+                stream.reset_on_close(&self.driver, key);
+            }
+        }
+    }
+
     /// Removes a stream that never came about, without telling its machine.
     pub(crate) fn discard(&mut self, key: Key) {
-        if self.slots.remove(key).is_some() {
+        if let Some(slot) = self.slots.remove(key) {
             self.streams -= 1;
+            drop(slot); // last: a `Drop` may panic
         }
     }
 }

@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::base::clock::NO_DEADLINE;
 use crate::base::error::{self, while_doing};
 use crate::base::peer::Peer;
 use crate::base::slots::Key;
 #[cfg(any(feature = "http", feature = "tls"))]
 use crate::reactor::core::Core;
 use crate::reactor::protocol::{Protocol, Reuse};
-use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
+use crate::stream::{Flags, Stream, to_u32};
 use crate::{ConnId, Cx};
 
 /// One connection, for the length of one callback: what its machine, or anybody who knows its
@@ -122,7 +123,8 @@ impl<S> Conn<'_, S> {
         if stream.output.is_none() && !stream.flags.any(Flags::FULL) {
             return true; // it went out at once, and `drained` is not due
         }
-        let overflows = stream.unsent() > stream.high_water as usize;
+        let unsent = stream.unsent();
+        let overflows = unsent > stream.high_water as usize || unsent >= core.config.output_limit;
         core.mark_dirty(key);
         if overflows {
             core.overflow(key);
@@ -162,12 +164,17 @@ impl<S> Conn<'_, S> {
 
     /// Ends the connection after this callback, without sending what is unsent; `closed` is told `why`. If something
     /// was unsent, the peer sees a reset, so that it cannot take the part for the whole.
+    ///
+    /// A Unix socket has no reset. Its peer reads what was sent, and then gets an error (ECONNRESET, unix(7)) only if bytes
+    /// that it had sent itself are still unread in the kernel, as on a paused connection; otherwise it sees an orderly end.
+    /// So over Unix sockets a protocol has to mark its own ends: by a length, a last line, or TLS (feature `tls`).
     pub fn abort(&mut self, why: io::Error) {
         self.cx.core.doom(self.key, Err(why));
     }
 
     /// As [`abort`](Self::abort), but the peer sees a reset in any case (RFC 9293, section 3.10.5): for a machine that
-    /// knows of more that should have come, as a proxy does whose other side was cut off.
+    /// knows of more that should have come, as a proxy does whose other side was cut off. What [`abort`](Self::abort) says of
+    /// Unix sockets holds here too.
     pub fn reset(&mut self, why: io::Error) {
         if !self.stream().flags.any(Flags::DOOMED) {
             self.reset_on_close(); // else the first cause stands, and may have been an orderly end
@@ -188,15 +195,17 @@ impl<S> Conn<'_, S> {
     /// Has the peer see a reset however this ends.
     pub(crate) fn reset_on_close(&mut self) {
         let core = &mut *self.cx.core;
-        let socket = core.slots.get::<Stream<S>>(self.key).and_then(|stream| stream.socket.as_ref());
-        if let Some(Err(error)) = socket.map(|socket| socket.reset_on_close(&core.driver)) {
-            log::debug!("connection {} could not be reset: {error}", self.key);
+        if let Some(stream) = core.slots.get::<Stream<S>>(self.key) {
+            stream.reset_on_close(&core.driver, self.key);
         }
     }
 
-    /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down. A paused connection
-    /// notices nothing of its peer, not even that it has gone, until it is resumed or written to: give it a
-    /// [`deadline`](Self::deadline) where that matters.
+    /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down.
+    ///
+    /// A paused connection that is reset by its peer ends at once, unless something that came before the reset is still to
+    /// be read: bytes in the kernel, or input that the machine has left. Then it stays, to be [resumed](Self::resume), and
+    /// the reset is told behind them. That the peer has ended or is unreachable is not noticed before it is resumed or
+    /// written to. Give it a [`deadline`](Self::deadline) where that matters.
     pub fn pause(&mut self) {
         let stream = self.stream();
         stream.flags.clear(Flags::REOFFER);
@@ -220,7 +229,8 @@ impl<S> Conn<'_, S> {
 
     /// Calls [`timed_out`](Protocol::timed_out) `after` that long, counted from when this callback began; `None`
     /// disarms it. There is one deadline: setting it again moves it, at next to no cost, so that an idle timeout is a
-    /// `deadline` in `opened` and in every `received`.
+    /// `deadline` in `opened` and in every `received`. A deadline of zero has passed when the loop next comes to its timers,
+    /// for which it does not wait.
     ///
     /// On a connection that is not there yet this is the connect timeout, and on one that is closing the close
     /// timeout.
@@ -231,8 +241,9 @@ impl<S> Conn<'_, S> {
     }
 
     /// Sets this connection's water marks, in bytes of unsent output: see [`write`](Self::write). A low mark above
-    /// the high one is taken as equal to it. With `usize::MAX` as the high mark reading never pauses by itself, for
-    /// a protocol in which both sides may write a lot before they read: with pausing, they would wait for each other.
+    /// the high one is taken as equal to it, and any above 4 GiB as 4 GiB. With `usize::MAX` as the high mark reading never
+    /// pauses by itself, for a protocol in which both sides may write a lot before they read: with pausing, they would
+    /// wait for each other.
     pub fn water_marks(&mut self, low: usize, high: usize) {
         self.cx.core.ungather();
         let high = high.min(self.cx.core.config.output_limit);
@@ -259,9 +270,9 @@ impl<S> Conn<'_, S> {
         self.cx.core.queue_stream(self.key); // there may be something to read now
     }
 
-    /// Sets how many received bytes the machine may leave in its input before that is an error that ends the
-    /// connection: at least the longest message of the protocol. A [framing](crate::framing) has its own maximum, which
-    /// holds instead while one of its frames is on its way, if it is higher.
+    /// Sets at how many received bytes what the machine leaves in its input is an error that ends the connection: at least
+    /// the longest message of the protocol. A [framing](crate::framing) has its own maximum, which holds instead while one
+    /// of its frames is on its way, if it is higher.
     pub fn input_limit(&mut self, bytes: usize) {
         self.stream().input_limit = to_u32(bytes.max(1));
     }
@@ -272,12 +283,13 @@ impl<S> Conn<'_, S> {
     /// if that has come before. Pausing, the deadline and the limits stay as they are.
     pub fn switch(&mut self, protocol: impl Protocol<S> + 'static) {
         let stream = self.stream();
-        stream.machine = Some(Box::new(protocol));
+        let old = stream.machine.replace(Box::new(protocol));
         stream.flags.set(Flags::REOFFER);
         if stream.flags.take(Flags::ENDED) {
             stream.flags.set(Flags::READABLE); // the end is read once more, for the new machine
         }
         self.cx.core.queue_stream(self.key);
+        drop(old); // last: a `Drop` may panic
     }
 
     pub(crate) fn timed_out_error(&mut self) -> io::Error {

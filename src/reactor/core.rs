@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::buffer::Spares;
 use crate::base::clock::Clock;
+use crate::base::clock::NO_DEADLINE;
 use crate::base::error::{self, while_doing};
 use crate::base::slots::{Key, Slots, WAKER};
 use crate::base::wheel::{TimerKey, Timers};
@@ -22,7 +23,7 @@ use crate::reactor::posted::{Call, Deferred};
 use crate::reactor::slot::Slot;
 use crate::reactor::timers::Alarm;
 use crate::stream::cork::Gather;
-use crate::stream::{Flags, NO_DEADLINE, Stream};
+use crate::stream::{Flags, Stream};
 use crate::watch::Watcher;
 use crate::{Config, Readiness};
 
@@ -95,7 +96,7 @@ impl<S> Core<S> {
             deferred: Rc::new(Deferred::new(&mailbox)),
             mailbox,
             calls: VecDeque::new(),
-            more_calls: true, // a handle may post before the first turn
+            more_calls: false,
             running: None,
             firing: None,
             streams: 0,
@@ -122,12 +123,15 @@ impl<S> Core<S> {
         socket.register(&self.driver, key.token())
     }
 
-    /// Has a connection that stands below go through the handshake above before anything else.
+    /// Has a connection that stands below go through the handshake above before anything else but the plain bytes that
+    /// are still to be sent. The handshake's limit counts from when it begins, so this is called again behind those.
     pub(crate) fn shake_hands(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         stream.flags.set(Flags::CONNECTING | Flags::READABLE | Flags::WRITABLE);
-        let deadline = self.clock.tick_after(self.config.connect_timeout);
-        self.set_deadline(key, deadline);
+        #[cfg(feature = "tls")]
+        if stream.plain_left() == 0 {
+            self.limit_handshake(key, self.config.connect_timeout);
+        }
         self.queue_stream(key);
     }
 
@@ -229,14 +233,12 @@ impl<S> Core<S> {
 
     #[cold]
     pub(crate) fn after_flush(&mut self, key: Key, sent: io::Result<()>) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         if let Err(error) = sent {
-            self.write_failed(key, error);
-        } else if stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
-            self.wind_up(key);
-        } else {
-            self.queue_stream(key); // if `drained` is due
+            return self.write_failed(key, error);
         }
+        self.wind_up(key);
+        // No event comes for what is left to do: output after a send that a signal interrupted, a call of `drained`.
+        self.queue_stream(key);
     }
 
     /// Sends what is written as far as the kernel takes it, and returns how much that leaves.
@@ -274,13 +276,15 @@ impl<S> Core<S> {
         self.queue_stream(key);
     }
 
-    /// The output went above the high-water mark, or above the limit. What was only gathered goes out first, but even
+    /// The output went above the high-water mark, or has reached the limit. What was only gathered goes out first, but even
     /// if all of it does, the machine is full for this time: the others have their turn.
     #[cold]
     pub(crate) fn overflow(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        let reads_on = stream.flags.any(Flags::READS_FULL);
-        stream.flags.set(if reads_on { Flags::FULL } else { Flags::FULL | Flags::HELD });
+        if stream.unsent() > stream.high_water as usize {
+            let reads_on = stream.flags.any(Flags::READS_FULL);
+            stream.flags.set(if reads_on { Flags::FULL } else { Flags::FULL | Flags::HELD });
+        }
         if stream.may_write()
             && let Err(error) = stream.flush(&self.driver, &mut self.spares)
         {
@@ -311,9 +315,9 @@ impl<S> Core<S> {
 
     /// What is left to do when the deadline is new, disarmed, or moved forward.
     #[inline(never)] // callbacks that only move a deadline on are the smaller for it
-    fn set_deadline_timer(&mut self, key: Key) {
+    pub(crate) fn set_deadline_timer(&mut self, key: Key) {
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        let tick = stream.deadline;
+        let tick = stream.due();
         if let Some(timer) = stream.timer {
             if tick != NO_DEADLINE && self.timers.deadline(timer).is_some_and(|set| set <= tick) {
                 return;
@@ -369,7 +373,7 @@ impl<S> Core<S> {
             && self.mailbox.is_empty()
             && self.look_ups.is_empty()
             && self.slots.iter().all(|(_, slot)| match slot {
-                Slot::Stream(stream) => stream.output.is_none() && !stream.flags.any(Flags::CONNECTING),
+                Slot::Stream(stream) => !stream.has_to_send() && !stream.flags.any(Flags::CONNECTING),
                 Slot::Listener(acceptor) => acceptor.is_full(),
                 Slot::Watch(_) | Slot::Attempt(_) => false,
             })

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::Conn;
 use crate::base::clock::Clock;
-use crate::base::error;
+use crate::base::error::{self, while_doing};
+use crate::base::peer::Peer;
 use crate::base::slots::Key;
 use crate::base::target::Target;
 use crate::base::wheel::TimerKey;
@@ -33,18 +34,22 @@ macro_rules! id {
 
 id! {
     /// Names a connection, also after it is gone: then it finds nobody, never a newcomer.
+    ///
+    /// It is a name within the reactor that gave it. Reactors share nothing and count alike, so in another one it may name
+    /// a connection of that one. A program with several reactors keeps their ids apart; where they meet, in a map or a
+    /// message between threads, the reactor is part of the key.
     ConnId
 }
 id! {
-    /// Names a listener.
+    /// Names a listener, within the reactor that gave it: see [`ConnId`].
     ListenerId
 }
 id! {
-    /// Names a watched source.
+    /// Names a watched source, within the reactor that gave it: see [`ConnId`].
     WatchId
 }
 
-/// Names a timer.
+/// Names a timer, within the reactor that gave it: see [`ConnId`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId(pub(crate) TimerKey);
 
@@ -93,6 +98,10 @@ impl<S> Cx<'_, S> {
     /// [`Config::connect_timeout`](crate::Config::connect_timeout) limits how long it may take with everything;
     /// `cx.connect(target, machine).deadline(limit)` sets another limit for this one.
     ///
+    /// If no server listens at an address of this host, and the kernel chooses the same port for the client, TCP connects
+    /// the socket to itself (simultaneous open: RFC 9293, section 3.5). That is an error too:
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused).
+    ///
     /// A Unix listener whose backlog is full is asked again, at growing intervals up to 64 ms, until there is room or the
     /// time is up: where TCP would go on trying, Linux says `EAGAIN` and leaves it at that, connect(2).
     pub fn connect(
@@ -104,11 +113,18 @@ impl<S> Cx<'_, S> {
         Conn::new(Cx { state: self.state, core: self.core }, key)
     }
 
-    /// Takes over a connected socket of the standard library's, with `protocol` as its machine.
+    /// Takes over a connected socket of the standard library's, with `protocol` as its machine. It is set nonblocking,
+    /// and TCP_NODELAY, as are those that the loop connects or accepts. What its former owner has written may still be
+    /// with the kernel, so [closing](Conn::close) waits for the peer's end in any case.
+    ///
+    /// A socket whose connection is over already is taken too, as a peer can do that at any time: what came before is
+    /// received, and `closed` tells how it ended.
     ///
     /// # Errors
-    /// What the kernel says to making it nonblocking or to registering it (a socket that is none, one that another
-    /// reactor has), and that the loop is shutting down. It is closed then.
+    /// With the address of the socket: [`InvalidInput`](io::ErrorKind::InvalidInput) for a listener, which belongs to
+    /// [`listen_on`](Self::listen_on); [`NotConnected`](io::ErrorKind::NotConnected) for a socket that was never
+    /// connected or is still connecting. What the kernel says to making it nonblocking or to registering it (a socket
+    /// that is none, one that another reactor has). And that the loop is shutting down. It is closed then.
     pub fn adopt(
         &mut self,
         socket: impl Into<Socket>,
@@ -119,16 +135,23 @@ impl<S> Cx<'_, S> {
             return Err(error::shutting_down());
         }
         socket.set_nonblocking()?;
+        let failed = socket.check_connected()?;
+        socket.send_without_delay();
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer(&self.core.driver);
+        if !socket.is_simulated() {
+            stream.flags.set(Flags::FOREIGN);
+        }
         stream.socket = Some(socket);
-        stream.flags.set(Flags::FOREIGN);
         let key = self.core.insert_stream(stream);
         if let Err(error) = self.core.register_stream(key) {
             self.core.discard(key);
             return Err(error);
         }
-        self.core.queue_stream(key);
+        match failed {
+            Some(error) => self.core.doom(key, Err(while_doing(error::READING, &Peer::Unknown, error))),
+            None => self.core.queue_stream(key),
+        }
         Ok(Conn::new(Cx { state: self.state, core: self.core }, key))
     }
 
@@ -143,8 +166,11 @@ impl<S> Cx<'_, S> {
 
     /// Calls `call` once, `delay` from now: never earlier, and as much later as the rest of the loop makes it, at
     /// least to the next whole millisecond. Timers that are due in the same millisecond fire in the order in which
-    /// they were set. One without delay fires as soon as the loop comes to its timers, but never among those that were
-    /// due before it was set.
+    /// they were set.
+    ///
+    /// A timer without delay fires when the loop next comes to its timers, and the loop does not wait before. That is
+    /// once in a turn, after the events: so a timer that sets another one like it, again and again, has one call in each
+    /// turn and holds up nothing else.
     pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut Cx<'_, S>) + 'static) -> TimerId {
         let due = self.core.clock.fresh_tick_after(delay);
         TimerId(self.core.timers.insert(due, Alarm::Once(Box::new(call))))
@@ -181,6 +207,9 @@ impl<S> Cx<'_, S> {
     /// When the last is gone, [`run`](crate::Reactor::run) returns; timers, watched sources and handles no longer
     /// keep it. A connection that cannot send what it owes in time is cut, and its `closed` says so. Called again,
     /// it sets the time anew.
+    ///
+    /// A panic that leaves [`run`](crate::Reactor::run) does not end a shutdown: running again goes on with it. Only if it
+    /// came from the last `closed`, [`Reactor::cx`](crate::Reactor::cx) can set up new work at once.
     pub fn shutdown(&mut self, within: Duration) {
         self.core.shutdown(within);
     }

@@ -18,22 +18,28 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::clock::{Clock, LONGEST_WAIT};
-use crate::base::wheel::TimerKey;
+use crate::base::clock::LONGEST_WAIT;
 use crate::net::mailbox::Mailbox;
 use crate::net::poll::{Batch, Driver};
 use crate::net::socket::Socket;
 use crate::reactor::alive::Alive;
 use crate::reactor::core::Core;
 use crate::reactor::posted::Call;
-use crate::reactor::timers::{Alarm, Periodic};
 use crate::{Config, Cx};
+
+/// By how many ticks a wait may end after the timer that it was for: it is for whole ticks, from within one, and the kernel
+/// rounds it up. A timer that is later was held up.
+const WAIT_ROUNDING: u64 = 1;
 
 /// The event loop. One thread, one `mio::Poll`, one slab of nonblocking sources; `S` is the state that callbacks
 /// share.
 ///
 /// Dropping it closes every descriptor and drops every machine without a call of `closed`, as there is no state to
-/// give results to: let [`run`](Self::run) come to its end, or [`shutdown`](Cx::shutdown), where that matters.
+/// give results to: let [`run`](Self::run) come to its end, or [`shutdown`](Cx::shutdown), where that matters. The peer of
+/// a connection with output unsent sees a reset, so that it cannot take the part for the whole.
+///
+/// A callback may panic: the panic leaves `run`, which can be called again. The connection of the machine that panicked is
+/// reset, without a call of `closed`; the others go on.
 pub struct Reactor<S = ()> {
     core: Core<S>,
     /// Lent to every read, so that no connection needs a buffer of its own to read into.
@@ -79,7 +85,11 @@ impl<S> Reactor<S> {
 
     /// The loop as a callback sees it: to listen, connect and set timers before running.
     pub fn cx<'a>(&'a mut self, state: &'a mut S) -> Cx<'a, S> {
-        self.begin();
+        // A panic in the last `closed` of a shutdown has left `run` when there was nothing left to wait for. To run again
+        // returns at once, as the shutdown asked for; to set things up begins anew.
+        if self.begin() && self.core.streams == 0 {
+            self.core.shutdown_by = None;
+        }
         Cx { state, core: &mut self.core }
     }
 
@@ -107,7 +117,7 @@ impl<S> Reactor<S> {
                 }
                 timeout = left.map(Duration::from_millis);
             }
-            self.do_the_rest(state);
+            self.do_the_rest(state)?;
         }
         self.come_to_an_end(state);
         Ok(())
@@ -126,12 +136,14 @@ impl<S> Reactor<S> {
         let max_wait = if for_ever { Some(Duration::ZERO) } else { max_wait };
         let timeout = self.timeout(max_wait);
         self.take_events(state, timeout)?;
-        self.do_the_rest(state);
+        self.do_the_rest(state)?;
         let alive = self.goes_on();
         if !alive {
             self.come_to_an_end(state);
         }
-        Ok(Turn { alive, next: self.next_tick().map(|tick| self.core.clock.until(tick)) })
+        // To a loop that polls this one edge-triggered, what the batch did not hold is no new event.
+        let next = if self.batch.is_full() { Some(0) } else { self.next_tick() };
+        Ok(Turn { alive, next: next.map(|tick| self.core.clock.until(tick)) })
     }
 
     #[inline]
@@ -187,19 +199,53 @@ impl<S> Reactor<S> {
 
     /// What there is to do in a turn besides taking in events.
     #[inline]
-    fn do_the_rest(&mut self, state: &mut S) {
+    fn do_the_rest(&mut self, state: &mut S) -> io::Result<()> {
+        self.do_what_came(state);
+        if !self.core.timers.is_empty() {
+            if self.may_have_missed_events() {
+                self.note_events()?;
+                self.do_what_came(state);
+            }
+            self.core.fire_timers(state);
+        }
+        if !self.core.doomed.is_empty() {
+            self.reap(state);
+        }
+        Ok(())
+    }
+
+    /// Runs the calls that were posted and drives what has work.
+    #[inline]
+    fn do_what_came(&mut self, state: &mut S) {
         if self.core.more_calls {
             self.run_calls(state);
         }
         if !self.core.run_queue.is_empty() || !self.core.over_budget.is_empty() {
             self.drive_queue(state);
         }
-        if !self.core.timers.is_empty() {
-            self.fire_timers(state);
+    }
+
+    /// Whether a timer is due although events may have come before it that were not taken in: the loop was held up, by a
+    /// callback or because the process was stopped, or they did not fit into the batch.
+    fn may_have_missed_events(&self) -> bool {
+        let now = self.core.clock.tick();
+        let due = self.core.timers.next().filter(|due| *due <= now);
+        due.is_some_and(|due| now - due > WAIT_ROUNDING || self.batch.is_full())
+    }
+
+    /// Notes all events that have come, without waiting. An answer that came in time is delivered then before its deadline
+    /// is looked at.
+    #[cold]
+    fn note_events(&mut self) -> io::Result<()> {
+        // Each source has a place in one of so many batches. New events need not be waited for.
+        for _ in 0..=self.core.slots.len() / self.core.config.events {
+            self.wait(Some(Duration::ZERO))?;
+            self.mark_batch();
+            if !self.batch.is_full() {
+                break;
+            }
         }
-        if !self.core.doomed.is_empty() {
-            self.reap(state);
-        }
+        Ok(())
     }
 
     /// The tick until which the loop may sleep.
@@ -230,16 +276,22 @@ impl<S> Reactor<S> {
     /// Waits for events, and takes them in.
     #[inline(always)] // in the loop of `run`, which is where the time goes
     fn take_events(&mut self, state: &mut S, timeout: Option<Duration>) -> io::Result<()> {
-        if let Err(error) = self.core.driver.wait(&mut self.batch, timeout) {
-            self.core.cannot_wait(error)?;
-        }
-        self.core.clock.read();
+        self.wait(timeout)?;
         for (token, ready) in self.batch.iter() {
             self.core.take_event(state, token, ready, &mut self.scratch, |socket| socket.tcp().is_some());
         }
         if self.core.driver.is_simulated() {
             self.take_simulated_events(state); // apart, or each of the others would pay for the choice
         }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if let Err(error) = self.core.driver.wait(&mut self.batch, timeout) {
+            self.core.cannot_wait(error)?;
+        }
+        self.core.clock.read();
         Ok(())
     }
 
@@ -250,14 +302,23 @@ impl<S> Reactor<S> {
         }
     }
 
-    /// What every way into the loop begins with: since the last, time has passed, and a callback may have panicked.
-    fn begin(&mut self) {
+    /// What every way into the loop begins with: since the last, time has passed, and a callback may have panicked, which
+    /// it says.
+    fn begin(&mut self) -> bool {
         self.core.clock.read();
-        if self.core.recover() {
+        let panicked = self.core.recover();
+        if panicked {
             // What the kernel had reported behind it, it will not report again.
-            for (token, ready) in self.batch.iter().chain(self.batch.simulated().iter().copied()) {
-                self.core.mark_ready(token, ready);
-            }
+            self.mark_batch();
+            self.core.clean_up();
+        }
+        panicked
+    }
+
+    /// Notes the events at hand without doing anything about them.
+    fn mark_batch(&mut self) {
+        for (token, ready) in self.batch.iter().chain(self.batch.simulated().iter().copied()) {
+            self.core.mark_ready(token, ready);
         }
     }
 
@@ -290,42 +351,6 @@ impl<S> Reactor<S> {
         core.run_queue.append(&mut core.over_budget);
     }
 
-    /// Fires the timers that were due before the first of them fired: one that sets another for now cannot hold the
-    /// loop.
-    fn fire_timers(&mut self, state: &mut S) {
-        let core = &mut self.core;
-        let now = core.clock.tick();
-        if core.timers.next().is_none_or(|next| next > now) {
-            return;
-        }
-        core.timers.expire(now);
-        for _ in 0..core.config.timer_budget {
-            // What does not repeat has fired for the last time, whatever its call comes to.
-            let fired = core.timers.fire(|alarm| matches!(alarm, Alarm::Every(_)));
-            let Some((timer, alarm)) = fired else { return };
-            match alarm {
-                Alarm::Every(periodic) => Self::fire_periodic(core, state, timer, periodic),
-                Alarm::Deadline(key) => core.deadline_due(state, key),
-                Alarm::Retry(key) => core.retry_accept(key),
-                Alarm::Redial(key) => core.redial(key),
-                Alarm::Once(call) => {
-                    call(&mut Cx { state, core });
-                    core.returned("a timer", None);
-                }
-            }
-        }
-    }
-
-    fn fire_periodic(core: &mut Core<S>, state: &mut S, timer: TimerKey, mut periodic: Box<Periodic<S>>) {
-        core.firing = Some(timer);
-        (periodic.call)(&mut Cx { state, core });
-        core.returned("a periodic timer", None);
-        if core.firing.take().is_some() {
-            periodic.step(core.clock.elapsed());
-            core.timers.rearm(timer, Clock::tick_at(periodic.due), Alarm::Every(periodic));
-        }
-    }
-
     /// Removes what was closed or has failed, and tells its machine. What that closes in turn is for the next turn.
     #[cold]
     fn reap(&mut self, state: &mut S) {
@@ -339,8 +364,10 @@ impl<S> Reactor<S> {
 
 impl<S> Drop for Reactor<S> {
     fn drop(&mut self) {
-        self.core.deferred.close();
-        match self.core.mailbox.close() + self.core.calls.len() {
+        self.core.cut_off();
+        // The calls own what they captured: dropping that may come back to the queues, or panic, so both are closed first.
+        let (_deferred, posted) = (self.core.deferred.close(), self.core.mailbox.close());
+        match posted.len() + self.core.calls.len() {
             0 => {}
             lost => log::warn!("the reactor is dropped before {lost} calls posted to it have run"),
         }

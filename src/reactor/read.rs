@@ -6,6 +6,7 @@ use std::io;
 use mio::Token;
 
 use crate::base::buffer::Buffer;
+use crate::base::clock::NO_DEADLINE;
 use crate::base::error::{self, while_doing};
 use crate::base::input::Input;
 use crate::base::slots::Key;
@@ -13,7 +14,7 @@ use crate::net::socket::Socket;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
 use crate::reactor::slot::Slot;
-use crate::stream::{Flags, NO_DEADLINE, Stream};
+use crate::stream::{Flags, Stream};
 use crate::{Conn, Cx, Readiness};
 
 impl<S> Core<S> {
@@ -89,7 +90,7 @@ impl<S> Core<S> {
             return;
         }
         let Some(stream) = self.stream(key) else { return };
-        if stream.may_write() || stream.flags.any(Flags::FINISHING | Flags::CLOSING) {
+        if stream.may_write() || stream.may_finish() || stream.flags.any(Flags::CLOSING) {
             self.push_out(key);
         }
         let Some(stream) = self.stream(key) else { return };
@@ -126,6 +127,11 @@ impl<S> Core<S> {
             return false;
         }
         if stream.flags.any(Flags::CONNECTING) {
+            #[cfg(feature = "tls")]
+            if stream.plain_left() > 0 && !self.send_plain(key) {
+                return false;
+            }
+            let Some(stream) = self.slots.get::<Stream<S>>(key) else { return false };
             let Some(socket) = &stream.socket else { return false };
             match socket.connected(&self.driver) {
                 None => {
@@ -140,11 +146,14 @@ impl<S> Core<S> {
                 Some(Ok(())) => {
                     stream.flags.clear(Flags::CONNECTING);
                     if socket.is_secure() {
-                        stream.flags.set(Flags::READABLE | Flags::WRITABLE); // more may have come with the handshake
+                        // More may have come with the handshake, of which the kernel has our part.
+                        stream.flags.set(Flags::READABLE | Flags::WRITABLE | Flags::WROTE);
                     }
-                    if !stream.flags.any(Flags::CLOSING) {
-                        self.set_deadline(key, NO_DEADLINE); // it was the connect timeout
-                    }
+                    // Where the handshake had no limit of its own, the deadline was that of connecting.
+                    let is_past =
+                        socket.handshake_limit() == NO_DEADLINE && !stream.flags.any(Flags::CLOSING);
+                    let deadline = if is_past { NO_DEADLINE } else { stream.deadline };
+                    self.set_deadline(key, deadline);
                 }
             }
         }
@@ -196,19 +205,25 @@ impl<S> Core<S> {
             }
             match stream.read(&self.driver, scratch) {
                 Ok(n) if n > 0 => budget = budget.saturating_sub(n),
+                // TLS has missed close_notify, but what is thrown away cannot be cut off.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return self.peer_ended(state, key);
+                }
                 result => return self.read_nothing(state, key, result),
             }
         }
     }
 
-    /// Of a peer that has ended, and is still written to, one more thing can be heard: that it has reset the connection.
-    /// Reading does not tell, it goes on saying that this is the end.
+    /// Two connections hear of a reset by this alone: one whose peer has ended, as reading goes on saying that this is
+    /// the end, and a paused one, which does not read.
     fn look_for_reset(&mut self, key: Key) {
-        if let Some(stream) = self.slots.get::<Stream<S>>(key)
-            && stream.may_have_reset()
-        {
-            stream.flags.clear(Flags::READABLE);
-            if let Some(error) = stream.socket.as_ref().and_then(|socket| socket.take_error(&self.driver)) {
+        let Some(stream) = self.slots.get::<Stream<S>>(key).filter(|stream| stream.may_have_reset()) else {
+            return;
+        };
+        match stream.look_for_reset(&self.driver) {
+            Ok(true) => {}
+            Ok(false) => stream.flags.clear(Flags::HUNG_UP),
+            Err(error) => {
                 let error = while_doing(error::READING, &stream.peer, error);
                 self.doom(key, Err(error));
             }
@@ -265,6 +280,12 @@ impl<S> Core<S> {
         let Some(stream) = self.stream(key) else { return };
         let (length, limit) = (left.len(), expected.max(stream.input_limit as usize));
         stream.input = Some(left);
+        #[cfg(feature = "tls")]
+        if stream.flags.any(Flags::CONNECTING) {
+            // The callback that has left it has begun an upgrade. This is plain: RFC 3207, section 4.2.
+            let error = crate::tls::cannot_secure(&stream.peer, crate::tls::UNREAD);
+            return self.doom(key, Err(error));
+        }
         // Whoever paused has said that it will come back to it; and more does not come meanwhile.
         let waiting = Flags::PAUSED | Flags::HELD | Flags::REOFFER | Flags::CLOSING | Flags::DOOMED;
         if length >= limit && !stream.flags.any(waiting) {
@@ -321,7 +342,9 @@ impl<S> Core<S> {
     }
 
     /// Calls a machine that was taken out of its slot, puts it back, and sends what it wrote; an error it returns ends
-    /// the connection.
+    /// the connection. `running` is cleared, and the gathering closed, after the last step that may run a user's `Drop`:
+    /// that of a machine that was switched away, or of an error that comes too late. If it panics, recovery knows whose
+    /// bytes were gathered.
     #[inline(always)]
     fn lend(
         &mut self,
@@ -332,14 +355,14 @@ impl<S> Core<S> {
     ) {
         self.running = Some(key);
         let result = callback(&mut *machine, &mut Conn::new(Cx { state, core: self }, key));
-        self.running = None;
         if let Err(error) = result {
             self.doom(key, Err(error));
         }
-        self.gather.close();
         self.look_at_the_time("a connection", Some(key));
         let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
         stream.take_back(machine);
+        self.running = None;
+        self.gather.close();
         if !self.gather.is_empty() {
             let sent = stream.send_gathered(&self.driver, &mut self.gather, &mut self.spares);
             if sent.is_err() || stream.output.is_some() {
@@ -356,7 +379,7 @@ impl<S> Core<S> {
         let now = self.clock.tick();
         let Some(stream) = self.stream(key) else { return };
         stream.timer = None;
-        if stream.deadline > now {
+        if stream.due() > now {
             let deadline = stream.deadline;
             return self.set_deadline(key, deadline);
         }

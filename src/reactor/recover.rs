@@ -5,20 +5,19 @@ use crate::reactor::core::Core;
 use crate::reactor::slot::Slot;
 
 impl<S> Core<S> {
-    /// Cleans up if the last way into the loop was left by a panic, and says whether it was.
+    /// Queues what was left over if the last way into the loop was left by a panic, and says whether that was in a
+    /// callback: then there is something to [clean up](Self::clean_up).
     pub(crate) fn recover(&mut self) -> bool {
         // It was one of them, and the others are still to come.
         self.more_calls |= !self.calls.is_empty() || !self.deferred.is_empty() || self.look_ups.waiting() > 0;
         self.run_queue.append(&mut self.over_budget); // and whoever was put off in that turn
-        let panicked = self.running.is_some() || self.firing.is_some();
-        if panicked {
-            self.clean_up();
-        }
-        panicked
+        self.running.is_some() || self.firing.is_some()
     }
 
+    /// Removes what the callback that panicked belonged to. This drops a user's values, which may panic again: it is the
+    /// last step of recovering.
     #[cold]
-    fn clean_up(&mut self) {
+    pub(crate) fn clean_up(&mut self) {
         self.ungather(); // what it has written counts as unsent
         if let Some(timer) = self.firing.take() {
             self.timers.cancel(timer);
@@ -32,6 +31,7 @@ impl<S> Core<S> {
             self.close_listener(key);
             self.driver.close_forgotten(); // what it was just accepting
         } else if let Some(Slot::Stream(stream)) = self.slots.remove(key) {
+            stream.reset_on_close(&self.driver, key); // all it wrote may be sent, and more have been to come
             drop(self.dismantle(stream, key, Ok(())));
         }
     }

@@ -1,9 +1,12 @@
-//! What a timer does when it fires.
+//! What a timer does when it fires, and the firing.
 
 use std::time::Duration;
 
 use crate::Cx;
+use crate::base::clock::Clock;
 use crate::base::slots::Key;
+use crate::base::wheel::TimerKey;
+use crate::reactor::core::Core;
 
 type Many<S> = Box<dyn FnMut(&mut Cx<'_, S>)>;
 type Once<S> = Box<dyn FnOnce(&mut Cx<'_, S>)>;
@@ -29,10 +32,48 @@ pub(crate) struct Periodic<S> {
 impl<S> Periodic<S> {
     /// Steps to the next due time after `now`: on the same grid, leaving out what has been missed.
     pub(crate) fn step(&mut self, now: Duration) {
-        let behind = now.saturating_sub(self.due).as_nanos();
-        let periods = behind / self.period.as_nanos() + 1;
-        let step = u32::try_from(periods).ok().and_then(|periods| self.period.checked_mul(periods));
-        self.due = step.and_then(|step| self.due.checked_add(step)).unwrap_or(Duration::MAX);
+        // 64 bits count the nanoseconds of 584 years. A longer period has not gone by once.
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let behind = now.saturating_sub(self.due);
+        let into_period = Duration::from_nanos(nanos(behind) % nanos(self.period));
+        self.due = self.due.saturating_add(behind - into_period).saturating_add(self.period);
+    }
+}
+
+impl<S> Core<S> {
+    /// Fires the timers that were due before the first of them fired: one that sets another for now cannot hold the
+    /// loop.
+    pub(crate) fn fire_timers(&mut self, state: &mut S) {
+        let now = self.clock.tick();
+        if self.timers.next().is_none_or(|next| next > now) {
+            return;
+        }
+        self.timers.expire(now);
+        for _ in 0..self.config.timer_budget {
+            // What does not repeat has fired for the last time, whatever its call comes to.
+            let fired = self.timers.fire(|alarm| matches!(alarm, Alarm::Every(_)));
+            let Some((timer, alarm)) = fired else { return };
+            match alarm {
+                Alarm::Every(periodic) => self.fire_periodic(state, timer, periodic),
+                Alarm::Deadline(key) => self.deadline_due(state, key),
+                Alarm::Retry(key) => self.retry_accept(key),
+                Alarm::Redial(key) => self.redial(key),
+                Alarm::Once(call) => {
+                    call(&mut Cx { state, core: self });
+                    self.returned("a timer", None);
+                }
+            }
+        }
+    }
+
+    fn fire_periodic(&mut self, state: &mut S, timer: TimerKey, mut periodic: Box<Periodic<S>>) {
+        self.firing = Some(timer);
+        (periodic.call)(&mut Cx { state, core: self });
+        self.returned("a periodic timer", None);
+        if self.firing.take().is_some() {
+            periodic.step(self.clock.elapsed());
+            self.timers.rearm(timer, Clock::tick_at(periodic.due), Alarm::Every(periodic));
+        }
     }
 }
 
@@ -47,6 +88,22 @@ mod tests {
         for (now, next) in [(100, 200), (207, 300), (300, 400), (1_234, 1_300), (1_300, 1_400)] {
             periodic.step(millis(now));
             assert_eq!(periodic.due, millis(next));
+        }
+    }
+
+    #[test]
+    fn a_periodic_timer_finds_its_grid_after_a_stall_of_any_length() {
+        let (millis, days) = (Duration::from_millis, |days: u64| Duration::from_secs(days * 24 * 60 * 60));
+        for period in [millis(1), millis(3), Duration::from_secs(1), days(365 * 1_000), Duration::MAX] {
+            for stall in [days(49), days(50), days(365 * 100), days(365 * 500)] {
+                let mut periodic = Periodic::<()> { period, due: period, call: Box::new(|_| ()) };
+                let now = period.saturating_add(stall);
+                periodic.step(now);
+                let ahead = periodic.due.saturating_sub(now);
+                let at_the_end_of_time = periodic.due == Duration::MAX;
+                assert!(ahead <= period && (at_the_end_of_time || !ahead.is_zero()), "{period:?}, {stall:?}");
+                assert!(at_the_end_of_time || periodic.due.as_nanos() % period.as_nanos() == 0);
+            }
         }
     }
 }

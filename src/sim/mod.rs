@@ -64,6 +64,20 @@
 //! for one. Over TLS what is sent is as it would be, but its keys, and with them some lengths, come from the system.
 //! There are no descriptors: [`watch`](crate::Cx::watch), [`adopt`](crate::Cx::adopt) and paths need a real reactor.
 //!
+//! # What differs from Linux
+//! A simulated socket answers as one of Linux does: tests compare the two call by call. The differences:
+//! - Every address is the address of a host, and can be listened on. A client has the address `127.0.0.1` or `::1`,
+//!   whatever it connects to, and a port from 49152 to 65535. As in Linux, a connect to `0.0.0.0` or `::` reaches
+//!   `127.0.0.1` or `::1`: a listener on `10.0.0.1` does not get it, one on `0.0.0.0` does.
+//! - A client's port is free as soon as both ends are closed: there is no TIME-WAIT.
+//! - A client whose own port is the one it connects to is refused. Linux connects it to itself.
+//! - [`Link::buffer`] is the room of the sender and the receiver together. A reset drops what has not left its sender: here
+//!   what still waits for the line ([`Link::spacing`]), in Linux also what the receiver's buffer has no room for.
+//! - A reset that meets a [partition](Sim::partition) arrives when that is healed. Linux sends it once, and it is lost.
+//! - Connections whose handshake is not complete count against the backlog too, and `net.core.somaxconn` does not limit it.
+//! - Linux sometimes reports readiness once more after a socket has finished. No manual page promises that, and the
+//!   simulation does not do it.
+//!
 //! # Many seeds
 //! [`check`] runs a test for each of many seeds. One that fails is printed with the last events, and
 //! `ENJAMB_SEED=17 cargo test` runs seed 17 again and nothing else. Where the input is random too, proptest makes what
@@ -111,6 +125,7 @@ use crate::net::poll::Driver;
 use crate::net::simulated::{Network, Random, Simulation};
 use crate::{Config, Reactor};
 
+use crate::net::simulated::address::reached;
 pub use crate::net::simulated::{Link, Polling};
 pub use replay::check;
 pub use script::Script;
@@ -178,7 +193,7 @@ impl Sim {
 
     /// Makes the way to this server like this one, for connections to come.
     pub fn link(&self, server: impl Into<SocketAddr>, link: Link) {
-        self.network().links.insert(server.into(), Rc::new(link));
+        self.network().links.insert(reached(server.into()), Rc::new(link));
     }
 
     /// Gives a name its addresses, in the order in which they are preferred, and looking it up `takes` that long. Without
@@ -197,7 +212,7 @@ impl Sim {
     /// are told of a reset, as they are still there; their peers are told nothing, and have half-open connections: what
     /// they send is answered with a reset, and who only waits, waits for ever (RFC 9293, section 3.5.1).
     pub fn crash(&self, server: impl Into<SocketAddr>) {
-        self.network().crash(server.into());
+        self.network().crash(reached(server.into()));
     }
 
     /// Lets at most this many sockets be open: beyond, accepting and connecting fail for want of a descriptor (EMFILE).
@@ -209,20 +224,17 @@ impl Sim {
     /// arrives when it is [healed](Self::heal), however long that takes (a kernel gives up after a quarter of an hour:
     /// [`Link::stall_after`] is for longer). A connect asks again, in ever longer intervals, for 127 s.
     pub fn partition(&self, server: impl Into<SocketAddr>) {
-        self.network().partitions.insert(server.into());
+        self.network().partitions.insert(reached(server.into()));
     }
 
     /// Makes an end of a [partition](Self::partition).
     pub fn heal(&self, server: impl Into<SocketAddr>) {
-        self.network().heal(server.into());
+        self.network().heal(reached(server.into()));
     }
 
     /// Lets time pass as if the callback at hand took this long: what comes meanwhile is there when it returns.
     pub fn take_time(&self, time: Duration) {
-        let mut network = self.network();
-        let now = network.now.saturating_add(time);
-        network.set_time(now);
-        network.happen();
+        self.0.take_time(time);
     }
 
     /// The seed it was made from.

@@ -12,9 +12,10 @@ use mio::net::TcpStream;
 
 use crate::Config;
 use crate::base::buffer::{Buffer, Spares};
+use crate::base::clock::NO_DEADLINE;
 use crate::base::peer::Peer;
 use crate::base::readiness::Readiness;
-use crate::base::slots::Tenant;
+use crate::base::slots::{Key, Tenant};
 use crate::base::wheel::TimerKey;
 use crate::net::poll::Driver;
 use crate::net::socket::Socket;
@@ -25,8 +26,6 @@ use crate::stream::cork::Gather;
 /// Behind something that waits already, gathering saves a system call besides, which is worth a longer copy than
 /// [`Gather::ROOM`].
 const GATHERED_BEHIND: usize = 32 * 1024;
-
-pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 
 /// Whether a read or write that did less than it could have has drained or filled the socket, so that no second one is
 /// needed to see `WouldBlock`: epoll(7), questions and answers, 9; kqueue reports anew in any case. mio's Windows does
@@ -43,38 +42,40 @@ impl Flags {
     /// The event said that no further event will come for reading: read to the end whatever a read returns.
     pub(crate) const READ_CLOSED: u32 = Readiness::READ_CLOSED;
     /// In the run queue.
-    pub(crate) const QUEUED: u32 = 1 << 3;
+    pub(crate) const QUEUED: u32 = 1 << 4;
     /// In the list of those to flush when the callback returns.
-    pub(crate) const DIRTY: u32 = 1 << 4;
-    pub(crate) const CONNECTING: u32 = 1 << 5;
+    pub(crate) const DIRTY: u32 = 1 << 5;
+    pub(crate) const CONNECTING: u32 = 1 << 6;
     /// `opened` has not been called yet.
-    pub(crate) const FRESH: u32 = 1 << 6;
+    pub(crate) const FRESH: u32 = 1 << 7;
     /// Reading paused by the user.
-    pub(crate) const PAUSED: u32 = 1 << 7;
+    pub(crate) const PAUSED: u32 = 1 << 8;
     /// Output went above the high-water mark and has not fallen to the low one.
-    pub(crate) const FULL: u32 = 1 << 8;
+    pub(crate) const FULL: u32 = 1 << 9;
     /// Resumed (or handed to a new machine) with input left over: offer that first.
-    pub(crate) const REOFFER: u32 = 1 << 9;
+    pub(crate) const REOFFER: u32 = 1 << 10;
     /// The peer's end was read.
-    pub(crate) const ENDED: u32 = 1 << 10;
+    pub(crate) const ENDED: u32 = 1 << 11;
     /// `finish` was asked for: shut down writing once everything is sent.
-    pub(crate) const FINISHING: u32 = 1 << 11;
+    pub(crate) const FINISHING: u32 = 1 << 12;
     /// Writing is shut down.
-    pub(crate) const FINISHED: u32 = 1 << 12;
+    pub(crate) const FINISHED: u32 = 1 << 13;
     /// `close` was asked for: no more callbacks but `closed`.
-    pub(crate) const CLOSING: u32 = 1 << 13;
+    pub(crate) const CLOSING: u32 = 1 << 14;
     /// A write failed: nothing more can be sent, what has arrived is still read.
-    pub(crate) const BROKEN: u32 = 1 << 14;
+    pub(crate) const BROKEN: u32 = 1 << 15;
     /// On the list of those to reap.
-    pub(crate) const DOOMED: u32 = 1 << 15;
+    pub(crate) const DOOMED: u32 = 1 << 16;
     /// Full, and reading is held back for it.
-    pub(crate) const HELD: u32 = 1 << 16;
+    pub(crate) const HELD: u32 = 1 << 17;
     /// Being full does not hold back reading.
-    pub(crate) const READS_FULL: u32 = 1 << 17;
-    /// The socket came from outside and may have been duplicated there.
-    pub(crate) const FOREIGN: u32 = 1 << 18;
+    pub(crate) const READS_FULL: u32 = 1 << 18;
+    /// The socket came from outside, where it may have been duplicated and written to.
+    pub(crate) const FOREIGN: u32 = 1 << 19;
     /// Something was handed to the kernel, which an early close could destroy.
-    const WROTE: u32 = 1 << 19;
+    pub(crate) const WROTE: u32 = 1 << 20;
+    /// The event spoke of an error or of the end of both directions: the connection may have been reset.
+    pub(crate) const HUNG_UP: u32 = Readiness::HUNG_UP;
 
     /// What makes no difference to a connection that has only to receive.
     const OF_NO_ACCOUNT: u32 = Self::READ_CLOSED | Self::READS_FULL | Self::FOREIGN | Self::WROTE;
@@ -167,13 +168,37 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Puts TLS over the socket. What was written before, and is not sent yet, goes out in plain.
+    /// Puts TLS over the socket. What was written to an open connection before, and is not sent yet, goes out in plain:
+    /// it stays where it is, and only its length is noted, so that it goes on counting as unsent.
     #[cfg(feature = "tls")]
     pub(crate) fn secure(&mut self, session: crate::net::tls::Session) {
-        if let Some(socket) = self.socket.take() {
-            let connecting = self.flags.any(Flags::CONNECTING);
-            let before = if connecting { None } else { self.output.take() };
-            self.socket = Some(socket.secured(session, !connecting, before));
+        let connecting = self.flags.any(Flags::CONNECTING);
+        let plain = if connecting { 0 } else { self.unsent() };
+        self.socket = self.socket.take().map(|socket| socket.secured(session, !connecting, plain));
+    }
+
+    /// Takes TLS off again if nothing waits for its handshake: what is left is a plain connection, to be closed as one.
+    #[cfg(feature = "tls")]
+    pub(crate) fn give_up_handshake(&mut self) {
+        let unsent = self.unsent();
+        let is_idle = |socket: &mut Socket| socket.is_shaking_hands() && socket.plain_left() == unsent;
+        if let Some(socket) = self.socket.take_if(is_idle) {
+            self.socket = Some(socket.unsecured());
+            self.flags.clear(Flags::CONNECTING);
+        }
+    }
+
+    /// How much of what is unsent was written before an upgrade to TLS, and is to be sent before the handshake.
+    #[cfg(feature = "tls")]
+    pub(crate) fn plain_left(&self) -> usize {
+        self.socket.as_ref().map_or(0, Socket::plain_left)
+    }
+
+    /// The tick at which its timer has to fire: that of the deadline, or of the handshake's limit if that is first.
+    pub(crate) fn due(&self) -> u64 {
+        match &self.socket {
+            Some(socket) if self.flags.any(Flags::CONNECTING) => self.deadline.min(socket.handshake_limit()),
+            _ => self.deadline,
         }
     }
 
@@ -231,18 +256,32 @@ impl<S> Stream<S> {
         self.flags.exactly(all, all | Flags::CONNECTING | Flags::ENDED | Flags::DOOMED)
     }
 
-    /// Whether an event has come for a peer that had ended.
+    /// Whether the peer may have reset the connection, and no read would tell.
     pub(crate) fn may_have_reset(&self) -> bool {
-        let all = Flags::READABLE | Flags::ENDED;
-        self.flags.exactly(all, all | Flags::CLOSING | Flags::DOOMED)
+        self.flags.exactly(Flags::HUNG_UP, Flags::HUNG_UP | Flags::NOT_OPEN)
+            && self.flags.any(Flags::ENDED | Flags::PAUSED)
+    }
+
+    /// Looks for a reset behind what has come: an error, once. `Ok(true)` if something that came before it is still to be
+    /// read, and the read behind that will tell.
+    pub(crate) fn look_for_reset(&self, driver: &Driver) -> io::Result<bool> {
+        let Some(socket) = &self.socket else { return Ok(false) };
+        if !self.flags.any(Flags::ENDED) && (self.input.is_some() || socket.has_unread(driver)?) {
+            return Ok(true);
+        }
+        socket.take_error(driver).map_or(Ok(false), Err)
+    }
+
+    /// Whether anything waits to be sent, of the machine's or of TLS's own.
+    #[inline]
+    pub(crate) fn has_to_send(&self) -> bool {
+        self.output.is_some() || self.socket.as_ref().is_some_and(Socket::owes)
     }
 
     #[inline]
     pub(crate) fn may_write(&self) -> bool {
-        self.output.is_some()
-            && self
-                .flags
-                .exactly(Flags::WRITABLE, Flags::WRITABLE | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED)
+        let against = Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED;
+        self.flags.exactly(Flags::WRITABLE, Flags::WRITABLE | against) && self.has_to_send()
     }
 
     /// Whether the machine may still write.
@@ -362,9 +401,15 @@ impl<S> Stream<S> {
         sent.map(drop)
     }
 
-    /// Sends what is waiting, as far as the kernel takes it.
+    /// Sends what is waiting, as far as the kernel takes it; and if nothing is, what TLS itself has to say.
     pub(crate) fn flush(&mut self, driver: &Driver, spares: &mut Spares) -> io::Result<()> {
-        let Some(mut output) = self.output.take() else { return Ok(()) };
+        let Some(mut output) = self.output.take() else {
+            #[cfg(feature = "tls")]
+            if self.socket.as_ref().is_some_and(|socket| !socket.flush(driver)) {
+                self.flags.clear(Flags::WRITABLE);
+            }
+            return Ok(());
+        };
         let sent = self.send(driver, output.as_slice());
         let sent = self.sent(sent, output.len());
         output.consume(*sent.as_ref().unwrap_or(&0));
@@ -399,7 +444,8 @@ impl<S> Stream<S> {
             Ok(n) if n == of => return Ok(n),
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // A call that does not wait is not interrupted either: signal(7). Were it, it would be made again.
+            // signal(7) has no interruption of a call that does not wait, but a tracer or a filter may bring one about: as
+            // the stream stays writable, it is queued, and the call is made again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
         };
@@ -410,7 +456,7 @@ impl<S> Stream<S> {
     }
 
     /// Whether writing is to be shut down now.
-    fn may_finish(&self) -> bool {
+    pub(crate) fn may_finish(&self) -> bool {
         let all = Flags::FINISHING | Flags::WRITABLE;
         let against = Flags::FINISHED | Flags::CONNECTING | Flags::BROKEN | Flags::DOOMED;
         self.flags.exactly(all, all | against) && self.output.is_none()
@@ -436,6 +482,13 @@ impl<S> Stream<S> {
         Ok(())
     }
 
+    /// Has the peer see a reset, and not an end, when the socket is closed.
+    pub(crate) fn reset_on_close(&self, driver: &Driver, key: Key) {
+        if let Some(Err(error)) = self.socket.as_ref().map(|socket| socket.reset_on_close(driver)) {
+            log::debug!("connection {key} to {} could not be reset: {error}", self.peer);
+        }
+    }
+
     /// Whether both sides have said their last, so that nothing can come of it any more.
     pub(crate) fn is_over(&self) -> bool {
         let both = Flags::ENDED | Flags::FINISHED;
@@ -446,7 +499,8 @@ impl<S> Stream<S> {
     pub(crate) fn farewell(&self) -> Farewell {
         let owes_an_end =
             self.socket.as_ref().is_some_and(Socket::is_secure) && !self.flags.any(Flags::FINISHED);
-        if (self.flags.any(Flags::ENDED) || !self.flags.any(Flags::WROTE)) && !owes_an_end {
+        let wrote = self.flags.any(Flags::WROTE | Flags::FOREIGN);
+        if (self.flags.any(Flags::ENDED) || !wrote) && !owes_an_end {
             Farewell::Close
         } else {
             Farewell::FinishAndDrain

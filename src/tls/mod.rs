@@ -22,13 +22,16 @@ mod insecure;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::base::error;
+use crate::base::peer::Peer;
 use crate::base::slots::Key;
+use crate::net::socket::Socket;
 use crate::reactor::core::Core;
 use crate::stream::{Flags, Stream};
 use crate::{Conn, Listener};
@@ -153,17 +156,32 @@ impl Client {
     }
 }
 
+/// What is left of the input when a connection is to be secured.
+pub(crate) const UNREAD: &str = "input that came before has not been consumed";
+
+pub(crate) fn cannot_secure(peer: &Peer, against: &str) -> io::Error {
+    invalid(format!("the connection to {peer} cannot be made secure: {against}"))
+}
+
 impl<S> Conn<'_, S> {
     /// Has this connection speak TLS, as the client: the server must have a certificate that is good for `name`, a host
     /// name or an address. Right after [`connect`](crate::Cx::connect), the handshake is part of connecting, within
-    /// the same time. On a connection that is open (STARTTLS), what was written before goes out in plain, and what is
-    /// written from now on waits for the handshake, which has
-    /// [`Config::connect_timeout`](crate::Config::connect_timeout).
+    /// the same time.
+    ///
+    /// On a connection that is open (STARTTLS), what was written before is sent in plain; it counts as unsent until then.
+    /// What is written from now on waits for the handshake, which begins behind those bytes and has
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout). The machine is not called before the handshake is
+    /// done. A [deadline](Self::deadline) stays armed; if it passes during the handshake, the handshake has timed out.
+    ///
+    /// Input that comes before the handshake is plain, and an attacker may have put it there (RFC 3207, section 4.2;
+    /// CVE-2011-0411). So a machine takes all of its input before it calls this, and returns: what
+    /// [`received`](crate::Protocol::received) leaves ends the connection with
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), before anything of TLS is sent. What the same callback takes after
+    /// this call is plain too. Bytes that are still to be read are taken for the handshake, and fail it.
     ///
     /// # Errors
-    /// A name that is none; a connection that is over or secure already; and input that has come and was not consumed: it
-    /// is not part of the secure connection, and whoever put it there must not have it taken for that (RFC 3207,
-    /// section 6).
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a name that is none, a connection that is over or secure already,
+    /// and one with input that was left before this callback.
     pub fn secure(&mut self, client: &Client, name: &str) -> io::Result<()> {
         let session = client.session(name)?;
         let (core, key) = self.parts();
@@ -208,16 +226,15 @@ impl<S> Core<S> {
         let connecting = stream.flags.any(Flags::CONNECTING);
         let against = if stream.flags.any(over) {
             "it has come to its end"
-        } else if stream.socket.as_ref().is_some_and(|socket| socket.tls().is_some()) {
+        } else if stream.socket.as_ref().is_some_and(Socket::is_secure) {
             "it is secure already"
         } else if stream.unread() > 0 {
-            "input that came before has not been consumed"
+            UNREAD
         } else {
             ""
         };
         if !against.is_empty() {
-            let message = format!("the connection to {} cannot be made secure: {against}", stream.peer);
-            return Err(error::new(io::ErrorKind::InvalidInput, message));
+            return Err(cannot_secure(&stream.peer, against));
         }
         if stream.socket.is_none() {
             self.sessions.insert(key, session); // until there is one
@@ -228,5 +245,34 @@ impl<S> Core<S> {
             self.shake_hands(key);
         }
         Ok(())
+    }
+
+    /// Gives a handshake a limit of its own, beside the deadline, which stays as it is armed.
+    pub(crate) fn limit_handshake(&mut self, key: Key, within: Duration) {
+        let limit = self.clock.tick_after(within);
+        if let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && let Some(socket) = &stream.socket
+        {
+            socket.limit_handshake(limit);
+            self.set_deadline_timer(key);
+        }
+    }
+
+    /// Sends what an upgrade to TLS has found unsent, in plain; the handshake begins when that is done. Returns whether
+    /// it is.
+    #[cold]
+    pub(crate) fn send_plain(&mut self, key: Key) -> bool {
+        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return false };
+        while stream.plain_left() > 0 && stream.flags.any(Flags::WRITABLE) {
+            if let Err(error) = stream.flush(&self.driver, &mut self.spares) {
+                self.write_failed(key, error);
+                return false;
+            }
+        }
+        let sent = stream.plain_left() == 0;
+        if sent {
+            self.shake_hands(key);
+        }
+        sent
     }
 }

@@ -1,5 +1,7 @@
 //! A client and a server on a simulated network.
 
+#![allow(dead_code)] // each test file uses some of it
+
 use std::net::SocketAddr;
 
 use enjamb::sim::Sim;

@@ -14,7 +14,8 @@ struct Chat {
 
 impl Chat {
     fn start(options: &[&str]) -> Self {
-        let mut program = Program::start("chat", &[&["--listen", "0"], options].concat());
+        // Of what is told of its members, much would be counted only.
+        let mut program = Program::start_telling_all("chat", &[&["--listen", "0"], options].concat());
         let line = program.out.wait_for("");
         let address = line.strip_prefix("listening on ").and_then(|address| address.parse().ok());
         Self { address: address.unwrap_or_else(|| panic!("no address in {line:?}")), program }

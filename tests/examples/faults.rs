@@ -132,17 +132,12 @@ fn a_closed_pipe_ends_the_program_quietly() {
 
 #[test]
 fn a_closed_pipe_ends_a_small_tool_quietly() {
-    for tool in ["countdown", "udp_echo", "embed", "worker", "multicore"] {
-        let (reader, writer) = io::pipe().expect("a pipe");
-        drop(reader);
-        let mut command = Command::new(path(tool));
-        command.stdout(writer);
-        if tool != "countdown" {
-            command.args(["--listen", "0"]);
-        }
-        let ended = Program::spawn(command).end();
-        assert_eq!((ended.status, ended.err.len()), (Some(0), 0), "{tool}: {ended:#?}");
-    }
+    let (reader, writer) = io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(path("countdown"));
+    command.stdout(writer);
+    let ended = Program::spawn(command).end();
+    assert_eq!((ended.status, ended.err.len()), (Some(0), 0), "{ended:#?}");
 }
 
 #[test]

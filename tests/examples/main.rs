@@ -14,6 +14,8 @@ mod faults;
 #[cfg(all(feature = "http", feature = "tls"))]
 mod http;
 mod multicore;
+#[cfg(target_os = "linux")]
+mod outputs;
 mod pool;
 mod programs;
 mod proxy;

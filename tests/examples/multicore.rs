@@ -56,6 +56,28 @@ fn a_signal_ends_all_reactors_and_says_what_they_served() {
 }
 
 #[test]
+fn a_signal_while_many_are_connected_leaves_no_warning() {
+    for options in [&["--reactors", "3"][..], &["--reactors", "3", "--serve", "100"]] {
+        let mut program = Program::start("multicore", &[&["--listen", "0"], options].concat());
+        let address = program.address();
+        let mut clients: Vec<_> = (0..100).map(|_| connect(address)).collect();
+        for client in &mut clients {
+            client.write_all(b"ping").expect("it is taken");
+            expect(client, b"ping");
+        }
+        program.signal(Signal::SIGTERM);
+        for client in &mut clients {
+            assert_eq!(std::io::Read::read(client, &mut [0]).expect("a clean end"), 0);
+        }
+        drop(clients);
+        let ended = program.end();
+        assert_eq!(ended.status, Some(0), "{ended:#?}");
+        assert!(ended.err.is_empty(), "{ended:#?}");
+        assert_eq!(served(&ended).iter().sum::<u64>(), 100, "{ended:#?}");
+    }
+}
+
+#[test]
 fn a_busy_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("its address").port().to_string();

@@ -51,10 +51,23 @@ impl Program {
         Self::spawn(command)
     }
 
+    /// Starts an example that says all that it can, also what it otherwise only counts.
+    pub fn start_telling_all(name: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(path(name));
+        command.args(args).stdout(Stdio::piped()).env("RUST_LOG", "debug");
+        Self::spawn(command)
+    }
+
     /// Starts an example that reads what the test types.
     pub fn start_typing(name: &str, args: &[&str]) -> (Self, ChildStdin) {
         let mut command = Command::new(path(name));
-        command.args(args).stdout(Stdio::piped());
+        command.args(args);
+        Self::spawn_typing(command)
+    }
+
+    /// Starts a command that reads what the test types.
+    pub fn spawn_typing(mut command: Command) -> (Self, ChildStdin) {
+        command.stdout(Stdio::piped());
         let mut program = Self::spawn_reading(command, Stdio::piped());
         let stdin = program.child.stdin.take().expect("it was piped");
         (program, stdin)
@@ -66,7 +79,10 @@ impl Program {
     }
 
     fn spawn_reading(mut command: Command, stdin: Stdio) -> Self {
-        command.stdin(stdin).stderr(Stdio::piped()).env_remove("RUST_LOG");
+        command.stdin(stdin).stderr(Stdio::piped());
+        if !command.get_envs().any(|(name, _)| name == "RUST_LOG") {
+            command.env_remove("RUST_LOG");
+        }
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let out = Lines::of(child.stdout.take());
         let err = Lines::of(child.stderr.take());
@@ -87,6 +103,10 @@ impl Program {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -7,8 +7,10 @@ use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
@@ -42,8 +44,9 @@ impl Proxy {
 }
 
 fn start_to(to: SocketAddr, options: &[&str]) -> (Program, SocketAddr) {
+    // Of the pairs that fail, all but one in a second would be counted only.
     let mut program =
-        Program::start("proxy", &[&["--listen", "0", "--to", &to.to_string()], options].concat());
+        Program::start_telling_all("proxy", &[&["--listen", "0", "--to", &to.to_string()], options].concat());
     let address = program.address();
     (program, address)
 }
@@ -191,6 +194,25 @@ fn a_connect_that_fails_closes_its_client_names_the_address_and_hurts_no_other()
 }
 
 #[test]
+fn of_the_pairs_that_fail_one_in_a_second_is_named_and_the_others_are_counted() {
+    const MANY: usize = 200;
+    let refusing = Refusing::new();
+    let mut program = Program::start("proxy", &["--listen", "0", "--to", &refusing.address()]);
+    let (address, start) = (program.address(), Instant::now());
+    for _ in 0..MANY {
+        assert_eq!(connect(address).read(&mut [0]).expect("an end"), 0);
+    }
+    let seconds = start.elapsed().as_secs() as usize + 1;
+    program.signal(Signal::SIGTERM);
+    let ended = program.end();
+    let named = ended.err.iter().filter(|line| line.contains("connecting to")).count();
+    let more = |line: &String| line.strip_prefix("… and ")?.split(' ').next()?.parse::<usize>().ok();
+    let counted: usize = ended.err.iter().filter_map(more).sum();
+    assert!(named <= seconds, "{named} in {seconds} s: {ended:#?}");
+    assert_eq!(named + counted, MANY, "{ended:#?}");
+}
+
+#[test]
 fn what_comes_before_there_is_another_side_stays_with_the_kernel_and_arrives_in_the_end() {
     const SIZE: usize = 64 * MIB;
     // A listener that is not accepted from: once its backlog is full, a connect stays under way.
@@ -237,6 +259,67 @@ fn a_side_that_is_reset_while_the_other_is_held_back_resets_it_too() {
     reset(upstream);
     let error = client.write_all(&pattern(64 * MIB)).expect_err("nobody takes it");
     assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+}
+
+/// Writes until nothing goes any more, or the connection is cut off for that.
+fn flood(stream: &mut TcpStream) {
+    stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout for the test");
+    stream.write_all(&vec![b'x'; 64 * MIB]).expect_err("it is held back");
+}
+
+/// How many descriptors it has open: proc_pid_fd(5).
+#[cfg(target_os = "linux")]
+fn descriptors(program: &Program) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", program.id())).expect("it runs").count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_client_that_floods_and_is_reset_past_a_server_that_does_not_read_is_cut_off() {
+    let mut proxy = Proxy::start(&["--stall-timeout", "2s"]);
+    let before = descriptors(&proxy.program);
+    for client_ends in [false, true] {
+        let (mut client, mut upstream) = proxy.connect();
+        let name = client.local_addr().expect("its address").to_string();
+        flood(&mut client);
+        if client_ends {
+            client.shutdown(Shutdown::Write).ok(); // and it is still there
+        } else {
+            reset(client);
+        }
+        proxy.program.out.wait_for(&name); // the pair has ended
+        assert_eq!(descriptors(&proxy.program), before);
+        assert_reset(&mut upstream);
+    }
+    let ended = proxy.end();
+    ended.message("nothing has moved for 2s");
+}
+
+#[test]
+fn a_pair_that_moves_in_one_direction_or_has_nothing_to_send_is_not_cut_off() {
+    let mut proxy = Proxy::start(&["--stall-timeout", "2s"]);
+    let (mut idle, mut idle_upstream) = proxy.connect();
+    let (client, mut upstream) = proxy.connect();
+    let mut flooding = client.try_clone().expect("a second handle");
+    let done = Arc::new(AtomicBool::new(false));
+    let still = Arc::clone(&done);
+    let other_direction = thread::spawn(move || {
+        while !still.load(Ordering::Relaxed) {
+            upstream.write_all(b"on and").expect("it is taken");
+            expect(&mut &client, b"on and");
+        }
+    });
+    flood(&mut flooding); // in this direction nothing moves any more
+    // One after the other, so that the time is up for the first pairs too.
+    for _ in 0..2 {
+        let (mut stalled, _upstream) = proxy.connect();
+        flood(&mut stalled);
+        proxy.program.err.wait_for("nothing has moved for 2s");
+    }
+    done.store(true, Ordering::Relaxed);
+    other_direction.join().expect("it goes on");
+    idle.write_all(b"still there").expect("it is taken");
+    expect(&mut idle_upstream, b"still there");
 }
 
 #[test]
@@ -332,21 +415,34 @@ fn a_side_that_does_not_take_what_it_is_owed_is_cut_off_though_the_other_has_lef
 }
 
 #[test]
-fn a_reader_of_its_results_that_leaves_ends_it_quietly() {
+fn a_reader_of_its_results_that_leaves_ends_no_connection() {
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let to = upstream.local_addr().expect("its address").to_string();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut command = Command::new(path("proxy"));
     command.args(["--listen", "0", "--to", &to]).stdout(writer);
-    let program = Program::spawn(command);
+    let mut program = Program::spawn(command);
     let mut first = String::new();
     BufReader::new(reader).read_line(&mut first).expect("a line"); // and the reader is gone
     let address = first.trim_end().strip_prefix("listening on ").expect("an address");
-    let client = connect(address.parse().expect("an address"));
-    let (upstream, _) = upstream.accept().expect("the proxy connects");
-    drop((client, upstream));
+    let connect = || {
+        let client = connect(address.parse().expect("an address"));
+        (client, upstream.accept().expect("the proxy connects").0)
+    };
+    let mut living: Vec<_> = (0..5).map(|_| connect()).collect();
+    for _ in 0..2 {
+        drop(connect()); // it leaves a line for nobody
+    }
+    program.err.wait_for("cannot write to standard output");
+    for (client, upstream) in &mut living {
+        client.write_all(b"go on").expect("it is taken");
+        expect(upstream, b"go on");
+    }
+    drop(living);
+    program.signal(Signal::SIGTERM);
     let ended = program.end();
-    assert_eq!((ended.status, ended.err.len()), (Some(0), 0), "{ended:#?}");
+    let told = ended.err.iter().filter(|line| line.contains("cannot write")).count();
+    assert_eq!((ended.status, told), (Some(0), 1), "{ended:#?}");
 }
 
 #[test]

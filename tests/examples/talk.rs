@@ -1,6 +1,7 @@
 //! The client for standard input: by name, by path, to the end of both sides.
 
-use crate::programs::{self, Ended, run};
+use crate::programs::{self, Ended, Program, run};
+use crate::servers::expect;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -107,4 +108,32 @@ fn a_server_that_cannot_be_parsed_is_wrong_usage() {
     let ended = run("talk", &["example.org"]);
     assert_eq!(ended.status, Some(2));
     ended.message("has no port: write it as example.org:80");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn input_that_comes_while_the_server_closes_leaves_no_warning() {
+    let strace = Command::new("strace").args(["-e", "trace=none", "true"]).stderr(Stdio::null()).status();
+    if !strace.is_ok_and(|status| status.success()) {
+        println!("not run: strace is not installed, or not permitted to trace");
+        return;
+    }
+    let server = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let mut command = Command::new("strace");
+    // The loop takes its time to close its socket; the thread that reads standard input does not wait for it.
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=close:delay_enter=100000"]);
+    command.arg(programs::path("talk")).arg(server.local_addr().expect("an address").to_string());
+    let (mut talk, mut keyboard) = Program::spawn_typing(command);
+    let (mut stream, _) = server.accept().expect("it connects");
+    keyboard.write_all(b"one\n").expect("it is read");
+    expect(&mut stream, b"one\n");
+    stream.write_all(b"goodbye\n").expect("it is read");
+    talk.out.wait_for("goodbye");
+    drop(stream);
+    // More than one, as the first may be read before the server's end is.
+    for _ in 0..100 {
+        keyboard.write_all(b"two\n").ok();
+    }
+    let ended = talk.end();
+    assert!(!ended.err.iter().any(|line| line.contains("dropped")), "{ended:#?}");
 }

@@ -52,6 +52,7 @@ fn a_duration_has_a_unit_and_a_range() {
     for server in ["echo", "proxy"] {
         assert_refused(server, &["--drain-timeout", "soon"], &["--drain-timeout", "from 0ms to 24h"]);
     }
+    assert_refused("proxy", &["--stall-timeout", "0s"], &["--stall-timeout", "from 1ms to 24h"]);
 }
 
 #[test]

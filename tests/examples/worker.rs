@@ -68,3 +68,17 @@ fn a_line_without_end_is_an_error_to_its_own_connection_only() {
     other.write_all(b"ping\n").expect("it is taken");
     expect(&mut other, b"pong\n");
 }
+
+#[test]
+fn a_signal_while_answers_are_on_their_way_leaves_no_warning() {
+    for _ in 0..30 {
+        let mut program = Program::start("worker", &["--listen", "0"]);
+        let mut client = connect(program.address());
+        client.write_all(b"1000\n".repeat(16).as_slice()).expect("it is taken");
+        expect(&mut client, b"1000: 168\n");
+        program.signal(Signal::SIGTERM);
+        drop(client);
+        let ended = program.end();
+        assert_eq!((ended.status, ended.err.len()), (Some(0), 0), "{ended:#?}");
+    }
+}

@@ -27,6 +27,9 @@ impl Framing {
     }
 }
 
+/// A Transfer-Encoding overrides a Content-Length (RFC 9112 section 6.3), which is not looked at then, and the connection is
+/// not used again: [`TwoFramings`](super::NotReusable::TwoFramings).
+///
 /// Anything but one `chunked` would leave the end of the body to guesses, and another guess to whoever stands in between.
 fn transfer_encoding(head: &Head) -> Result<Framing, Rule> {
     let mut fields = head.headers.get_all("transfer-encoding");
@@ -39,16 +42,17 @@ fn transfer_encoding(head: &Head) -> Result<Framing, Rule> {
 }
 
 /// The length said by all copies alike, whether they are fields of their own or elements of a list.
+///
+/// Copies have the same digits. RFC 9112 section 6.3 takes a list for one value where all of its values are the same, and
+/// RFC 9110 section 8.6 says why, and that a recipient may also reject it: "a duplicate was generated or combined by an
+/// upstream message processor". `5` beside `05` is no such duplicate: it has two authors, and another reader may see two
+/// lengths (`010` as octal).
 fn content_length(headers: &Headers) -> Result<Option<u64>, Rule> {
-    let mut said = None;
-    for element in headers.get_all("content-length").flat_map(|value| value.split(',')) {
-        let length = length(element.trim_matches([' ', '\t'])).ok_or(Rule::ContentLength)?;
-        if said.is_some_and(|said| said != length) {
-            return Err(Rule::ContentLength);
-        }
-        said = Some(length);
-    }
-    Ok(said)
+    let values = headers.get_all("content-length").flat_map(|value| value.split(','));
+    let mut copies = values.map(|value| value.trim_matches([' ', '\t']));
+    let Some(said) = copies.next() else { return Ok(None) };
+    let length = length(said).filter(|_| copies.all(|copy| copy == said));
+    length.map(Some).ok_or(Rule::ContentLength)
 }
 
 /// Digits only, where `u64::from_str` would take a plus sign, and below 2^63.

@@ -18,8 +18,9 @@ pub enum NotReusable {
     Http10,
     /// The connection has been upgraded: what it carries now is not HTTP.
     Upgraded,
-    /// The answer had both a Transfer-Encoding and a Content-Length: somebody in between may have believed the other one
-    /// (RFC 9112 section 6.1).
+    /// The answer had both a Transfer-Encoding and a Content-Length. The Transfer-Encoding overrides (RFC 9112 section
+    /// 6.3), so the answer is taken as it says. But an intermediary may have believed the Content-Length, and what it takes
+    /// for the next answer may be a part of this one: so the connection is closed (section 6.1).
     TwoFramings,
     /// The end of the body was that of the stream.
     ByClose,

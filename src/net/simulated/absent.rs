@@ -44,6 +44,7 @@ never_called! {
     Network {
         fn connect(SocketAddr) -> io::Result<SocketId>;
         fn connected(SocketId) -> Option<io::Result<()>>;
+        fn has_unread(SocketId) -> bool;
         fn take_error(SocketId) -> Option<io::Error>;
         fn listen(SocketAddr, u32) -> io::Result<SocketId>;
         fn accept(SocketId) -> io::Result<(SocketId, SocketAddr)>;

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::net::simulated::address::{in_family, reached};
 use crate::net::simulated::event::Event;
 use crate::net::simulated::network::{Listening, Network, SocketId};
 use crate::net::simulated::record::What;
@@ -13,19 +14,15 @@ use crate::net::simulated::record::What;
 impl Network {
     pub(crate) fn connect(&mut self, addr: SocketAddr) -> io::Result<SocketId> {
         self.out_of_descriptors()?;
-        if addr.port() == 0 {
-            return Err(io::ErrorKind::AddrNotAvailable.into());
-        }
-        let wire = self.wire(addr);
+        let server = reached(addr);
+        let wire = self.wire(server);
         if self.random.chance(wire.link.unreachable) {
             return Err(io::ErrorKind::NetworkUnreachable.into());
         }
         let unanswered = self.random.chance(wire.link.silent);
-        let own: IpAddr =
-            if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-        let local = SocketAddr::new(own, self.next_port());
+        let local = self.client_addr(server).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let arrives = self.arrival(&wire.link);
-        let id = self.insert(local, addr, wire);
+        let id = self.insert(in_family(local, addr), in_family(server, addr), wire);
         let endpoint = self.end(id)?;
         (endpoint.open, endpoint.connecting, endpoint.unanswered) = (true, true, unanswered);
         self.schedule(arrives, Event::Syn { client: id, tries: 0 });
@@ -36,10 +33,15 @@ impl Network {
     /// Whether a connect has come through: `None` while it is under way.
     pub(crate) fn connected(&mut self, id: SocketId) -> Option<io::Result<()>> {
         let endpoint = self.ends.get_mut(&id)?;
-        match endpoint.error.take() {
-            Some(kind) => Some(Err(kind.into())),
-            None => (!endpoint.connecting).then_some(Ok(())),
+        if endpoint.connecting || endpoint.is_over() {
+            return endpoint.error.take().map(|kind| Err(kind.into()));
         }
+        Some(Ok(()))
+    }
+
+    /// Whether a read would give bytes.
+    pub(crate) fn has_unread(&self, id: SocketId) -> bool {
+        self.ends.get(&id).is_some_and(|endpoint| endpoint.incoming.has_bytes())
     }
 
     pub(crate) fn take_error(&mut self, id: SocketId) -> Option<io::Error> {
@@ -49,9 +51,9 @@ impl Network {
     pub(crate) fn listen(&mut self, mut addr: SocketAddr, backlog: u32) -> io::Result<SocketId> {
         self.out_of_descriptors()?;
         if addr.port() == 0 {
-            addr.set_port(self.next_port());
+            addr.set_port(self.listener_port(addr).ok_or(io::ErrorKind::AddrInUse)?);
         }
-        if self.listeners.values().any(|other| answers(other.addr, addr) || answers(addr, other.addr)) {
+        if self.is_taken(addr) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let id = self.next_id();
@@ -130,7 +132,7 @@ impl Network {
             self.end(id)?.squeezed_until = until;
             self.schedule(until, Event::Room(id));
         }
-        self.end(id)?.wants_room = n < bytes.len();
+        self.end(id)?.wants_room |= n < bytes.len();
         if n == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -141,7 +143,7 @@ impl Network {
 
     pub(crate) fn finish(&mut self, id: SocketId) -> io::Result<()> {
         let endpoint = self.end(id)?;
-        if endpoint.reset || endpoint.connecting {
+        if endpoint.connecting || endpoint.is_over() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         if !std::mem::replace(&mut endpoint.finished, true) {
@@ -174,15 +176,13 @@ impl Network {
             return self.break_off(id);
         }
         let orderly = !endpoint.finished && !endpoint.reset && !endpoint.connecting;
-        if endpoint.incoming.is_flying()
-            && let (Some(peer), Some(at)) = (endpoint.peer, endpoint.incoming.next())
-        {
-            let wire = Rc::clone(&endpoint.wire);
-            let at = at.max(self.now).saturating_add(self.latency(&wire.link));
-            self.schedule(at, Event::Reset(peer)); // what still comes to the closed socket is answered with that
-        }
+        let (peer, wire) = (endpoint.peer, Rc::clone(&endpoint.wire));
+        let under_way = endpoint.incoming.next().filter(|_| endpoint.incoming.is_flying());
         if orderly {
             self.send_end(id);
+        }
+        if let (Some(peer), Some(at)) = (peer, under_way) {
+            self.send_reset(peer, at.max(self.now), &wire); // what comes to the closed socket is answered with that
         }
         self.remove(id);
     }
@@ -214,11 +214,4 @@ impl Network {
         let message = format!("too many open sockets: the simulation allows {most}");
         Err(crate::base::error::new(io::ErrorKind::Other, message))
     }
-}
-
-/// Whether a listener on one address answers to another: on the unspecified one it answers to all.
-pub(crate) fn answers(listening: SocketAddr, asked: SocketAddr) -> bool {
-    listening.port() == asked.port()
-        && (listening.ip() == asked.ip()
-            || listening.ip().is_unspecified() && listening.is_ipv4() == asked.is_ipv4())
 }

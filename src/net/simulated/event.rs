@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::Token;
 
 use crate::base::readiness::Readiness;
-use crate::net::simulated::calls::answers;
+use crate::net::simulated::address::{answers, canonical, in_family};
 use crate::net::simulated::network::{LAST, Network, SocketId};
 use crate::net::simulated::record::What;
 
@@ -99,8 +99,8 @@ impl Network {
             io::ErrorKind::Other,
             format!(
                 "the loop spins: {MOST_IDLE_TURNS} turns in a row have neither waited nor moved a byte (seed {}); who \
-                 asks to be called again and again? a call that posts itself, or a machine that resumes or switches \
-                 with input left in each `received`",
+                 asks to be called again and again? a call that posts itself, a timer without delay that sets itself, or \
+                 a machine that resumes or switches with input left in each `received`",
                 self.seed
             ),
         )
@@ -153,7 +153,7 @@ impl Network {
         if tries > RETRIES {
             return self.fail(client, io::ErrorKind::TimedOut, What::GiveUp);
         }
-        let (wire, from, server) = (Rc::clone(&endpoint.wire), endpoint.local, endpoint.remote);
+        let (wire, from, server) = (Rc::clone(&endpoint.wire), endpoint.local, endpoint.wire.server);
         let listener = self.listeners.iter_mut().find(|(_, listening)| answers(listening.addr, server));
         let no_place = listener.as_ref().is_some_and(|(_, listening)| !listening.has_place());
         if endpoint.unanswered || no_place || cut_off || wire.is_silent() {
@@ -166,8 +166,8 @@ impl Network {
             && !self.random.chance(wire.link.refused)
         {
             listening.half_open += 1;
-            let listener = *listener;
-            let end = self.insert(server, from, Rc::clone(&wire));
+            let (listener, on) = (*listener, listening.addr);
+            let end = self.insert(in_family(server, on), in_family(from, on), Rc::clone(&wire));
             self.ends.entry(end).and_modify(|end| end.peer = Some(client));
             other = Some((listener, end));
         }
@@ -220,6 +220,7 @@ impl Network {
     }
 
     fn reset(&mut self, id: SocketId) {
+        self.arrive(id); // what is due came before it
         let Some(endpoint) = self.ends.get(&id) else { return };
         // As Linux tells it, to one whose peer had finished (the state CLOSE-WAIT) and to others.
         let closing = endpoint.incoming.has_ended() && !endpoint.finished;
@@ -245,7 +246,8 @@ impl Network {
 
     /// A host forgets its connections, and tells nobody but its own programs.
     pub(crate) fn crash(&mut self, server: SocketAddr) {
-        let theirs = self.ends.iter().filter(|(_, end)| end.local == server && end.wire.server == server);
+        let theirs = self.ends.iter();
+        let theirs = theirs.filter(|(_, end)| canonical(end.local) == server && end.wire.server == server);
         let theirs: Vec<SocketId> = theirs.map(|(id, _)| *id).collect();
         for id in theirs {
             let Some(endpoint) = self.ends.get_mut(&id) else { continue };
@@ -253,10 +255,13 @@ impl Network {
             let wire = Rc::clone(&endpoint.wire);
             self.fail(id, io::ErrorKind::ConnectionReset, What::Crash);
             let Some(peer) = peer else { continue };
-            self.ends.entry(peer).and_modify(|peer| peer.peer = None);
-            if let Some(at) = under_way.filter(|_| !wire.is_silent()) {
-                let reset_back = at.max(self.now).saturating_add(self.latency(&wire.link));
-                self.schedule(reset_back, Event::Reset(peer));
+            let now = self.now;
+            if let Some(peer) = self.ends.get_mut(&peer) {
+                peer.peer = None;
+                peer.incoming.cut_unsent(now);
+            }
+            if let Some(at) = under_way {
+                self.send_reset(peer, at.max(now), &wire);
             }
         }
     }

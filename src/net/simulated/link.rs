@@ -18,8 +18,8 @@ use crate::net::simulated::random::Random;
 pub struct Link {
     /// How long a segment is under way, one way; each draws its own, but none overtakes another. Default 100 µs.
     pub latency: RangeInclusive<Duration>,
-    /// How long a segment keeps the line busy: those behind it come so much later, and therefore alone. Default 10 µs, a
-    /// full frame at about 1 Gbit/s.
+    /// How long a segment keeps the line busy: those behind it come so much later, and therefore alone. A reset drops
+    /// what still waits for the line at its sender. Default 10 µs, a full frame at about 1 Gbit/s.
     pub spacing: Duration,
     /// Into how many bytes each write is cut: segments that a path's MTU, or a sender in a hurry, makes. Default 1,460
     /// bytes, the payload of an Ethernet frame.

@@ -2,6 +2,9 @@
 //!
 //! `sim` wraps this for users. Without the feature `sim`, `absent` stands in its place.
 
+pub(crate) mod address;
+#[cfg(all(test, target_os = "linux"))]
+mod beside;
 mod calls;
 mod event;
 mod link;
@@ -63,6 +66,14 @@ impl Simulation {
 
     pub(crate) fn clock(&self) -> Time {
         Rc::clone(&self.network.borrow().clock)
+    }
+
+    /// Lets time pass, and what happens in it.
+    pub(crate) fn take_time(&self, time: Duration) {
+        let mut network = self.network();
+        let now = network.now.saturating_add(time);
+        network.set_time(now);
+        network.happen();
     }
 
     pub(crate) fn wait(

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use crate::base::clock::Time;
+use crate::net::simulated::address::{FIRST_PORT, canonical};
 use crate::net::simulated::event::Event;
 use crate::net::simulated::link::{Link, Polling};
-use crate::net::simulated::pipe::Pipe;
+use crate::net::simulated::pipe::{Pipe, Trip};
 use crate::net::simulated::random::Random;
 use crate::net::simulated::record::{Record, What};
 use crate::net::simulated::wire::{Fate, Wire};
@@ -80,7 +81,10 @@ pub(crate) struct Network {
     pub(crate) events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     scheduled: u64,
     pub(crate) last_id: SocketId,
-    last_port: u16,
+    /// The port that was given last.
+    pub(crate) last_port: u16,
+    /// The addresses, local and remote, of all ends.
+    pub(crate) pairs: BTreeSet<(SocketAddr, SocketAddr)>,
     pub(crate) ready: Vec<SocketId>,
     pub(crate) link: Rc<Link>,
     pub(crate) links: BTreeMap<SocketAddr, Rc<Link>>,
@@ -98,15 +102,20 @@ pub(crate) struct Network {
 /// The end of time: what is due later never happens. Some 290 years, so that no reckoning with it overflows.
 pub(crate) const LAST: Duration = Duration::from_nanos(u64::MAX / 2);
 
-/// The ports that clients get: those that RFC 6335, section 6, sets aside for it.
-const FIRST_PORT: u16 = 49152;
-
 /// How long a sender sends again what nobody acknowledges before it gives up: tcp(7), tcp_retries2.
 const GIVES_UP: Duration = Duration::from_millis(924_600);
 
+impl Endpoint {
+    /// Whether it was reset, or both sides have finished: the state is CLOSED then, or TIME-WAIT.
+    pub(crate) fn is_over(&self) -> bool {
+        self.reset || self.finished && self.incoming.has_ended()
+    }
+}
+
 impl Listening {
+    /// Whether one more may wait to be accepted. Linux has room for one more than the backlog says: sk_acceptq_is_full.
     pub(crate) fn has_place(&self) -> bool {
-        self.waiting.len() + self.half_open < self.backlog
+        self.waiting.len() + self.half_open <= self.backlog
     }
 }
 
@@ -127,6 +136,7 @@ impl Network {
             scheduled: 0,
             last_id: 0,
             last_port: FIRST_PORT,
+            pairs: BTreeSet::new(),
             ready: Vec::new(),
             link: Rc::default(),
             links: BTreeMap::new(),
@@ -160,16 +170,6 @@ impl Network {
         self.last_id
     }
 
-    /// A port that no listener has.
-    pub(crate) fn next_port(&mut self) -> u16 {
-        loop {
-            self.last_port = self.last_port.checked_add(1).unwrap_or(FIRST_PORT);
-            if self.listeners.values().all(|listening| listening.addr.port() != self.last_port) {
-                return self.last_port;
-            }
-        }
-    }
-
     /// How long something is under way.
     pub(crate) fn latency(&mut self, link: &Link) -> Duration {
         let (least, most) = (nanos(*link.latency.start()), nanos(*link.latency.end()));
@@ -179,6 +179,11 @@ impl Network {
     /// When something that is sent now arrives.
     pub(crate) fn arrival(&mut self, link: &Link) -> Duration {
         self.now.saturating_add(self.latency(link))
+    }
+
+    /// For something that is sent now.
+    fn trip(&mut self, link: &Link) -> Trip {
+        Trip { now: self.now, latency: self.latency(link), spacing: link.spacing }
     }
 
     /// A new way to a server.
@@ -209,6 +214,7 @@ impl Network {
             lost: 0,
             listed: false,
         };
+        self.pairs.insert((canonical(local), canonical(remote)));
         self.ends.insert(id, endpoint);
         id
     }
@@ -244,15 +250,15 @@ impl Network {
         if let Some(peer) = peer {
             arrives = self.send_segments(peer, &bytes[..passing], wire).unwrap_or(arrives);
         }
-        let reset_back = arrives.saturating_add(self.latency(&wire.link));
         match (fate, peer) {
             (Fate::Silent, _) => self.lose(id, bytes.len() - passing),
             // Nobody is there to take it: that is answered with a reset.
             (_, None) => {
                 self.lose(id, bytes.len());
-                self.schedule(reset_back, Event::Reset(id));
+                self.send_reset(id, arrives, wire);
             }
             (Fate::Reset, Some(peer)) => {
+                let reset_back = arrives.saturating_add(self.latency(&wire.link));
                 self.schedule(arrives, Event::Reset(peer));
                 self.schedule(reset_back, Event::Reset(id));
             }
@@ -270,8 +276,8 @@ impl Network {
             let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
             let (segment, behind) = rest.split_at(rest.len().min(most));
             rest = behind;
-            let at = self.arrival(link);
-            let at = self.ends.get_mut(&to)?.incoming.send(segment, at, link.spacing);
+            let trip = self.trip(link);
+            let at = self.ends.get_mut(&to)?.incoming.send(segment, trip);
             arrives = Some(self.deliver(to, at, link));
         }
         arrives
@@ -283,16 +289,16 @@ impl Network {
         if wire.is_broken() {
             return self.lose(id, 0); // an end behind bytes that were lost would make them look complete
         }
-        let at = self.arrival(&wire.link);
+        let trip = self.trip(&wire.link);
         let with_data = self.random.chance(wire.link.fin_with_data);
         if let Some(peer) = peer
             && let Some(peer_end) = self.ends.get_mut(&peer)
         {
-            let at = peer_end.incoming.send_end(with_data, at, wire.link.spacing);
+            let at = peer_end.incoming.send_end(with_data, trip);
             self.deliver(peer, at, &wire.link);
         } else if self.ends.get(&id).is_some_and(|endpoint| !endpoint.incoming.will_end()) {
-            let reset_back = at.saturating_add(self.latency(&wire.link));
-            self.schedule(reset_back, Event::Reset(id)); // a peer that has crashed does not know it
+            // A peer that has crashed does not know the connection, and answers with a reset.
+            self.send_reset(id, trip.now.saturating_add(trip.latency), &wire);
         }
     }
 
@@ -312,23 +318,35 @@ impl Network {
         }
     }
 
-    /// Closes with a reset.
+    /// Closes with a reset, unless both sides are done with the connection.
     pub(crate) fn break_off(&mut self, id: SocketId) {
         let Some(endpoint) = self.ends.get(&id) else { return };
-        let (peer, wire, told) = (endpoint.peer, Rc::clone(&endpoint.wire), endpoint.reset);
-        if let Some(peer) = peer.filter(|_| !told && !wire.is_silent()) {
-            if let Some(peer) = self.ends.get_mut(&peer) {
-                peer.incoming.cut(); // it was not acknowledged, and will not be sent again
-            }
-            let at = self.arrival(&wire.link);
-            self.schedule(at, Event::Reset(peer));
+        let (wire, over) = (Rc::clone(&endpoint.wire), endpoint.is_over());
+        if let Some(peer) = endpoint.peer.filter(|_| !endpoint.reset)
+            && let Some(end) = self.ends.get(&peer)
+            && (!over || !end.incoming.all_has_left(self.now))
+        {
+            self.send_reset(peer, self.now, &wire);
         }
         self.remove(id);
     }
 
+    /// Sends a reset to this end, now or later. What has left before arrives before it; what still waits for the line is
+    /// dropped, as a socket's send queue is.
+    pub(crate) fn send_reset(&mut self, to: SocketId, leaves: Duration, wire: &Wire) {
+        let arrives = leaves.saturating_add(self.latency(&wire.link));
+        if !wire.is_silent()
+            && let Some(end) = self.ends.get_mut(&to)
+        {
+            let last = end.incoming.cut_unsent(leaves);
+            self.schedule(arrives.max(last.unwrap_or_default()), Event::Reset(to));
+        }
+    }
+
     pub(crate) fn remove(&mut self, id: SocketId) {
-        let peer = self.ends.remove(&id).and_then(|endpoint| endpoint.peer);
-        if let Some(peer) = peer.and_then(|peer| self.ends.get_mut(&peer)) {
+        let Some(endpoint) = self.ends.remove(&id) else { return };
+        self.pairs.remove(&(canonical(endpoint.local), canonical(endpoint.remote)));
+        if let Some(peer) = endpoint.peer.and_then(|peer| self.ends.get_mut(&peer)) {
             peer.peer = None;
         }
     }

@@ -3,8 +3,19 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// When something is sent, how long it is under way, and how long it keeps the line busy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trip {
+    pub(crate) now: Duration,
+    pub(crate) latency: Duration,
+    pub(crate) spacing: Duration,
+}
+
 #[derive(Debug)]
 struct Segment {
+    /// When it leaves the sender: until then it waits for the line.
+    leaves: Duration,
+    /// When it arrives.
     at: Duration,
     bytes: Vec<u8>,
     /// It carries the end.
@@ -19,8 +30,9 @@ pub(crate) struct Pipe {
     capacity: usize,
     /// How many bytes more will be read, before the reader hangs.
     appetite: u64,
-    /// When the line is free for another segment.
-    free_at: Duration,
+    /// When the line is free at the sender for another segment, and at the receiver.
+    free_to_leave: Duration,
+    free_to_arrive: Duration,
     ended: bool,
 }
 
@@ -39,7 +51,8 @@ impl Pipe {
             in_flight: 0,
             capacity,
             appetite,
-            free_at: Duration::ZERO,
+            free_to_leave: Duration::ZERO,
+            free_to_arrive: Duration::ZERO,
             ended: false,
         }
     }
@@ -49,25 +62,27 @@ impl Pipe {
         self.capacity.saturating_sub(self.arrived.len() + self.in_flight)
     }
 
-    /// Sends a segment that is under way until `at`, or until `spacing` after the one before; returns until when.
-    pub(crate) fn send(&mut self, bytes: &[u8], at: Duration, spacing: Duration) -> Duration {
+    /// Sends a segment, which leaves now, or as soon as the line is free; returns when it arrives.
+    pub(crate) fn send(&mut self, bytes: &[u8], trip: Trip) -> Duration {
         self.in_flight += bytes.len();
-        self.push(bytes.to_vec(), false, at, spacing)
+        self.push(bytes.to_vec(), false, trip)
     }
 
     /// Sends the end: with the last segment under way if there is one and `with_data`, or after it.
-    pub(crate) fn send_end(&mut self, with_data: bool, at: Duration, spacing: Duration) -> Duration {
+    pub(crate) fn send_end(&mut self, with_data: bool, trip: Trip) -> Duration {
         if with_data && let Some(last) = self.flying.back_mut() {
             last.fin = true;
             return last.at;
         }
-        self.push(Vec::new(), true, at, spacing)
+        self.push(Vec::new(), true, trip)
     }
 
-    fn push(&mut self, bytes: Vec<u8>, fin: bool, at: Duration, spacing: Duration) -> Duration {
-        let at = at.max(self.free_at);
-        self.free_at = at.saturating_add(spacing);
-        self.flying.push_back(Segment { at, bytes, fin });
+    fn push(&mut self, bytes: Vec<u8>, fin: bool, trip: Trip) -> Duration {
+        let leaves = trip.now.max(self.free_to_leave);
+        let at = leaves.saturating_add(trip.latency).max(self.free_to_arrive);
+        self.free_to_leave = leaves.saturating_add(trip.spacing);
+        self.free_to_arrive = at.saturating_add(trip.spacing);
+        self.flying.push_back(Segment { leaves, at, bytes, fin });
         at
     }
 
@@ -91,7 +106,22 @@ impl Pipe {
         arrival
     }
 
-    /// Drops what is under way, as a reset does.
+    /// Whether all that was sent has left the sender.
+    pub(crate) fn all_has_left(&self, now: Duration) -> bool {
+        self.flying.back().is_none_or(|segment| segment.leaves <= now)
+    }
+
+    /// Drops what leaves the sender after `by`; returns when the last of the rest arrives.
+    pub(crate) fn cut_unsent(&mut self, by: Duration) -> Option<Duration> {
+        while self.flying.back().is_some_and(|segment| segment.leaves > by)
+            && let Some(segment) = self.flying.pop_back()
+        {
+            self.in_flight -= segment.bytes.len();
+        }
+        self.flying.back().map(|segment| segment.at)
+    }
+
+    /// Drops all that is under way: the connection is no more.
     pub(crate) fn cut(&mut self) {
         self.flying.clear();
         self.in_flight = 0;

@@ -37,7 +37,10 @@ impl Network {
     /// Has a socket that was full told when there is room again: not for every byte, but as Linux does, for a third of
     /// the buffer.
     pub(crate) fn wake_writer(&mut self, id: SocketId) {
-        if self.ends.get(&id).is_some_and(|endpoint| endpoint.wants_room && self.takes_more(endpoint)) {
+        if self.ends.get(&id).is_some_and(|endpoint| endpoint.wants_room && self.takes_more(endpoint))
+            && let Some(endpoint) = self.ends.get_mut(&id)
+        {
+            endpoint.wants_room = false;
             self.wake(id);
         }
     }
@@ -57,10 +60,8 @@ impl Network {
             };
             let both = state.is_readable() && state.is_writable() && most - ready.len() >= 2;
             let events = if both && self.random.chance(self.polling.split) {
-                vec![
-                    Readiness::when(false, true, false),
-                    Readiness::when(true, false, state.is_read_closed()),
-                ]
+                let writable = Readiness::when(false, true, false);
+                vec![writable, state.without(writable)]
             } else {
                 vec![state]
             };
@@ -97,7 +98,11 @@ impl Network {
         let failed = endpoint.reset || endpoint.error.is_some();
         let over = failed || endpoint.incoming.is_at_end();
         let writable = failed || endpoint.finished || self.takes_more(endpoint);
-        let told = (endpoint.token?, Readiness::when(over || endpoint.incoming.has_bytes(), writable, over));
+        let mut state = Readiness::when(over || endpoint.incoming.has_bytes(), writable, over);
+        if failed {
+            state.add(Readiness::hung_up());
+        }
+        let told = (endpoint.token?, state);
         if !writable {
             self.ends.get_mut(&id)?.wants_room = true; // whoever asks in vain is told: tcp_poll does the same
         }
@@ -107,5 +112,39 @@ impl Network {
     fn takes_more(&self, endpoint: &Endpoint) -> bool {
         let enough = endpoint.wire.link.buffer.div_ceil(3);
         !endpoint.connecting && endpoint.squeezed_until <= self.now && self.room(endpoint) >= enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_small_write_that_succeeds_does_not_take_back_that_room_is_waited_for() {
+        let mut network = Network::new(1);
+        let (writer, reader) = network.pair(([10, 0, 0, 1], 1).into(), ([10, 0, 0, 2], 2).into());
+        network.register(writer, Token(1));
+        let (mut ready, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+        let pass = |network: &mut Network, ready: &mut Vec<(Token, Readiness)>| {
+            ready.clear();
+            network.wait(Some(Duration::from_secs(1)), 10, ready).unwrap();
+        };
+        pass(&mut network, &mut ready);
+        let taken = network.write(writer, &[0; 1 << 20]).unwrap();
+        assert!(taken < 1 << 20, "the buffer is full");
+        pass(&mut network, &mut ready);
+        assert_eq!(network.read(reader, &mut buffer[..10]).unwrap(), 10);
+        pass(&mut network, &mut ready);
+        assert!(ready.is_empty(), "so little room is not told: {ready:?}");
+        assert_eq!(network.write(writer, &[0; 5]).unwrap(), 5);
+        assert_eq!(network.read(reader, &mut buffer).unwrap(), taken - 10);
+        pass(&mut network, &mut ready);
+        assert!(matches!(ready[..], [(Token(1), told)] if told.is_writable()), "{ready:?}");
+        pass(&mut network, &mut ready);
+        assert_eq!(network.read(reader, &mut buffer).unwrap(), 5);
+        pass(&mut network, &mut ready);
+        assert!(ready.is_empty(), "it is told once: {ready:?}");
     }
 }

@@ -18,7 +18,7 @@ pub enum Reason {
     Lifetime,
     /// The server closed it while it was idle.
     Ended,
-    /// The server sent something while it was idle, or after the answer.
+    /// The server sent something while it was idle, or after the answer: the log tells its first bytes at debug level.
     Unexpected,
     /// It was released as dirty, or with output unsent.
     Dirty,

@@ -1,0 +1,102 @@
+//! Lines for an output whose reader may be slow, or gone.
+//!
+//! A write to a terminal or a pipe waits while its reader does not read, and a server that waits serves nobody. So a
+//! thread writes the lines, and until then they are in a queue. What finds no room there is dropped and counted.
+
+use std::io::{self, Write};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How many bytes may wait: some ten thousand lines.
+const ROOM: usize = 1024 * 1024;
+/// How long the end of the program waits for a reader that does not read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A queue of whole lines. Dropping it waits until all of them are written.
+#[derive(Clone)]
+pub struct LineQueue(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<u8>,
+    /// How many more lines came, and found no room.
+    dropped: usize,
+    /// The thread is writing lines that it has taken before.
+    writing: bool,
+}
+
+impl LineQueue {
+    /// Has a thread write to `output`. It calls `failed` when writing fails, but not again until writing has succeeded.
+    pub fn new(output: impl Write + Send + 'static, failed: fn(&io::Error)) -> Self {
+        let shared = Arc::new(Shared::default());
+        let queue = LineQueue(Arc::clone(&shared));
+        thread::spawn(move || shared.write_to(output, failed));
+        queue
+    }
+
+    /// Takes whole lines, and never waits.
+    pub fn push(&self, lines: impl AsRef<[u8]>) {
+        let lines = lines.as_ref();
+        let mut state = self.0.lock();
+        // Once one was dropped, so are those behind it, until the thread has taken those before it: that is the gap.
+        if state.dropped > 0 || state.lines.len() + lines.len() > ROOM {
+            state.dropped += 1;
+        } else {
+            state.lines.extend_from_slice(lines);
+        }
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for LineQueue {
+    fn drop(&mut self) {
+        let is_busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        let waited = self.0.changed.wait_timeout_while(self.0.lock(), PATIENCE, is_busy);
+        drop(waited); // if the reader has stopped, it does not get the rest
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_to(&self, mut output: impl Write, failed: fn(&io::Error)) {
+        let mut failing = false;
+        loop {
+            let written = output.write_all(&self.take()).and_then(|()| output.flush());
+            if let Err(error) = &written
+                && !failing
+            {
+                failed(error);
+            }
+            failing = written.is_err();
+        }
+    }
+
+    /// Waits for lines, and takes them all.
+    fn take(&self) -> Vec<u8> {
+        let mut state = self.lock();
+        state.writing = false;
+        self.changed.notify_all();
+        let is_empty = |state: &mut State| state.lines.is_empty();
+        let mut state = self.changed.wait_while(state, is_empty).unwrap_or_else(PoisonError::into_inner);
+        state.writing = true;
+        let mut lines = mem::take(&mut state.lines);
+        let dropped = mem::take(&mut state.dropped);
+        if dropped > 0 {
+            lines.extend_from_slice(
+                format!("… {dropped} lines were dropped: the reader was too slow\n").as_bytes(),
+            );
+        }
+        lines
+    }
+}

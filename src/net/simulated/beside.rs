@@ -1,0 +1,339 @@
+//! The simulated calls beside the kernel's: the same sequences of calls, on a listener and both ends of a connection,
+//! over loopback and simulated, give the same results, leave the sockets ready for the same, and tell of it in the same
+//! edge-triggered events.
+//!
+//! What a call causes at another socket takes the kernel a moment: after each call, its sockets must come to be as
+//! those of the simulation are.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+
+use crate::base::readiness::Readiness;
+use crate::net::listening::ListeningSocket;
+use crate::net::poll::{Batch, Driver};
+use crate::net::simulated::random::Random;
+use crate::net::simulated::{Simulation, SocketId};
+use crate::net::socket::Socket;
+
+/// What the kernel has not done after this long, it does not do.
+const HANGS: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Call {
+    /// Asks whether a connect has come through.
+    Connected,
+    Write,
+    Read,
+    Finish,
+    TakeError,
+    Close,
+    Reset,
+}
+
+use Call::{Close, Connected, Finish, Read, Reset, TakeError, Write};
+
+const CALLS: [Call; 7] = [Connected, Write, Read, Finish, TakeError, Close, Reset];
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Step {
+    Accept,
+    CloseListener,
+    Client(Call),
+    Server(Call),
+}
+
+use Step::{Accept, Client, CloseListener, Server};
+
+/// How a socket is when it is newly registered.
+#[derive(Debug, PartialEq)]
+struct State {
+    ready: Readiness,
+    /// An error waits to be told.
+    failed: bool,
+}
+
+/// A simulated socket has a name; the kernel's have none here.
+type Named<T> = Option<(T, SocketId)>;
+
+const LISTENER: Token = Token(0);
+const CLIENT: Token = Token(1);
+const SERVER: Token = Token(2);
+
+/// The sockets of one driver, as far as they are there.
+struct Sockets {
+    driver: Driver,
+    batch: Batch,
+    /// Clients that came before.
+    others: Vec<Named<Socket>>,
+    listener: Named<ListeningSocket>,
+    client: Named<Socket>,
+    server: Named<Socket>,
+    /// The names that these two have, or will have, in a simulation.
+    names: [SocketId; 2],
+}
+
+impl Sockets {
+    /// A client that connects to a listener with a backlog of 0, behind so many others.
+    fn new(driver: Driver, before: u32) -> Self {
+        let (listener, client, server, names) = (None, None, None, [0; 2]);
+        let (batch, others) = (Batch::new(8), Vec::new());
+        let mut sockets = Sockets { driver, batch, others, listener, client, server, names };
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = ListeningSocket::bind(&sockets.driver, any, 0).unwrap();
+        let addr = listener.local_addr(&sockets.driver).unwrap();
+        sockets.register(LISTENER, listener_descriptor(&listener), sockets.last_id());
+        sockets.listener = Some((listener, sockets.last_id()));
+        for _ in 0..=before {
+            let before = sockets.client.take();
+            sockets.others.push(before);
+            let client = Socket::connect(&sockets.driver, addr).unwrap();
+            sockets.client = Some((client, sockets.last_id()));
+            sockets.names = [sockets.last_id(), sockets.last_id() + 1];
+            sockets.settle();
+        }
+        let client = sockets.client.as_ref().and_then(|(client, _)| descriptor(client));
+        sockets.register(CLIENT, client, sockets.names[0]);
+        sockets
+    }
+
+    /// The same on the kernel's sockets and in a simulation.
+    fn both(others: u32) -> [Self; 2] {
+        [Driver::new().unwrap(), Driver::Sim(Simulation::new(0))].map(|driver| Sockets::new(driver, others))
+    }
+
+    fn last_id(&self) -> SocketId {
+        if let Driver::Sim(sim) = &self.driver { sim.network().last_id } else { 0 }
+    }
+
+    /// In a simulation, lets everything come about that is under way.
+    fn settle(&self) {
+        if let Driver::Sim(sim) = &self.driver {
+            (0..10).for_each(|_| sim.take_time(Duration::from_millis(1)));
+        }
+    }
+
+    /// `None` where the socket is not there.
+    fn take(&mut self, step: Step) -> Option<Result<usize, ErrorKind>> {
+        let result = match step {
+            Accept => {
+                let (socket, _) = match self.listener.as_ref()?.0.accept(&self.driver) {
+                    Ok(accepted) => accepted,
+                    Err(error) => return Some(Err(error.kind())),
+                };
+                self.register(SERVER, descriptor(&socket), self.names[1]);
+                self.server = Some((socket, self.names[1]));
+                Ok(0)
+            }
+            CloseListener => {
+                if let (ListeningSocket::Sim(id), _) = self.listener.take()? {
+                    self.driver.network().close(id);
+                }
+                Ok(0)
+            }
+            Client(call) => Self::call(&self.driver, &mut self.client, call)?,
+            Server(call) => Self::call(&self.driver, &mut self.server, call)?,
+        };
+        self.settle();
+        Some(result.map_err(|error| error.kind()))
+    }
+
+    fn call(driver: &Driver, socket: &mut Named<Socket>, call: Call) -> Option<io::Result<usize>> {
+        if let Close | Reset = call {
+            let (socket, _) = socket.take()?;
+            if call == Reset {
+                socket.reset_on_close(driver).ok();
+            }
+            socket.close(driver);
+            return Some(Ok(0));
+        }
+        let (socket, _) = socket.as_ref()?;
+        Some(match call {
+            Connected => socket.connected(driver).map_or(Ok(1), |result| result.map(|()| 0)),
+            Write => socket.write(driver, b"abc"),
+            Read => socket.read(driver, &mut [0; 2]),
+            Finish => socket.finish(driver).map(|()| 0),
+            _ => socket.take_error(driver).map_or(Ok(0), Err),
+        })
+    }
+
+    fn register(&self, who: Token, descriptor: Option<RawFd>, id: SocketId) {
+        match (&self.driver, descriptor) {
+            (Driver::Mio(poll), Some(descriptor)) => register(poll, who, descriptor),
+            (driver, _) => driver.network().register(id, who),
+        }
+    }
+
+    /// The sockets of which something is told now.
+    fn told(&mut self) -> BTreeSet<Token> {
+        self.driver.wait(&mut self.batch, Some(Duration::ZERO)).unwrap();
+        self.batch.iter().chain(self.batch.simulated().iter().copied()).map(|(who, _)| who).collect()
+    }
+
+    fn states(&self) -> [Option<State>; 3] {
+        let state = |who, descriptor: Option<RawFd>, id| {
+            descriptor.map_or_else(|| self.simulated(who, id), newly_registered)
+        };
+        [
+            self.listener.as_ref().map(|(it, id)| state(LISTENER, listener_descriptor(it), *id)),
+            self.client.as_ref().map(|(it, id)| state(CLIENT, descriptor(it), *id)),
+            self.server.as_ref().map(|(it, id)| state(SERVER, descriptor(it), *id)),
+        ]
+    }
+
+    fn simulated(&self, who: Token, id: SocketId) -> State {
+        let (mut network, mut batch) = (self.driver.network(), Vec::new());
+        network.register(id, who);
+        network.report(1, &mut batch);
+        let ready = batch.first().map_or(Readiness::NONE, |(_, ready)| *ready);
+        State { ready, failed: network.ends.get(&id).is_some_and(|end| end.error.is_some()) }
+    }
+
+    /// Whether what this step writes comes, in a simulation, to where there are bytes already.
+    fn writes_behind_others(&self, step: Step) -> bool {
+        let [client, server] = self.names;
+        let reader = match step {
+            Client(Write) => Some(server),
+            Server(Write) => Some(client),
+            _ => None,
+        };
+        let network = self.driver.network();
+        reader.is_some_and(|id| network.ends.get(&id).is_some_and(|reader| reader.incoming.has_bytes()))
+    }
+}
+
+fn descriptor(socket: &Socket) -> Option<RawFd> {
+    socket.tcp().map(AsRawFd::as_raw_fd)
+}
+
+fn listener_descriptor(listener: &ListeningSocket) -> Option<RawFd> {
+    match listener {
+        ListeningSocket::Tcp(listener) => Some(listener.as_raw_fd()),
+        _ => None,
+    }
+}
+
+fn register(poll: &mio::Poll, who: Token, descriptor: RawFd) {
+    let both = Interest::READABLE | Interest::WRITABLE;
+    poll.registry().register(&mut SourceFd(&descriptor), who, both).unwrap();
+}
+
+fn newly_registered(descriptor: RawFd) -> State {
+    let (mut poll, mut events) = (mio::Poll::new().unwrap(), mio::Events::with_capacity(1));
+    register(&poll, CLIENT, descriptor);
+    poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+    let none = State { ready: Readiness::NONE, failed: false };
+    let event = events.iter().next();
+    event.map_or(none, |event| State { ready: Readiness::of(event), failed: event.is_error() })
+}
+
+/// Waits until the kernel's sockets are as those of the simulation, and have told of it in the same events.
+fn agree([kernel, sim]: &mut [Sockets; 2], so_far: &[Step]) {
+    let start = Instant::now();
+    let (told_by_sim, expected) = (sim.told(), sim.states());
+    let mut told = BTreeSet::new();
+    loop {
+        let states = kernel.states();
+        told.append(&mut kernel.told());
+        if states == expected && told.is_superset(&told_by_sim) {
+            break;
+        }
+        assert!(
+            start.elapsed() < HANGS,
+            "{so_far:?}: the kernel's are {states:#?}, not {expected:#?}; they tell of {told:?}, not {told_by_sim:?}"
+        );
+        std::thread::yield_now();
+    }
+    // Linux also tells a socket that has finished of its own shutdown(2), and of the acknowledgement, at some time.
+    let has_finished = |who| {
+        so_far.contains(&Client(Finish)) && who == CLIENT || so_far.contains(&Server(Finish)) && who == SERVER
+    };
+    told.retain(|who| told_by_sim.contains(who) || !has_finished(*who));
+    assert_eq!(
+        told, told_by_sim,
+        "{so_far:?}: the kernel tells of the first, and the simulation of the second"
+    );
+}
+
+/// Takes these steps in both; panics where they differ.
+fn same(mut both: [Sockets; 2], steps: &[Step]) {
+    agree(&mut both, &[]);
+    for (n, &step) in steps.iter().enumerate() {
+        if both[1].writes_behind_others(step) {
+            continue; // when they have come could not be seen
+        }
+        let [by_the_kernel, by_the_simulation] = both.each_mut().map(|sockets| sockets.take(step));
+        let so_far = &steps[..=n];
+        assert_eq!(by_the_kernel, by_the_simulation, "{so_far:?}: the kernel's, and the simulation's");
+        agree(&mut both, so_far);
+    }
+}
+
+fn any_steps(random: &mut Random, most: u64, step: impl Fn(&mut Random) -> Step) -> Vec<Step> {
+    (0..random.within(1..=most)).map(|_| step(random)).collect()
+}
+
+fn any_call(random: &mut Random) -> Call {
+    CALLS[random.within(0..=CALLS.len() as u64 - 1) as usize]
+}
+
+#[test]
+fn calls_on_two_connected_ends_answer_as_the_kernels_do() {
+    let mut random = Random::new(1);
+    for _ in 0..400 {
+        let steps = any_steps(&mut random, 12, |random| match random.chance(0.5) {
+            true => Client(any_call(random)),
+            false => Server(any_call(random)),
+        });
+        same(Sockets::both(0), &[&[Accept], &steps[..]].concat());
+    }
+}
+
+#[test]
+fn calls_before_and_after_a_connection_is_accepted_answer_as_the_kernels_do() {
+    let mut random = Random::new(2);
+    for _ in 0..400 {
+        let before = any_steps(&mut random, 3, |random| Client(any_call(random)));
+        let accept = if random.chance(0.2) { CloseListener } else { Accept };
+        let after = any_steps(&mut random, 6, |random| match random.within(0..=9) {
+            0 => Accept,
+            1 => CloseListener,
+            n if n % 2 == 0 => Client(any_call(random)),
+            _ => Server(any_call(random)),
+        });
+        same(Sockets::both(0), &[&before[..], &[accept], &after].concat());
+    }
+}
+
+#[test]
+fn calls_on_a_client_that_nobody_answers_yet_answer_as_the_kernels_do() {
+    let mut random = Random::new(3);
+    for _ in 0..100 {
+        let mut steps = any_steps(&mut random, 6, |random| Client(any_call(random)));
+        steps.retain(|step| *step != Client(Finish)); // the loop does that to connections that stand
+        same(Sockets::both(1), &steps);
+    }
+}
+
+#[test]
+fn calls_on_a_client_that_was_refused_answer_as_the_kernels_do() {
+    let mut random = Random::new(4);
+    for _ in 0..100 {
+        let mut both = Sockets::both(0);
+        for sockets in &mut both {
+            let nobody = sockets.listener.as_ref().unwrap().0.local_addr(&sockets.driver).unwrap();
+            sockets.take(CloseListener);
+            let client = Socket::connect(&sockets.driver, nobody).unwrap();
+            sockets.register(CLIENT, descriptor(&client), sockets.last_id());
+            sockets.client = Some((client, sockets.last_id()));
+            sockets.settle();
+        }
+        let steps = any_steps(&mut random, 6, |random| Client(any_call(random)));
+        same(both, &steps);
+    }
+}
