@@ -99,7 +99,8 @@ impl Network {
         let over = failed || endpoint.incoming.is_at_end();
         let writable = failed || endpoint.finished || self.takes_more(endpoint);
         let mut state = Readiness::when(over || endpoint.incoming.has_bytes(), writable, over);
-        if failed {
+        // EPOLLHUP, which Linux also tells where both directions have come to their end: tcp_poll.
+        if failed || endpoint.finished && endpoint.incoming.has_ended() {
             state.add(Readiness::hung_up());
         }
         let told = (endpoint.token?, state);

@@ -40,11 +40,11 @@ fn next(now: Model) -> Vec<Model> {
     for bits in [READABLE, WRITABLE, READABLE | READ_CLOSED, READABLE | WRITABLE | READ_CLOSED | HUNG_UP] {
         all.push(now.with(|state| state.0 |= bits));
     }
-    all.push(now.with(|state| drop(state.doom())));
+    all.push(now.with(|state| _ = state.doom()));
     if state.is_doomed() {
         return all;
     }
-    all.push(now.with(|state| drop(state.close())));
+    all.push(now.with(|state| _ = state.close()));
     if state.may_connect() {
         all.push(now.with(State::not_connected));
         all.push(now.with(State::connected));
@@ -98,8 +98,8 @@ fn next(now: Model) -> Vec<Model> {
         all.push(now.holding(input, true, low));
         all.push(now.holding(input, true, false).with(State::fill));
     }
-    all.push(now.with(|state| drop(state.pause())));
-    all.push(now.with(|state| drop(state.resume())));
+    all.push(now.with(|state| _ = state.pause()));
+    all.push(now.with(|state| _ = state.resume()));
     all.push(now.with(State::finish));
     all.push(now.with(State::switch));
     all.push(now.with(State::read_while_full));
