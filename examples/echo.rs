@@ -37,7 +37,7 @@ struct Args {
     /// Where to listen, as [HOST:]PORT; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "10007", value_parser = address::with_port(0..=65535))]
     listen: SocketAddr,
-    /// Close a connection on which nothing moves for this long [default: never]
+    /// Close a connection on which nothing moves for this long; it is reset if it is owed something [default: never]
     #[arg(long, value_name = "D", value_parser = duration::at_least_ms(1), allow_hyphen_values = true)]
     idle_timeout: Option<Duration>,
     /// Accept no more while N connections are open [default: as many as there are descriptors]
@@ -135,12 +135,16 @@ impl Protocol<Ending> for ImpatientEcho {
         Ok(())
     }
 
-    /// A client that sends nothing may still be taking what it is owed: that is not idle.
+    /// A client that sends nothing may still be taking what it is owed: that is not idle. One that takes nothing of it is
+    /// cut off, and the error makes that a reset: an orderly end would have it take the part for the whole.
     fn timed_out(&mut self, conn: &mut Conn<'_, Ending>) -> io::Result<()> {
-        if (1..self.owed).contains(&conn.unsent()) {
-            self.arm(conn);
-        } else {
-            conn.close();
+        match conn.unsent() {
+            0 => conn.close(),
+            unsent if unsent < self.owed => self.arm(conn),
+            unsent => {
+                let message = format!("of {unsent} bytes nothing was taken within {:?}", self.idle_timeout);
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
         }
         Ok(())
     }

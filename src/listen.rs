@@ -139,7 +139,8 @@ impl<S> Cx<'_, S> {
 
     /// Listens on a socket of the standard library's that listens already: one with options of its own, one of several
     /// on the same port (SO_REUSEPORT, socket(7)), one that was handed down by a service manager. It is set nonblocking,
-    /// and TCP_NODELAY, which what it accepts inherits. The rest is as with [`listen`](Self::listen).
+    /// and gets TCP_NODELAY and on Linux TCP_NOTSENT_LOWAT, tcp(7), which what it accepts inherits. The rest is as with
+    /// [`listen`](Self::listen).
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), with its address, if it does not listen (on Linux, Android and

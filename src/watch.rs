@@ -172,6 +172,13 @@ impl<S> Cx<'_, S> {
     /// Registers a source of any kind and drives `machine` on its readiness: at once if it is ready, and then
     /// whenever it becomes so. `interest` is what it may become ready for.
     ///
+    /// A source that owns its descriptor (mio's sockets and pipes) is safe in any case. One that only names it, as
+    /// [`SourceFd`](mio::unix::SourceFd) does, must not be closed before [`closed`](Watch::closed) hands the source back:
+    /// until then, the loop uses the number. Closing it earlier takes the registration with it (epoll(7), questions and
+    /// answers, 6), so nothing more is heard; and if the system gives the number to another descriptor that this reactor
+    /// watches or has adopted, the end of the first watch deregisters that one, which then hears nothing more. The loop
+    /// cannot tell the two apart: the number is all that it has.
+    ///
     /// # Errors
     /// What the kernel says to registering it: a regular file, for one, cannot be polled (`EPERM`, epoll_ctl(2)).
     /// Nothing is kept then.
@@ -201,7 +208,7 @@ impl<S> Cx<'_, S> {
     }
 
     /// Ends a watch: the source is deregistered and `closed` called, after this callback. Returns `false` if it was
-    /// over.
+    /// over. A descriptor that the source only names stays open until `closed`: see [`watch`](Self::watch).
     pub fn unwatch(&mut self, id: WatchId) -> bool {
         let open = self.core.slots.get::<Watcher<S>>(id.0).is_some_and(|watcher| !watcher.doomed);
         self.core.doom(id.0, Ok(()));

@@ -345,3 +345,47 @@ fn what_a_reset_finds_unsent_is_destroyed() {
     assert_eq!(run(sim.reactor().unwrap()), by_the_kernel, "{}", sim.log());
     assert_eq!(by_the_kernel, [Some(ErrorKind::Other), Some(ErrorKind::ConnectionReset)]);
 }
+
+#[test]
+fn a_peer_that_closes_without_having_read_makes_no_room_for_more() {
+    let run = |mut reactor: Reactor<Seen>, said: usize| {
+        let mut seen = Seen::default();
+        let mut cx = reactor.cx(&mut seen);
+        let deaf = || Machine {
+            opened: Box::new(|conn| {
+                conn.pause();
+                conn.deadline(Duration::from_millis(50));
+                Ok(())
+            }),
+            timed_out: Box::new(|conn| {
+                conn.write(b"bye");
+                let id = conn.id();
+                conn.cx().after(Duration::from_millis(2), move |cx| {
+                    cx.conn(id).unwrap().reset(ErrorKind::Other.into());
+                });
+                Ok(())
+            }),
+            ..Machine::default()
+        };
+        let at = cx.listen((Ipv4Addr::LOCALHOST, 0), move |_, _| deaf()).unwrap().local_addr().unwrap();
+        let floods = Machine {
+            opened: Box::new(move |conn| {
+                conn.read_while_full(true);
+                conn.write(&vec![7; said]);
+                Ok(())
+            }),
+            closed: Box::new(|cx, _| cx.stop()),
+            ..Machine::default()
+        };
+        cx.connect(at, floods);
+        reactor.run(&mut seen).unwrap();
+        assert_eq!((&seen.bytes[..], seen.ends.len()), (&b"bye"[..], 2));
+        (kinds(&seen), seen.ends[1].unsent > 0)
+    };
+    let by_the_kernel = run(Reactor::new().unwrap(), 12_000_000);
+    let sim = Sim::new(0);
+    let slow = Duration::from_millis(10);
+    sim.links(Link { latency: slow..=slow, buffer: 99_000, ..Link::default() });
+    assert_eq!(run(sim.reactor().unwrap(), 100_000), by_the_kernel, "{}", sim.log());
+    assert_eq!(by_the_kernel, (vec![Some(ErrorKind::Other), Some(ErrorKind::ConnectionReset)], true));
+}

@@ -5,10 +5,14 @@
 mod until;
 
 use enjamb::http::{Call, Config, Failure, Head, Headers, Receiver, Request, Response, Session};
-use enjamb::{Cx, Reactor, http};
+use enjamb::{Conn, Cx, Input, Protocol, Reactor, http, pool};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 use until::until;
 
 type Results = Vec<Result<Response, Failure>>;
@@ -69,6 +73,49 @@ fn a_server_by_name_is_asked_twice_over_one_connection() {
     }
     assert_eq!(heard.join().unwrap(), ["GET /a HTTP/1.1", "GET /b HTTP/1.1"]);
     assert_eq!(session.pool().snapshot().stats.opened, 1);
+}
+
+/// Answers each connection's only request.
+struct Page;
+
+impl Protocol<Results> for Page {
+    fn received(&mut self, conn: &mut Conn<'_, Results>, input: &mut Input<'_>) -> io::Result<()> {
+        if input.peek().ends_with(b"\r\n\r\n") {
+            input.take_all();
+            conn.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\npage");
+            conn.close();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn calls_to_one_name_share_its_look_up_and_names_that_hang_hold_up_no_others() {
+    let (asked, (release, released)) = (Arc::new(AtomicUsize::new(0)), channel::<()>());
+    let (mut reactor, count) = (Reactor::new().unwrap(), Arc::clone(&asked));
+    let released = Mutex::new(released);
+    reactor.set_resolver(move |host, port| {
+        if host.starts_with("hang") {
+            let _ = released.lock().unwrap().recv(); // fails when the test is over
+        }
+        count.fetch_add(1, SeqCst);
+        Ok(vec![([127, 0, 0, 1], port).into()])
+    });
+    let mut results = Results::new();
+    let mut cx = reactor.cx(&mut results);
+    let port = cx.listen(([127, 0, 0, 1], 0), |_, _| Page).unwrap().local_addr().unwrap().port();
+    let pool = pool::Config { resolve_timeout: Some(Duration::from_millis(300)), ..pool::Config::default() };
+    let session = Session::new(Config { pool, ..Config::default() }).unwrap();
+    let hosts = ["hang-1", "hang-2", "hang-3", "hang-4", "a", "b", "c"];
+    for host in hosts.into_iter().chain(std::iter::repeat_n("d", 90)) {
+        session.get(&mut cx, format!("http://{host}:{port}/"), |cx, result| cx.state.push(result));
+    }
+    until(&mut reactor, &mut results, |cx| cx.state.len() == 97);
+    let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert_eq!(asked.load(SeqCst), 4, "a, b, c and d: {failed:?}");
+    let phases: Vec<_> = failed.iter().map(|failure| (failure.phase, failure.kind())).collect();
+    assert_eq!(phases, [(http::Phase::Resolve, io::ErrorKind::TimedOut); 4], "{failed:?}");
+    drop(release);
 }
 
 #[test]

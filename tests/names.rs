@@ -260,8 +260,9 @@ fn a_resolver_that_panics_is_an_error_to_who_has_asked_and_the_next_is_answered(
         });
     }
     run(&mut reactor, &mut seen);
-    assert!(seen.notes[0].starts_with("resolving bad.example: the resolver panicked"), "{:?}", seen.notes);
-    assert_eq!(seen.notes[1], "[127.0.0.1:80]");
+    seen.notes.sort(); // a panic prints a backtrace: on a busy machine that takes as long as a look-up that hangs
+    assert_eq!(seen.notes[0], "[127.0.0.1:80]");
+    assert!(seen.notes[1].starts_with("resolving bad.example: the resolver panicked"), "{:?}", seen.notes);
 }
 
 #[test]

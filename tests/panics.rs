@@ -46,10 +46,18 @@ impl fmt::Display for Bomb {
 
 impl std::error::Error for Bomb {}
 
+/// A machine that has something to drop.
+fn holding(held: impl Sized + 'static) -> Machine {
+    let drained = move |_: &mut Conn<'_, Seen>| {
+        let _ = &held;
+        Ok(())
+    };
+    Machine { drained: Box::new(drained), ..Machine::default() }
+}
+
 /// A machine that panics when it is dropped.
 fn armed() -> Machine {
-    let bomb = Bomb;
-    Machine { drained: Box::new(move |_| Ok(drop(&bomb))), ..Machine::default() }
+    holding(Bomb)
 }
 
 fn panics<T>(what: impl FnOnce() -> T) -> bool {
@@ -195,8 +203,13 @@ fn a_machine_that_takes_over_from_outside_is_offered_the_input_also_if_the_old_o
     let mut reactor = Reactor::new().unwrap();
     let mut seen = Seen::default();
     let (ours, mut peer) = pair();
-    let leaves =
-        Machine { received: Box::new(|conn, _| Ok(conn.state().notes.push("came".into()))), ..armed() };
+    let leaves = Machine {
+        received: Box::new(|conn, _| {
+            conn.state().notes.push("came".into());
+            Ok(())
+        }),
+        ..armed()
+    };
     let id = reactor.cx(&mut seen).adopt(ours, leaves).unwrap().id();
     peer.write_all(b"left over").unwrap();
     until(&mut reactor, &mut seen, |cx| !cx.state.notes.is_empty());
@@ -248,9 +261,8 @@ fn a_reactor_in_which_drops_panic_drops_all_the_rest_and_refuses_what_is_posted(
         let mut peers = Vec::new();
         for n in 0..3 {
             let (ours, theirs) = pair();
-            let held = Rc::clone(&kept);
-            let holds = Machine { drained: Box::new(move |_| Ok(drop(&held))), ..Machine::default() };
-            reactor.cx(&mut seen).adopt(ours, if n == 1 && !in_a_call { armed() } else { holds }).unwrap();
+            let machine = if n == 1 && !in_a_call { armed() } else { holding(Rc::clone(&kept)) };
+            reactor.cx(&mut seen).adopt(ours, machine).unwrap();
             peers.push(theirs);
         }
         let held = Rc::clone(&kept);
@@ -275,7 +287,10 @@ fn a_reactor_refuses_what_is_posted_also_if_a_machine_that_its_pool_still_had_to
     let listener = TcpListener::bind(ANY_PORT).unwrap();
     let id = Rc::new(Cell::new(None));
     let noting = Rc::clone(&id);
-    let opened = move |conn: &mut Conn<'_, Seen>| Ok(noting.set(Some(conn.id())));
+    let opened = move |conn: &mut Conn<'_, Seen>| {
+        noting.set(Some(conn.id()));
+        Ok(())
+    };
     let pool = Pool::new(pool::Config::default()).unwrap();
     let key = listener.local_addr().unwrap().into();
     pool.acquire(&mut reactor.cx(&mut seen), &key, Machine { opened: Box::new(opened), ..armed() });

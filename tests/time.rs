@@ -579,11 +579,13 @@ fn held_up(latency: Duration, stall: Duration, clients: usize, events: usize) ->
     for _ in 0..clients {
         let answered = |conn: &mut Conn<'_, Seen>, input: &mut Input<'_>| {
             conn.state().notes.push(String::from_utf8_lossy(input.take_all()).into());
-            Ok(conn.close())
+            conn.close();
+            Ok(())
         };
         let timed_out = |conn: &mut Conn<'_, Seen>| {
             conn.state().notes.push("timed out".into());
-            Ok(conn.close())
+            conn.close();
+            Ok(())
         };
         let waits = opened_with(ms(100));
         let waits = Machine { received: Box::new(answered), timed_out: Box::new(timed_out), ..waits };
@@ -592,7 +594,8 @@ fn held_up(latency: Duration, stall: Duration, clients: usize, events: usize) ->
     let stalls = move |_: &mut Conn<'_, Seen>, input: &mut Input<'_>| {
         assert_eq!(input.take_all(), b"x");
         assert!(sim.now() < stall + ms(10), "{:?}", sim.now());
-        Ok(sim.take_time(Duration::from_secs(1)))
+        sim.take_time(Duration::from_secs(1));
+        Ok(())
     };
     cx.connect(neighbour, Machine { received: Box::new(stalls), ..Machine::default() });
     reactor.run(&mut seen).unwrap();

@@ -7,7 +7,7 @@ mod until;
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -584,6 +584,42 @@ fn is_heard_again(
         .expect("the kernel has forgotten the first watch");
     sender.write_all(b"x").unwrap();
     until(reactor, seen, |cx| cx.state.calls.len() > before);
+}
+
+#[test]
+fn a_descriptor_given_up_in_closed_may_have_its_number_used_again_and_watched_at_once() {
+    /// Gives up the descriptor as soon as it may, and watches a newcomer with the same number.
+    struct Replaces(pipe::Receiver, pipe::Receiver);
+    impl Watch<SourceFd<'static>, Seen> for Replaces {
+        fn ready(
+            &mut self,
+            _: &mut Cx<'_, Seen>,
+            _: &mut SourceFd<'static>,
+            _: Readiness,
+        ) -> io::Result<Step> {
+            Ok(Step::Wait)
+        }
+        fn closed(self: Box<Self>, cx: &mut Cx<'_, Seen>, source: SourceFd<'static>, _: io::Result<()>) {
+            let Replaces(old, new) = *self;
+            let (mut number, new) = (OwnedFd::from(old), OwnedFd::from(new));
+            nix::unistd::dup2(&new, &mut number).unwrap(); // closes the old one
+            drop(new);
+            assert_eq!(number.as_raw_fd(), *source.0);
+            let newcomer = pipe::Receiver::from(number);
+            cx.state.watch = Some(cx.watch(newcomer, Interest::READABLE, Reader(100)).unwrap());
+        }
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (_old_sender, old, source) = lent();
+    let (mut sender, new) = pipe::new().unwrap();
+    let id = reactor.cx(&mut seen).watch(source, Interest::READABLE, Replaces(old, new)).unwrap();
+    idle(&mut reactor, &mut seen);
+    assert!(reactor.cx(&mut seen).unwatch(id));
+    idle(&mut reactor, &mut seen);
+    assert!(seen.watch.is_some_and(|newcomer| newcomer != id) && !reactor.cx(&mut seen).unwatch(id));
+    sender.write_all(b"for the newcomer").unwrap();
+    until(&mut reactor, &mut seen, |cx| cx.state.bytes == b"for the newcomer");
 }
 
 #[test]

@@ -16,8 +16,9 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long a connect may take before it fails, looking up a name and trying its addresses included. Default
-    /// 10 s: Linux alone would go on for 127 s (tcp(7), `tcp_syn_retries`).
+    /// How long a connect may take before it fails, looking up a name and trying its addresses included. If the look-up
+    /// has to wait for a thread, this counts from when it begins, and [`resolver_wait`](Self::resolver_wait) limits the
+    /// wait. Default 10 s: Linux alone would go on for 127 s (tcp(7), `tcp_syn_retries`).
     pub connect_timeout: Duration,
     /// How long a closing connection may take to send what is unsent and to see the peer's end. Default 10 s.
     pub close_timeout: Duration,
@@ -50,8 +51,12 @@ pub struct Config {
     /// listen(2), which the system caps (Linux: `net.core.somaxconn`). Default 4,096.
     pub backlog: u32,
     /// Names looked up at the same time, each by a thread that ends when there is nothing more to look up. Default 4:
-    /// mostly a look-up takes milliseconds, and one that hangs is not to hold up all others.
+    /// mostly a look-up takes milliseconds. One that has taken a second hangs: it is not counted any more, so that it does
+    /// not hold up others. Up to 64 threads can hang besides these.
     pub resolver_threads: usize,
+    /// How long a connect to a name may wait for one of these threads before it fails. Default 10 s: in that time, 40
+    /// threads that hang are replaced.
+    pub resolver_wait: Duration,
     /// A callback that holds the loop for longer is warned about. Default 100 ms; `Duration::MAX` turns it off.
     pub slow_callback: Duration,
 }
@@ -75,6 +80,7 @@ impl Default for Config {
             events: 1024,
             backlog: 4096,
             resolver_threads: 4,
+            resolver_wait: Duration::from_secs(10),
             slow_callback: Duration::from_millis(100),
         }
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::base::peer::Peer;
 
@@ -71,6 +72,30 @@ fn hint(doing: &str, peer: &Peer, kind: io::ErrorKind) -> Option<&'static str> {
 /// Wraps the kernel's error; the kind stays, the error number is found through `source()`.
 pub(crate) fn while_doing(doing: &'static str, peer: &Peer, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Failure { doing, peer: peer.clone(), source })
+}
+
+/// An error that is told to several.
+#[derive(Debug)]
+struct Shared(Arc<io::Error>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Shared {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// The same error for another who is to be told it; one that is more than a number is found through `source()`.
+pub(crate) fn copy(error: &Arc<io::Error>) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), Shared(Arc::clone(error))),
+    }
 }
 
 /// Why a connection to a name did not come about: in words, and how far it came.

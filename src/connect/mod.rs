@@ -14,7 +14,8 @@ use crate::base::error::{self, while_doing};
 use crate::base::slots::Key;
 use crate::base::target::{Kind, Target};
 use crate::connect::race::Race;
-use crate::connect::resolve::{Answer, Asker, Ticket};
+use crate::connect::resolve::{Asker, Ticket};
+use crate::net::resolver::Answer;
 use crate::net::socket::Socket;
 #[cfg(unix)]
 use crate::net::unix::Knock;
@@ -25,8 +26,8 @@ use crate::stream::{Flags, Stream};
 /// What stands in for the socket of a connection that has none yet. Kept beside the streams, most of which never need
 /// it. As long as there is one, its stream counts as having a socket: see [`Core::streams`].
 pub(crate) enum Dial {
-    /// Its name is being looked up; and how long connecting may take then, where that has a limit of its own.
-    Resolving(Ticket, Option<Duration>),
+    /// Its name is being looked up.
+    Resolving(Resolving),
     /// Its addresses are being tried.
     Racing(Race),
     /// There was no room in the backlog of a Unix listener.
@@ -34,11 +35,33 @@ pub(crate) enum Dial {
     Knocking(Knock),
 }
 
+pub(crate) struct Resolving {
+    ticket: Ticket,
+    /// The tick until which the look-up may wait for a thread; `None` once it has begun.
+    waits_until: Option<u64>,
+    /// How long it may take from when it begins.
+    look_up: Duration,
+    /// How long connecting may take after it, if that has a limit of its own.
+    connect: Option<Duration>,
+}
+
+impl fmt::Display for Resolving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.waits_until {
+            Some(_) => {
+                "waiting for a thread to look it up: all are busy with other names (Config::resolver_threads, \
+                 Config::resolver_wait)"
+            }
+            None => "resolving",
+        })
+    }
+}
+
 impl Dial {
     /// The addresses that were tried; `None` if they are not known yet.
     fn tried(&self) -> Option<Vec<SocketAddr>> {
         match self {
-            Dial::Resolving(..) => None,
+            Dial::Resolving(_) => None,
             Dial::Racing(race) => Some(race.tried()),
             #[cfg(unix)]
             Dial::Knocking(_) => Some(Vec::new()),
@@ -51,7 +74,7 @@ pub(crate) type Dials = HashMap<Key, Dial>;
 impl fmt::Display for Dial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Dial::Resolving(..) => f.write_str("resolving"),
+            Dial::Resolving(resolving) => resolving.fmt(f),
             Dial::Racing(race) => race.fmt(f),
             #[cfg(unix)]
             Dial::Knocking(knock) => knock.fmt(f),
@@ -68,26 +91,36 @@ impl<S> Core<S> {
         stream.flags.clear(Flags::WRITABLE); // that event is what tells that it stands
         let key = self.insert_stream(stream);
         match self.begin_to_connect(key, target) {
-            Ok(()) => {
-                let deadline = self.clock.tick_after(self.config.connect_timeout);
-                self.set_deadline(key, deadline);
-            }
+            Ok(()) => self.limit_connect(key, self.config.connect_timeout, None),
             Err(error) => self.cannot_connect(key, error),
         }
         key
     }
 
-    /// Gives looking a name up and connecting a limit each.
-    pub(crate) fn limit_connect(&mut self, key: Key, look_up: Duration, connect: Duration) {
-        let within = match self.dials.get_mut(&key) {
-            Some(Dial::Resolving(_, then)) => {
-                *then = Some(connect);
-                look_up
+    /// Limits looking a name up and connecting: together, or each if `connect` is given.
+    pub(crate) fn limit_connect(&mut self, key: Key, look_up: Duration, connect: Option<Duration>) {
+        let deadline = match self.dials.get_mut(&key) {
+            Some(Dial::Resolving(resolving)) => {
+                (resolving.look_up, resolving.connect) = (look_up, connect);
+                resolving.waits_until.unwrap_or_else(|| self.clock.tick_after(look_up))
             }
-            _ => connect,
+            _ => self.clock.tick_after(connect.unwrap_or(look_up)),
         };
-        let deadline = self.clock.tick_after(within);
         self.set_deadline(key, deadline);
+    }
+
+    /// A look-up that had to wait has begun: its own limit counts from now. A deadline that was set meanwhile stands (one
+    /// for the very tick until which it could wait is taken for that limit).
+    pub(crate) fn limit_look_up(&mut self, key: Key) {
+        if let Some(Dial::Resolving(resolving)) = self.dials.get_mut(&key)
+            && let Some(waited_until) = resolving.waits_until.take()
+            && let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && stream.deadline == waited_until
+            && !stream.flags.any(Flags::CLOSING)
+        {
+            let deadline = self.clock.tick_after(resolving.look_up);
+            self.set_deadline(key, deadline);
+        }
     }
 
     fn begin_to_connect(&mut self, key: Key, target: Target) -> io::Result<()> {
@@ -98,7 +131,10 @@ impl<S> Core<S> {
             Kind::Addr(addr) => self.install(key, Socket::connect(&self.driver, addr)?),
             Kind::Name { host, port } => {
                 let ticket = self.look_up(&host, port, Asker::Connection(key));
-                self.dial(key, Dial::Resolving(ticket, None));
+                let waits_until = self.clock.tick_after(self.config.resolver_wait);
+                let waits_until = self.look_ups.waits(ticket).then_some(waits_until);
+                let look_up = self.config.connect_timeout;
+                self.dial(key, Dial::Resolving(Resolving { ticket, waits_until, look_up, connect: None }));
                 Ok(())
             }
             #[cfg(unix)]
@@ -157,7 +193,7 @@ impl<S> Core<S> {
     pub(crate) fn resolved(&mut self, key: Key, answer: Answer) {
         match answer {
             Ok(found) => {
-                if let Some(Dial::Resolving(_, Some(within))) = self.dials.get(&key) {
+                if let Some(Dial::Resolving(Resolving { connect: Some(within), .. })) = self.dials.get(&key) {
                     let deadline = self.clock.tick_after(*within);
                     self.set_deadline(key, deadline);
                 }
@@ -172,7 +208,7 @@ impl<S> Core<S> {
         #[cfg(feature = "tls")]
         self.sessions.remove(&key);
         match self.undial(key) {
-            Some(Dial::Resolving(ticket, _)) => self.cancel_look_up(ticket),
+            Some(Dial::Resolving(Resolving { ticket, .. })) => self.cancel_look_up(ticket),
             Some(Dial::Racing(race)) => self.call_off(race),
             #[cfg(unix)]
             Some(Dial::Knocking(knock)) => {
@@ -191,7 +227,7 @@ impl<S> Core<S> {
             }
             #[cfg(unix)]
             Some(Dial::Knocking(_)) => self.knock_again(key),
-            Some(Dial::Resolving(..)) | None => {}
+            Some(Dial::Resolving(_)) | None => {}
         }
     }
 }

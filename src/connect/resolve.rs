@@ -1,13 +1,10 @@
-//! Looking names up, off the loop. The system's look-up (getaddrinfo(3)) waits for files and servers, for many seconds
-//! at times, so it is done by helper threads. There are few of them, and none when there is nothing to look up; what
-//! is asked beyond waits its turn.
+//! Looking names up, off the loop. Equal questions are asked once: an asker joins the look-up of the same name and port if
+//! one waits or is under way. The look-up itself is done by [`Helpers`], or by a simulation.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Arc;
 
 use crate::Cx;
 use crate::base::error::{self, while_doing};
@@ -15,90 +12,76 @@ use crate::base::peer::Peer;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerKey;
 use crate::net::poll::{Driver, Waker};
+use crate::net::resolver::{Answer, Helpers, Notice, Question, Resolver};
 use crate::reactor::core::Core;
 use crate::reactor::timers::Alarm;
 
-pub(crate) type Answer = io::Result<Vec<SocketAddr>>;
-
-/// Finds the addresses of a host, for a port.
-pub(crate) type Resolver = dyn Fn(&str, u16) -> Answer + Send + Sync;
-
 type Call<S> = Box<dyn FnOnce(&mut Cx<'_, S>, Answer)>;
 
-/// Names one question. Never used again, so that an answer which nobody wants any more finds nobody.
+/// A host, and the port that its addresses are to have.
+type Name = (Arc<str>, u16);
+
+/// Names an asker. The look-up comes first, so that the askers of one look-up follow each other when sorted. Numbers are
+/// never used again, so a late answer never reaches another asker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
+pub(crate) struct Ticket {
+    look_up: u64,
+    asker: u64,
+}
 
 pub(crate) enum Asker<S> {
     Connection(Key),
     Call(Call<S>),
 }
 
-/// The loop's side: who has asked.
+/// The loop's side: the askers, and what they ask for.
 pub(crate) struct LookUps<S> {
-    /// In the order in which they were asked, which is the one in which they are told.
-    asked: BTreeMap<Ticket, Asked<S>>,
+    /// In the order in which they asked, within a look-up: they are told in that order.
+    askers: BTreeMap<Ticket, Asker<S>>,
+    /// Look-ups that wait or are under way. One that is under way stays when its last asker leaves, for others to join: a
+    /// name that hangs, and is asked for again and again, takes one helper and not one each time.
+    look_ups: BTreeMap<u64, LookUp>,
+    /// Look-ups that another asker can join.
+    open: HashMap<Name, u64>,
+    /// Look-ups that have ended, with askers to be told.
+    answered: VecDeque<Answered>,
     last: u64,
     resolver: Arc<Resolver>,
-    desk: Arc<Mutex<Desk>>,
-}
-
-struct Asked<S> {
-    host: Arc<str>,
-    asker: Asker<S>,
-    /// When a simulation answers.
+    helpers: Helpers,
+    /// Set while a question waits for a helper: fires when one hangs and can be replaced.
     timer: Option<TimerKey>,
 }
 
-/// What the loop and its helpers share.
-struct Desk {
-    questions: VecDeque<Question>,
-    answers: VecDeque<(Ticket, Answer)>,
-    helpers: usize,
-    /// `None` when the reactor has been dropped: then nobody wants answers, and no more questions are taken.
-    waker: Option<Arc<Waker>>,
+struct LookUp {
+    name: Name,
+    state: State,
 }
 
-struct Question {
-    ticket: Ticket,
+enum State {
+    /// All helpers are busy.
+    Waiting,
+    UnderWay,
+    /// A simulation answers when this fires.
+    Simulated(TimerKey),
+}
+
+struct Answered {
+    look_up: u64,
     host: Arc<str>,
-    port: u16,
-    resolver: Arc<Resolver>,
+    answer: Result<Vec<SocketAddr>, Arc<io::Error>>,
 }
 
-impl Question {
-    fn answer(&self) -> Answer {
-        // A panic that ended the helper would leave who has asked without an answer for ever.
-        catch_unwind(AssertUnwindSafe(|| (self.resolver)(&self.host, self.port)))
-            .unwrap_or_else(|_| Err(io::Error::other("the resolver panicked")))
+impl Answered {
+    /// The answer for one of the askers. An error names the host.
+    fn copy(&self) -> Answer {
+        match &self.answer {
+            Ok(found) => Ok(found.clone()),
+            Err(error) => {
+                let host = Peer::Name(Arc::clone(&self.host));
+                Err(while_doing(error::RESOLVING, &host, error::copy(error)))
+            }
+        }
     }
-}
-
-/// A poisoned lock is taken as it is: the desk is whole between any two statements that hold it.
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wake(waker: &Waker) {
-    if let Err(error) = waker.wake() {
-        log::error!("the loop could not be woken: {error}; it will notice with its next event or timer");
-    }
-}
-
-/// Answers questions until there are none.
-fn help(desk: &Mutex<Desk>) {
-    let mut held = lock(desk);
-    while let Some(question) = held.questions.pop_front() {
-        drop(held);
-        let answer = question.answer();
-        held = lock(desk);
-        let Some(waker) = held.waker.clone() else { break };
-        held.answers.push_back((question.ticket, answer));
-        drop(held);
-        wake(&waker);
-        held = lock(desk);
-    }
-    held.helpers -= 1;
 }
 
 fn ask_the_system(host: &str, port: u16) -> Answer {
@@ -106,134 +89,204 @@ fn ask_the_system(host: &str, port: u16) -> Answer {
 }
 
 impl<S> LookUps<S> {
-    pub(crate) fn new(waker: Arc<Waker>) -> Self {
-        let desk =
-            Desk { questions: VecDeque::new(), answers: VecDeque::new(), helpers: 0, waker: Some(waker) };
+    pub(crate) fn new(waker: Arc<Waker>, most_helpers: usize) -> Self {
         LookUps {
-            asked: BTreeMap::new(),
+            askers: BTreeMap::new(),
+            look_ups: BTreeMap::new(),
+            open: HashMap::new(),
+            answered: VecDeque::new(),
             last: 0,
             resolver: Arc::new(ask_the_system),
-            desk: Arc::new(Mutex::new(desk)),
+            helpers: Helpers::new(waker, most_helpers),
+            timer: None,
         }
     }
 
+    /// Look-ups that the old resolver has been asked for are not joined any more.
     pub(crate) fn set_resolver(&mut self, resolver: Arc<Resolver>) {
         self.resolver = resolver;
+        self.open.clear();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.asked.is_empty()
+        self.askers.is_empty()
     }
 
     /// The names that are looked up for [`Cx::resolve`].
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
-        let calls = self.asked.values().filter(|asked| matches!(asked.asker, Asker::Call(_)));
-        calls.map(|asked| &*asked.host)
+        let is_call = |(_, asker): (&Ticket, &Asker<S>)| matches!(asker, Asker::Call(_));
+        let look_ups = self.look_ups.iter().filter(move |(id, _)| self.askers_of(**id).any(is_call));
+        look_ups.map(|(_, look_up)| &*look_up.name.0)
     }
 
-    fn note(&mut self, host: Arc<str>, asker: Asker<S>) -> Ticket {
+    fn askers_of(&self, look_up: u64) -> impl Iterator<Item = (&Ticket, &Asker<S>)> {
+        self.askers.range(Ticket { look_up, asker: 0 }..=Ticket { look_up, asker: u64::MAX })
+    }
+
+    fn next_id(&mut self) -> u64 {
         self.last += 1;
-        let ticket = Ticket(self.last);
-        self.asked.insert(ticket, Asked { host, asker, timer: None });
-        ticket
+        self.last
     }
 
-    /// Has a question answered, by one helper more if there may be one more.
-    fn ask(&mut self, ticket: Ticket, host: Arc<str>, port: u16, most_helpers: usize) {
-        let resolver = Arc::clone(&self.resolver);
-        let mut desk = lock(&self.desk);
-        desk.questions.push_back(Question { ticket, host, port, resolver });
-        if desk.helpers >= most_helpers {
-            return;
+    /// Whether the look-up waits for a helper.
+    pub(crate) fn waits(&self, ticket: Ticket) -> bool {
+        let look_up = self.look_ups.get(&ticket.look_up);
+        matches!(look_up, Some(LookUp { state: State::Waiting, .. }))
+    }
+
+    /// Takes a look-up out, so that no asker joins it any more.
+    fn remove(&mut self, id: u64) -> Option<LookUp> {
+        let look_up = self.look_ups.remove(&id)?;
+        if self.open.get(&look_up.name) == Some(&id) {
+            self.open.remove(&look_up.name); // if it is another's, a new resolver has been asked since
         }
-        let theirs = Arc::clone(&self.desk);
-        match thread::Builder::new().name("enjamb-resolve".into()).spawn(move || help(&theirs)) {
-            Ok(_) => desk.helpers += 1,
-            Err(_) if desk.helpers > 0 => {} // they will come to it
-            Err(error) => {
-                desk.questions.pop_back();
-                desk.answers.push_back((ticket, Err(error)));
-                desk.waker.as_deref().map(wake);
+        Some(look_up)
+    }
+
+    /// Takes in an answer. One without an address is an error.
+    fn answer(&mut self, id: u64, answer: Answer) {
+        let Some(LookUp { name: (host, _), .. }) = self.remove(id) else { return };
+        let none = || error::new(io::ErrorKind::NotFound, "it has no address");
+        let answer = answer.and_then(|found| if found.is_empty() { Err(none()) } else { Ok(found) });
+        self.answered.push_back(Answered { look_up: id, host, answer: answer.map_err(Arc::new) });
+    }
+
+    /// Whether there are notices to take in, or askers to tell.
+    pub(crate) fn has_answers(&self) -> bool {
+        !self.answered.is_empty() || !self.look_ups.is_empty() && self.helpers.has_notices()
+    }
+
+    /// The next asker to be told, and its answer.
+    fn next_told(&mut self) -> Option<(Asker<S>, Answer)> {
+        while let Some(answered) = self.answered.front() {
+            let first = self.askers_of(answered.look_up).next().map(|(ticket, _)| *ticket);
+            if let Some(asker) = first.and_then(|ticket| self.askers.remove(&ticket)) {
+                return Some((asker, self.answered.front()?.copy()));
             }
+            self.answered.pop_front();
         }
-    }
-
-    /// Nobody wants the answer any more: a question that still waits will not be asked. Returns the timer of a simulation.
-    fn cancel(&mut self, ticket: Ticket) -> Option<TimerKey> {
-        lock(&self.desk).questions.retain(|question| question.ticket != ticket);
-        self.asked.remove(&ticket)?.timer
-    }
-
-    /// How many answers are waiting to be taken.
-    pub(crate) fn waiting(&self) -> usize {
-        if self.is_empty() { 0 } else { lock(&self.desk).answers.len() }
-    }
-
-    fn next(&mut self) -> Option<(Ticket, Answer)> {
-        lock(&self.desk).answers.pop_front()
-    }
-}
-
-impl<S> Drop for LookUps<S> {
-    fn drop(&mut self) {
-        lock(&self.desk).waker = None; // its descriptor is not for a helper to keep that does not come back
+        None
     }
 }
 
 impl<S> Core<S> {
     /// Where every look-up begins.
     pub(crate) fn look_up(&mut self, host: &str, port: u16, asker: Asker<S>) -> Ticket {
-        let host: Arc<str> = host.into();
-        let ticket = self.look_ups.note(Arc::clone(&host), asker);
-        match &self.driver {
-            Driver::Mio(_) => self.look_ups.ask(ticket, host, port, self.config.resolver_threads),
-            Driver::Sim(sim) => {
-                let (takes, answer) = sim.look_up(&host, port);
-                let answered = move |cx: &mut Cx<'_, S>| cx.core.answered(cx.state, ticket, answer);
-                let due = self.clock.tick_after(takes);
-                let timer = self.timers.insert(due, Alarm::Once(Box::new(answered)));
-                if let Some(asked) = self.look_ups.asked.get_mut(&ticket) {
-                    asked.timer = Some(timer);
-                }
-            }
-        }
+        let name: Name = (host.into(), port);
+        let joined = self.look_ups.open.get(&name).copied();
+        let look_up = joined.unwrap_or_else(|| self.begin_look_up(name));
+        let ticket = Ticket { look_up, asker: self.look_ups.next_id() };
+        self.look_ups.askers.insert(ticket, asker);
         ticket
     }
 
+    fn begin_look_up(&mut self, name: Name) -> u64 {
+        let id = self.look_ups.next_id();
+        let (host, port) = name.clone();
+        let state = match &self.driver {
+            Driver::Mio(_) => {
+                let resolver = Arc::clone(&self.look_ups.resolver);
+                self.look_ups.helpers.ask(id, Question { host, port, resolver });
+                State::Waiting
+            }
+            Driver::Sim(sim) => {
+                let (takes, answer) = sim.look_up(&host, port);
+                let answered = move |cx: &mut Cx<'_, S>| {
+                    cx.core.look_ups.answer(id, answer);
+                    cx.core.tell_askers(cx.state);
+                };
+                let due = self.clock.tick_after(takes);
+                State::Simulated(self.timers.insert(due, Alarm::Once(Box::new(answered))))
+            }
+        };
+        self.look_ups.open.insert(name.clone(), id);
+        self.look_ups.look_ups.insert(id, LookUp { name, state });
+        self.begin_waiting_look_ups();
+        id
+    }
+
+    /// Starts helpers for look-ups that wait, as far as there is room.
+    fn begin_waiting_look_ups(&mut self) {
+        while let Some(id) = self.look_ups.helpers.begin() {
+            self.look_up_has_begun(id);
+        }
+        self.watch_helpers();
+    }
+
+    fn look_up_has_begun(&mut self, id: u64) {
+        let Some(look_up) = self.look_ups.look_ups.get_mut(&id) else { return };
+        look_up.state = State::UnderWay;
+        let askers = self.look_ups.askers_of(id).filter_map(|(_, asker)| match asker {
+            Asker::Connection(key) => Some(*key),
+            Asker::Call(_) => None,
+        });
+        for key in askers.collect::<Vec<_>>() {
+            self.limit_look_up(key);
+        }
+    }
+
+    /// Keeps the timer that replaces a helper that hangs. It is set only while a question waits.
+    fn watch_helpers(&mut self) {
+        match (self.look_ups.helpers.until_one_hangs(), self.look_ups.timer) {
+            (Some(left), None) => {
+                let hangs = |cx: &mut Cx<'_, S>| {
+                    cx.core.look_ups.timer = None;
+                    cx.core.begin_waiting_look_ups();
+                };
+                let due = self.clock.fresh_tick_after(left);
+                self.look_ups.timer = Some(self.timers.insert(due, Alarm::Once(Box::new(hangs))));
+            }
+            (None, Some(timer)) => {
+                self.look_ups.timer = None;
+                self.timers.cancel(timer); // it would keep the loop from ending
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes an asker out. A look-up without askers is dropped if no helper has begun with it.
     pub(crate) fn cancel_look_up(&mut self, ticket: Ticket) {
-        if let Some(timer) = self.look_ups.cancel(ticket) {
-            self.timers.cancel(timer);
+        let id = ticket.look_up;
+        if self.look_ups.askers.remove(&ticket).is_none() || self.look_ups.askers_of(id).next().is_some() {
+            return;
         }
+        match self.look_ups.look_ups.get(&id).map(|look_up| &look_up.state) {
+            Some(State::Simulated(timer)) => {
+                self.timers.cancel(*timer); // it would keep the loop from ending
+            }
+            Some(State::Waiting) if self.look_ups.helpers.forget(id) => self.watch_helpers(),
+            _ => return,
+        }
+        self.look_ups.remove(id);
     }
 
-    /// Hands over the answers that have come: those that were there when it began, as handing over may ask anew.
+    /// Takes in what the helpers have done, and tells the askers.
     pub(crate) fn take_answers(&mut self, state: &mut S) {
-        for _ in 0..self.look_ups.waiting() {
-            if let Some((ticket, answer)) = self.look_ups.next() {
-                self.answered(state, ticket, answer);
+        if !self.look_ups.has_answers() {
+            return;
+        }
+        for notice in self.look_ups.helpers.take_notices() {
+            match notice {
+                Notice::Begun(id) => self.look_up_has_begun(id),
+                Notice::Answered(id, answer) => self.look_ups.answer(id, answer),
+            }
+        }
+        self.watch_helpers();
+        self.tell_askers(state);
+    }
+
+    /// Hands over the answers that have come. An asker that comes meanwhile begins another look-up, so this ends.
+    fn tell_askers(&mut self, state: &mut S) {
+        while let Some((asker, answer)) = self.look_ups.next_told() {
+            match asker {
+                Asker::Connection(key) => self.resolved(key, answer),
+                Asker::Call(call) => {
+                    call(&mut Cx { state, core: self }, answer);
+                    self.returned("a look-up", None);
+                }
             }
         }
     }
-
-    fn answered(&mut self, state: &mut S, ticket: Ticket, answer: Answer) {
-        let Some(Asked { host, asker, .. }) = self.look_ups.asked.remove(&ticket) else { return };
-        let answer = checked(host, answer);
-        match asker {
-            Asker::Connection(key) => self.resolved(key, answer),
-            Asker::Call(call) => {
-                call(&mut Cx { state, core: self }, answer);
-                self.returned("a look-up", None);
-            }
-        }
-    }
-}
-
-/// The answer, with an error that says what was asked; no address at all is one too.
-fn checked(host: Arc<str>, answer: Answer) -> Answer {
-    let none = || error::new(io::ErrorKind::NotFound, "it has no address");
-    answer
-        .and_then(|found| if found.is_empty() { Err(none()) } else { Ok(found) })
-        .map_err(|error| while_doing(error::RESOLVING, &Peer::Name(host), error))
 }
 
 impl<S> Cx<'_, S> {
@@ -243,7 +296,8 @@ impl<S> Cx<'_, S> {
     ///
     /// There is no time limit but the system's own (resolv.conf(5)), and a look-up under way keeps
     /// [`run`](crate::Reactor::run) going. [`Config::resolver_threads`](crate::Config::resolver_threads) limits how many
-    /// go on at the same time; [`Reactor::set_resolver`](crate::Reactor::set_resolver) asks somebody else.
+    /// go on at the same time; [`Reactor::set_resolver`](crate::Reactor::set_resolver) asks somebody else. While a
+    /// host and port is being looked up, it is not looked up again: the answer goes to all that have asked by then.
     ///
     /// ```
     /// let mut reactor = enjamb::Reactor::new()?;

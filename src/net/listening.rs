@@ -17,7 +17,7 @@ use crate::base::error;
 use crate::base::peer::Peer;
 use crate::net::poll::Driver;
 use crate::net::simulated::SocketId;
-use crate::net::socket::Socket;
+use crate::net::socket::{Socket, set_tcp_options};
 #[cfg(unix)]
 use crate::net::unix::{self, SocketFile};
 
@@ -45,7 +45,7 @@ impl ListeningSocket {
             return Err(error::new(io::ErrorKind::InvalidInput, message));
         }
         socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
+        set_tcp_options(&listener)?;
         Ok(ListeningSocket::Tcp(TcpListener::from_std(listener)))
     }
 
@@ -114,7 +114,7 @@ impl ListeningSocket {
 }
 
 /// A listening TCP socket as it should be: SO_REUSEADDR (on Unix: elsewhere it means something else), a backlog that
-/// holds a rush, and TCP_NODELAY, which accepted sockets inherit, so that it costs no call per connection.
+/// holds a rush, and the options that accepted sockets inherit.
 fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(addr),
@@ -123,7 +123,7 @@ fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     )?;
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
-    socket.set_tcp_nodelay(true)?;
+    set_tcp_options(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;

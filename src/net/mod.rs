@@ -3,6 +3,7 @@
 pub(crate) mod listening;
 pub(crate) mod mailbox;
 pub(crate) mod poll;
+pub(crate) mod resolver;
 #[cfg(feature = "sim")]
 pub(crate) mod simulated;
 #[cfg(not(feature = "sim"))]

@@ -30,7 +30,8 @@ pub struct Config {
     pub max_waiters: Option<usize>,
     /// How long one may wait for its turn; connecting is not part of it. Default: any time.
     pub wait_timeout: Option<Duration>,
-    /// How long the look-up of a name may take. Default: as long as
+    /// How long the look-up of a name may take, from when it begins. (How long it may wait for a thread before is limited by
+    /// [`Config::resolver_wait`](crate::Config::resolver_wait) of the loop.) Default: as long as
     /// [`Config::connect_timeout`](crate::Config::connect_timeout) of the loop says.
     pub resolve_timeout: Option<Duration>,
     /// How long connecting may take after that. Default: the same.

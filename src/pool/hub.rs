@@ -180,7 +180,7 @@ impl<S: 'static> Hub<S> {
                     let limit = |own: Option<Duration>| own.unwrap_or(by_default);
                     let config = inner.table.config();
                     let (look_up, connect) = (limit(config.resolve_timeout), limit(config.connect_timeout));
-                    cx.core.limit_connect(conn.0, look_up, connect);
+                    cx.core.limit_connect(conn.0, look_up, Some(connect));
                     inner.table.members[member].conn = Some(conn);
                 }
             }

@@ -79,6 +79,7 @@ impl<S> Core<S> {
         config.check()?;
         let waker = Arc::new(driver.waker()?);
         let mailbox = Mailbox::new(Arc::clone(&waker), config.post_limit);
+        let look_ups = LookUps::new(waker, config.resolver_threads);
         Ok(Core {
             clock: Clock::new(config.slow_callback, driver.simulated_time()),
             config,
@@ -92,7 +93,7 @@ impl<S> Core<S> {
             doomed: VecDeque::new(),
             listeners: Vec::new(),
             dials: Dials::new(),
-            look_ups: LookUps::new(waker),
+            look_ups,
             deferred: Rc::new(Deferred::new(&mailbox)),
             mailbox,
             calls: VecDeque::new(),

@@ -95,8 +95,9 @@ impl<S> Cx<'_, S> {
     /// the error lists each address and why it failed; its kind is that of the first that a host has answered with.
     ///
     /// The connection is returned as it is now: what is written to it is kept until it stands.
-    /// [`Config::connect_timeout`](crate::Config::connect_timeout) limits how long it may take with everything;
-    /// `cx.connect(target, machine).deadline(limit)` sets another limit for this one.
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout) limits how long it may take with everything, from when
+    /// the look-up of the name begins; [`Config::resolver_wait`](crate::Config::resolver_wait) limits how long that may wait
+    /// for a thread. `cx.connect(target, machine).deadline(limit)` sets another limit for this one, for all of it.
     ///
     /// If no server listens at an address of this host, and the kernel chooses the same port for the client, TCP connects
     /// the socket to itself (simultaneous open: RFC 9293, section 3.5). That is an error too:
@@ -136,7 +137,7 @@ impl<S> Cx<'_, S> {
         }
         socket.set_nonblocking()?;
         let failed = socket.check_connected()?;
-        socket.send_without_delay();
+        socket.set_options();
         let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
         stream.peer = socket.peer(&self.core.driver);
         if !socket.is_simulated() {

@@ -172,8 +172,9 @@ impl<S> Reactor<S> {
     }
 
     /// Has names looked up by `resolver` from now on, instead of by the system: from a table of one's own, or with
-    /// another way to ask the DNS. It is called by helper threads, of which there are at most
-    /// [`Config::resolver_threads`], so it may take its time. To connect to an address, it is not asked.
+    /// another way to ask the DNS. It is called by helper threads ([`Config::resolver_threads`]), so it may take its time.
+    /// But it must return: until then, it is not asked for the same host and port again. To connect to an address, it is
+    /// not asked.
     ///
     /// ```
     /// use std::net::ToSocketAddrs;

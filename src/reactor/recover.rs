@@ -9,7 +9,7 @@ impl<S> Core<S> {
     /// callback: then there is something to [clean up](Self::clean_up).
     pub(crate) fn recover(&mut self) -> bool {
         // It was one of them, and the others are still to come.
-        self.more_calls |= !self.calls.is_empty() || !self.deferred.is_empty() || self.look_ups.waiting() > 0;
+        self.more_calls |= !self.calls.is_empty() || !self.deferred.is_empty() || self.look_ups.has_answers();
         self.run_queue.append(&mut self.over_budget); // and whoever was put off in that turn
         self.running.is_some() || self.firing.is_some()
     }

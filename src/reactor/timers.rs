@@ -102,7 +102,7 @@ mod tests {
                 let ahead = periodic.due.saturating_sub(now);
                 let at_the_end_of_time = periodic.due == Duration::MAX;
                 assert!(ahead <= period && (at_the_end_of_time || !ahead.is_zero()), "{period:?}, {stall:?}");
-                assert!(at_the_end_of_time || periodic.due.as_nanos() % period.as_nanos() == 0);
+                assert!(at_the_end_of_time || periodic.due.as_nanos().is_multiple_of(period.as_nanos()));
             }
         }
     }

@@ -2,9 +2,11 @@
 
 use crate::programs::{PATIENCE, Program, run};
 use crate::servers::{connect, expect};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -105,6 +107,17 @@ fn a_silent_connection_is_closed_and_an_active_one_is_not() {
     }
     silent.join().expect("the silent one is closed");
     ping(&mut active);
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_what_it_is_owed_is_reset_not_ended() {
+    let echo = Echo::start(&["--idle-timeout", "3s"]);
+    let mut client = echo.connect_owed();
+    // Nothing can be sent before the server has given up.
+    let given_up = poll(&mut [PollFd::new(client.as_fd(), PollFlags::POLLOUT)], 60_000u16);
+    assert_eq!(given_up, Ok(1));
+    let error = client.read_to_end(&mut Vec::new()).expect_err("a part must not look like the whole");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use mio::Token;
 
 use crate::base::clock::Time;
 use crate::base::readiness::Readiness;
-use crate::connect::resolve::Answer;
+use crate::net::resolver::Answer;
 
 pub(crate) enum Simulation {}
 pub(crate) enum Network {}

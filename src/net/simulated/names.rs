@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::base::error;
-use crate::connect::resolve::Answer;
+use crate::net::resolver::Answer;
 use crate::net::simulated::Simulation;
 
 pub(crate) type Names = BTreeMap<String, Name>;

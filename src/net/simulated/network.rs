@@ -47,7 +47,7 @@ pub(crate) struct Endpoint {
     pub(crate) wants_room: bool,
     /// A write was cut short, and takes no more until this time.
     pub(crate) squeezed_until: Duration,
-    /// Bytes sent that will never be acknowledged, so that they take up room for ever.
+    /// Bytes sent that the peer will never read, so that they take up room for ever.
     pub(crate) lost: usize,
     /// In the list of those that became ready.
     pub(crate) listed: bool,
@@ -348,6 +348,7 @@ impl Network {
         self.pairs.remove(&(canonical(endpoint.local), canonical(endpoint.remote)));
         if let Some(peer) = endpoint.peer.and_then(|peer| self.ends.get_mut(&peer)) {
             peer.peer = None;
+            peer.lost += endpoint.incoming.unread(); // it will not be read, which would make room for more
         }
     }
 }

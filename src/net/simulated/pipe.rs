@@ -59,7 +59,12 @@ impl Pipe {
 
     /// How much the sender may send.
     pub(crate) fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.arrived.len() + self.in_flight)
+        self.capacity.saturating_sub(self.unread())
+    }
+
+    /// How many bytes are under way, or wait to be read.
+    pub(crate) fn unread(&self) -> usize {
+        self.arrived.len() + self.in_flight
     }
 
     /// Sends a segment, which leaves now, or as soon as the line is free; returns when it arrives.
