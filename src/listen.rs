@@ -13,7 +13,7 @@ use crate::base::peer::Peer;
 use crate::base::slots::{Key, Tenant};
 use crate::base::wheel::TimerKey;
 use crate::net::listening::{ListeningSocket, cannot_listen};
-use crate::net::poll::Driver;
+use crate::net::poll::Poller;
 use crate::net::socket::Socket;
 #[cfg(unix)]
 use crate::net::unix;
@@ -22,6 +22,7 @@ use crate::reactor::protocol::Protocol;
 use crate::reactor::slot::Slot;
 use crate::reactor::timers::Alarm;
 use crate::stream::Stream;
+use crate::stream::state::State;
 use crate::{Cx, ListenerId};
 
 /// After a failed accept, the wait before the next try: doubled each time, from the first to the longest. Most of
@@ -79,8 +80,8 @@ impl<S> Acceptor<S> {
     }
 
     /// What it listens on, for messages.
-    pub(crate) fn name(&self, driver: &Driver) -> String {
-        self.socket.name(driver)
+    pub(crate) fn name(&self) -> String {
+        self.socket.name()
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -210,14 +211,14 @@ impl<S> Cx<'_, S> {
 
     fn begin_to_listen(
         &mut self,
-        bind: impl FnOnce(&Driver, u32) -> io::Result<ListeningSocket>,
+        bind: impl FnOnce(&Poller, u32) -> io::Result<ListeningSocket>,
         accepted: Accepted<S>,
     ) -> io::Result<Listener<'_, S>> {
         if self.core.shutdown_by.is_some() {
             return Err(error::shutting_down());
         }
         let key = self.core.slots.insert(Acceptor {
-            socket: bind(&self.core.driver, self.core.config.backlog)?,
+            socket: bind(&self.core.poll, self.core.config.backlog)?,
             accepted: Some(accepted),
             ready: false,
             queued: false,
@@ -231,7 +232,7 @@ impl<S> Cx<'_, S> {
             serial: NonZeroU32::MIN,
         });
         if let Some(acceptor) = self.core.slots.get::<Acceptor<S>>(key)
-            && let Err(error) = acceptor.socket.register(&self.core.driver, key.token())
+            && let Err(error) = acceptor.socket.register(&self.core.poll, key.token())
         {
             self.core.slots.remove(key);
             return Err(error);
@@ -272,7 +273,7 @@ impl<S> Listener<'_, S> {
     pub fn local_addr(&mut self) -> io::Result<SocketAddr> {
         let core = &mut *self.core;
         let acceptor = core.slots.get::<Acceptor<S>>(self.key).ok_or(io::ErrorKind::NotConnected)?;
-        acceptor.socket.local_addr(&core.driver)
+        acceptor.socket.local_addr()
     }
 
     /// How many of the connections it accepted are open.
@@ -317,7 +318,7 @@ impl<S> Core<S> {
     /// Stops listening, and returns what made the machines.
     pub(crate) fn remove_listener(&mut self, key: Key) -> Option<Accepted<S>> {
         let Some(Slot::Listener(acceptor)) = self.slots.remove(key) else { return None };
-        acceptor.socket.close(&self.driver);
+        acceptor.socket.close(&self.poll);
         if let Some(timer) = acceptor.retry {
             self.timers.cancel(timer); // it would keep the loop from ending
         }
@@ -354,9 +355,10 @@ impl<S> Core<S> {
             if !acceptor.may_accept() {
                 return;
             }
-            match acceptor.socket.accept(&self.driver) {
+            match acceptor.socket.accept() {
                 Ok((socket, peer)) => {
                     acceptor.backoff = acceptor.backoff.map(|_| FIRST_RETRY / 2);
+                    let socket = Socket::from(socket);
                     #[cfg(feature = "tls")]
                     let socket = match acceptor.tls.as_ref().map(crate::net::tls::Session::server) {
                         Some(Ok(session)) => socket.secured(session, true, 0),
@@ -399,7 +401,7 @@ impl<S> Core<S> {
                 acceptor.quiet_until = self.clock.tick_after(WARNING_INTERVAL);
             }
             let level = if warns { log::Level::Warn } else { log::Level::Debug };
-            let name = acceptor.name(&self.driver);
+            let name = acceptor.name();
             let hint = match error.kind() {
                 // EINVAL, accept(2). It can be made to listen again.
                 io::ErrorKind::InvalidInput => {
@@ -421,10 +423,10 @@ impl<S> Core<S> {
         listener: NonZeroU32,
     ) {
         let secure = socket.is_secure();
-        let mut stream = Stream::new(Some(socket), machine, &self.config);
+        let mut stream = Stream::new(Some(socket), State::ACCEPTED, &self.config);
         stream.peer = peer;
         stream.listener = Some(listener);
-        let key = self.insert_stream(stream);
+        let key = self.insert_stream(stream, machine);
         if self.shutdown_by.is_some() {
             self.doom(key, Err(error::shutting_down())); // it was `accepted` that asked for it
         } else if let Err(error) = self.register_stream(key) {

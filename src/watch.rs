@@ -9,7 +9,7 @@ use mio::{Interest, Token};
 
 use crate::base::readiness::Readiness;
 use crate::base::slots::{Key, Tenant};
-use crate::net::poll::Driver;
+use crate::net::poll::Poller;
 use crate::reactor::core::Core;
 use crate::reactor::slot::Slot;
 use crate::{Cx, WatchId};
@@ -103,8 +103,8 @@ impl<S> Watcher<S> {
 /// A source and its machine, their types forgotten.
 pub(crate) trait Watched<S> {
     fn ready(&mut self, cx: &mut Cx<'_, S>, ready: Readiness) -> io::Result<Step>;
-    fn register(&mut self, driver: &Driver, token: Token, interest: Interest) -> io::Result<()>;
-    fn deregister(&mut self, driver: &Driver);
+    fn register(&mut self, driver: &Poller, token: Token, interest: Interest) -> io::Result<()>;
+    fn deregister(&mut self, driver: &Poller);
     fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, result: io::Result<()>);
 }
 
@@ -117,10 +117,10 @@ impl<S, E: Source, M: Watch<E, S>> Watched<S> for Pair<E, M> {
     fn ready(&mut self, cx: &mut Cx<'_, S>, ready: Readiness) -> io::Result<Step> {
         self.machine.ready(cx, &mut self.source, ready)
     }
-    fn register(&mut self, driver: &Driver, token: Token, interest: Interest) -> io::Result<()> {
+    fn register(&mut self, driver: &Poller, token: Token, interest: Interest) -> io::Result<()> {
         driver.register(&mut self.source, token, interest)
     }
-    fn deregister(&mut self, driver: &Driver) {
+    fn deregister(&mut self, driver: &Poller) {
         driver.deregister(&mut self.source);
     }
     fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, result: io::Result<()>) {
@@ -142,7 +142,7 @@ impl<S> Core<S> {
         let called = catch_unwind(AssertUnwindSafe(|| pair.ready(&mut Cx { state, core: self }, ready)));
         let step = called.unwrap_or_else(|panic| {
             // The unwinding drops the source, but one that does not own its descriptor leaves it open, and registered.
-            pair.deregister(&self.driver);
+            pair.deregister(&self.poll);
             resume_unwind(panic)
         });
         self.returned("a watch", Some(key));
@@ -190,7 +190,7 @@ impl<S> Cx<'_, S> {
         let key = self.core.slots.insert(Watcher::new(source, machine));
         let pair = self.core.slots.get::<Watcher<S>>(key).and_then(|watcher| watcher.pair.as_mut());
         if let Some(pair) = pair
-            && let Err(error) = pair.register(&self.core.driver, key.token(), interest)
+            && let Err(error) = pair.register(&self.core.poll, key.token(), interest)
         {
             self.core.slots.remove(key);
             return Err(error);

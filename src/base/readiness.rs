@@ -71,6 +71,10 @@ impl Readiness {
         )
     }
 
+    pub(crate) fn writable() -> Self {
+        Readiness(Self::WRITABLE)
+    }
+
     #[cfg(feature = "sim")]
     pub(crate) fn hung_up() -> Self {
         Readiness(Self::HUNG_UP)

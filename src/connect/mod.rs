@@ -15,13 +15,15 @@ use crate::base::slots::Key;
 use crate::base::target::{Kind, Target};
 use crate::connect::race::Race;
 use crate::connect::resolve::{Asker, Ticket};
+use crate::net::plain::Plain;
 use crate::net::resolver::Answer;
 use crate::net::socket::Socket;
 #[cfg(unix)]
 use crate::net::unix::Knock;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
-use crate::stream::{Flags, Stream};
+use crate::stream::Stream;
+use crate::stream::state::State;
 
 /// What stands in for the socket of a connection that has none yet. Kept beside the streams, most of which never need
 /// it. As long as there is one, its stream counts as having a socket: see [`Core::streams`].
@@ -85,11 +87,9 @@ impl fmt::Display for Dial {
 impl<S> Core<S> {
     /// Makes a connection and begins to connect it. Every failure, also one that is known at once, dooms it.
     pub(crate) fn connect(&mut self, target: Target, machine: Box<dyn Protocol<S>>) -> Key {
-        let mut stream = Stream::new(None, machine, &self.config);
+        let mut stream = Stream::new(None, State::CONNECTING, &self.config);
         stream.peer = target.peer();
-        stream.flags.set(Flags::CONNECTING);
-        stream.flags.clear(Flags::WRITABLE); // that event is what tells that it stands
-        let key = self.insert_stream(stream);
+        let key = self.insert_stream(stream, machine);
         match self.begin_to_connect(key, target) {
             Ok(()) => self.limit_connect(key, self.config.connect_timeout, None),
             Err(error) => self.cannot_connect(key, error),
@@ -114,9 +114,9 @@ impl<S> Core<S> {
     pub(crate) fn limit_look_up(&mut self, key: Key) {
         if let Some(Dial::Resolving(resolving)) = self.dials.get_mut(&key)
             && let Some(waited_until) = resolving.waits_until.take()
-            && let Some(stream) = self.slots.get::<Stream<S>>(key)
+            && let Some(stream) = self.slots.stream(key)
             && stream.deadline == waited_until
-            && !stream.flags.any(Flags::CLOSING)
+            && !stream.state.is_ending()
         {
             let deadline = self.clock.tick_after(resolving.look_up);
             self.set_deadline(key, deadline);
@@ -128,7 +128,7 @@ impl<S> Core<S> {
             return Err(error::shutting_down());
         }
         match target.0 {
-            Kind::Addr(addr) => self.install(key, Socket::connect(&self.driver, addr)?),
+            Kind::Addr(addr) => self.install(key, Plain::connect(&self.poll, addr)?.into()),
             Kind::Name { host, port } => {
                 let ticket = self.look_up(&host, port, Asker::Connection(key));
                 let waits_until = self.clock.tick_after(self.config.resolver_wait);
@@ -150,7 +150,7 @@ impl<S> Core<S> {
             Some(session) => socket.secured(session, false, 0),
             None => socket,
         };
-        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
+        if let Some(stream) = self.slots.stream(key) {
             stream.socket = Some(socket);
             self.streams += 1;
         }
@@ -170,7 +170,7 @@ impl<S> Core<S> {
     }
 
     pub(crate) fn cannot_connect(&mut self, key: Key, error: io::Error) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let Some(stream) = self.slots.stream(key) else { return };
         let error = while_doing(error::CONNECTING, &stream.peer, error);
         self.doom(key, Err(error));
     }
@@ -182,7 +182,7 @@ impl<S> Core<S> {
             let error = error::unreached(timed_out, dial.tried(), format!("timed out, {dial}"));
             return self.cannot_connect(key, error);
         }
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let Some(stream) = self.slots.stream(key) else { return };
         let shakes_hands = stream.socket.as_ref().is_some_and(Socket::is_reached);
         let doing = if shakes_hands { error::SHAKING_HANDS } else { error::CONNECTING };
         let error = while_doing(doing, &stream.peer, timed_out.into());

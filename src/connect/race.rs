@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use crate::base::error;
 use crate::base::peer::Peer;
+use crate::base::readiness::Readiness;
 use crate::base::slots::{Key, Tenant};
 use crate::base::wheel::TimerKey;
 use crate::connect::Dial;
+use crate::net::plain::Plain;
 use crate::net::socket::Socket;
 use crate::reactor::core::Core;
 use crate::reactor::slot::Slot;
 use crate::reactor::timers::Alarm;
-use crate::stream::{Flags, Stream};
 
 /// How long an attempt has before the next address is tried beside it: RFC 8305, section 5.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -145,11 +146,11 @@ impl<S> Core<S> {
     }
 
     fn attempt(&mut self, owner: Key, addr: SocketAddr) -> io::Result<Key> {
-        let socket = Socket::connect(&self.driver, addr)?;
+        let socket = Socket::from(Plain::connect(&self.poll, addr)?);
         let attempt =
             self.slots.insert(Attempt { socket, addr, owner, queued: false, serial: NonZeroU32::MIN });
         if let Some(Attempt { socket, .. }) = self.slots.get(attempt)
-            && let Err(error) = socket.register(&self.driver, attempt.token())
+            && let Err(error) = socket.register(&self.poll, attempt.token())
         {
             self.close_attempt(attempt);
             return Err(error);
@@ -170,7 +171,7 @@ impl<S> Core<S> {
         let attempt = self.slots.get::<Attempt>(key)?;
         attempt.queued = false;
         let owner = attempt.owner;
-        match attempt.socket.connected(&self.driver)? {
+        match attempt.socket.connected()? {
             Ok(()) => {
                 self.attempt_has_won(owner, key);
                 return Some(owner);
@@ -184,13 +185,13 @@ impl<S> Core<S> {
     fn attempt_has_won(&mut self, owner: Key, winner: Key) {
         let Some(Slot::Attempt(attempt)) = self.slots.remove(winner) else { return };
         let Attempt { mut socket, addr, .. } = *attempt;
-        socket.deregister(&self.driver); // it comes back with the connection's own token
+        socket.deregister(&self.poll); // it comes back with the connection's own token
         if let Some(Dial::Racing(race)) = self.undial(owner) {
             self.call_off(race);
         }
-        if let Some(stream) = self.slots.get::<Stream<S>>(owner) {
+        if let Some(stream) = self.slots.stream(owner) {
             stream.peer = Peer::from(addr);
-            stream.flags.set(Flags::WRITABLE);
+            stream.state.ready(Readiness::writable());
         }
         if let Err(error) = self.install(owner, socket) {
             self.cannot_connect(owner, error);
@@ -212,7 +213,7 @@ impl<S> Core<S> {
     /// Returns to which address it was.
     fn close_attempt(&mut self, key: Key) -> Option<SocketAddr> {
         let Some(Slot::Attempt(attempt)) = self.slots.remove(key) else { return None };
-        attempt.socket.close(&self.driver);
+        attempt.socket.close();
         Some(attempt.addr)
     }
 

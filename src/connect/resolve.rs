@@ -11,7 +11,7 @@ use crate::base::error::{self, while_doing};
 use crate::base::peer::Peer;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerKey;
-use crate::net::poll::{Driver, Waker};
+use crate::net::poll::{Poller, Waker};
 use crate::net::resolver::{Answer, Helpers, Notice, Question, Resolver};
 use crate::reactor::core::Core;
 use crate::reactor::timers::Alarm;
@@ -183,14 +183,14 @@ impl<S> Core<S> {
     fn begin_look_up(&mut self, name: Name) -> u64 {
         let id = self.look_ups.next_id();
         let (host, port) = name.clone();
-        let state = match &self.driver {
-            Driver::Mio(_) => {
+        let state = match &self.poll {
+            Poller::Mio(_) => {
                 let resolver = Arc::clone(&self.look_ups.resolver);
                 self.look_ups.helpers.ask(id, Question { host, port, resolver });
                 State::Waiting
             }
-            Driver::Sim(sim) => {
-                let (takes, answer) = sim.look_up(&host, port);
+            Poller::Simulated(kernel) => {
+                let (takes, answer) = kernel.look_up(&host, port);
                 let answered = move |cx: &mut Cx<'_, S>| {
                     cx.core.look_ups.answer(id, answer);
                     cx.core.tell_askers(cx.state);

@@ -15,9 +15,10 @@ use socket2::SockRef;
 
 use crate::base::error;
 use crate::base::peer::Peer;
-use crate::net::poll::Driver;
-use crate::net::simulated::SocketId;
-use crate::net::socket::{Socket, set_tcp_options};
+use crate::net::options::{listens, set_tcp_options};
+use crate::net::plain::Plain;
+use crate::net::poll::Poller;
+use crate::net::simulated::SimSocket;
 #[cfg(unix)]
 use crate::net::unix::{self, SocketFile};
 
@@ -25,15 +26,14 @@ pub(crate) enum ListeningSocket {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(UnixListener, SocketFile),
-    /// The socket itself is the driver's.
-    Sim(SocketId),
+    Simulated(SimSocket),
 }
 
 impl ListeningSocket {
-    pub(crate) fn bind(driver: &Driver, addr: SocketAddr, backlog: u32) -> io::Result<Self> {
-        match driver {
-            Driver::Mio(_) => bind(addr, backlog).map(ListeningSocket::Tcp),
-            Driver::Sim(sim) => sim.network().listen(addr, backlog).map(ListeningSocket::Sim),
+    pub(crate) fn bind(poll: &Poller, addr: SocketAddr, backlog: u32) -> io::Result<Self> {
+        match poll {
+            Poller::Mio(_) => bind(addr, backlog).map(ListeningSocket::Tcp),
+            Poller::Simulated(kernel) => kernel.listen(addr, backlog).map(ListeningSocket::Simulated),
         }
     }
 
@@ -50,65 +50,64 @@ impl ListeningSocket {
     }
 
     #[cfg(unix)]
-    pub(crate) fn bind_to_path(driver: &Driver, path: &Path, backlog: u32) -> io::Result<Self> {
-        driver.has_descriptors()?;
+    pub(crate) fn bind_to_path(poll: &Poller, path: &Path, backlog: u32) -> io::Result<Self> {
+        poll.has_descriptors()?;
         unix::bind(path, backlog).map(|(listener, file)| ListeningSocket::Unix(listener, file))
     }
 
     #[inline]
-    pub(crate) fn accept(&self, driver: &Driver) -> io::Result<(Socket, Peer)> {
+    pub(crate) fn accept(&self) -> io::Result<(Plain, Peer)> {
         match self {
             ListeningSocket::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (stream.into(), Peer::from(peer)))
+                listener.accept().map(|(stream, peer)| (Plain::Tcp(stream), Peer::from(peer)))
             }
             #[cfg(unix)]
-            ListeningSocket::Unix(listener, file) => {
-                listener.accept().map(|(stream, _)| (stream.into(), Peer::ClientOf(Arc::clone(&file.path))))
-            }
-            ListeningSocket::Sim(id) => {
-                driver.network().accept(*id).map(|(id, peer)| (Socket::simulated(id), Peer::from(peer)))
+            ListeningSocket::Unix(listener, file) => listener
+                .accept()
+                .map(|(stream, _)| (Plain::Unix(stream), Peer::ClientOf(Arc::clone(&file.path)))),
+            ListeningSocket::Simulated(socket) => {
+                socket.accept().map(|(socket, peer)| (Plain::from(socket), Peer::from(peer)))
             }
         }
     }
 
     /// What it listens on, for messages.
-    pub(crate) fn name(&self, driver: &Driver) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             #[cfg(unix)]
             ListeningSocket::Unix(_, file) => file.path.display().to_string(),
-            _ => self.local_addr(driver).map_or_else(|_| "?".into(), |addr| addr.to_string()),
+            _ => self.local_addr().map_or_else(|_| "?".into(), |addr| addr.to_string()),
         }
     }
 
-    pub(crate) fn local_addr(&self, driver: &Driver) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             ListeningSocket::Tcp(listener) => listener.local_addr(),
             #[cfg(unix)]
             ListeningSocket::Unix(_, file) => Peer::Path(Arc::clone(&file.path)).addr(),
-            ListeningSocket::Sim(id) => {
-                driver.network().addr_of(*id).ok_or(io::ErrorKind::NotConnected.into())
-            }
+            ListeningSocket::Simulated(socket) => socket.local_addr(),
         }
     }
 
-    pub(crate) fn register(&mut self, driver: &Driver, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, poll: &Poller, token: Token) -> io::Result<()> {
         match self {
-            ListeningSocket::Tcp(listener) => driver.register(listener, token, Interest::READABLE),
+            ListeningSocket::Tcp(listener) => poll.register(listener, token, Interest::READABLE),
             #[cfg(unix)]
-            ListeningSocket::Unix(listener, _) => driver.register(listener, token, Interest::READABLE),
-            ListeningSocket::Sim(id) => {
-                driver.network().register(*id, token);
+            ListeningSocket::Unix(listener, _) => poll.register(listener, token, Interest::READABLE),
+            ListeningSocket::Simulated(socket) => {
+                socket.register(token);
                 Ok(())
             }
         }
     }
 
-    pub(crate) fn close(self, driver: &Driver) {
+    /// Takes it out of the poll, where a duplicate of an adopted listener would go on reporting events, and closes it.
+    pub(crate) fn close(self, poll: &Poller) {
         match self {
-            ListeningSocket::Tcp(mut listener) => driver.deregister(&mut listener),
+            ListeningSocket::Tcp(mut listener) => poll.deregister(&mut listener),
             #[cfg(unix)]
-            ListeningSocket::Unix(mut listener, _) => driver.deregister(&mut listener),
-            ListeningSocket::Sim(id) => driver.network().close(id),
+            ListeningSocket::Unix(mut listener, _) => poll.deregister(&mut listener),
+            ListeningSocket::Simulated(_) => {}
         }
     }
 }
@@ -128,14 +127,6 @@ fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(TcpListener::from_std(socket.into()))
-}
-
-/// Whether a socket listens: SO_ACCEPTCONN, socket(7). `None` where socket2 does not ask the system, or has no answer.
-pub(crate) fn listens(socket: &SockRef<'_>) -> Option<bool> {
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-    return socket.is_listener().ok();
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-    return None;
 }
 
 pub(crate) fn cannot_listen(addr: SocketAddr, error: io::Error) -> io::Error {

@@ -2,6 +2,8 @@
 
 pub(crate) mod listening;
 pub(crate) mod mailbox;
+pub(crate) mod options;
+pub(crate) mod plain;
 pub(crate) mod poll;
 pub(crate) mod resolver;
 #[cfg(feature = "sim")]

@@ -1,6 +1,5 @@
-//! Where readiness, sockets and time come from: mio and the kernel, or a simulation.
+//! Where readiness comes from: mio and the kernel, or a simulation.
 
-use std::cell::RefMut;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +11,16 @@ use mio::{Events, Interest, Poll, Token};
 use crate::base::clock::Time;
 use crate::base::readiness::Readiness;
 use crate::base::slots::WAKER;
-use crate::net::simulated::{Network, Simulation};
+use crate::net::simulated::Simulation;
 
-pub(crate) enum Driver {
+/// Where the loop waits.
+pub(crate) enum Poller {
     Mio(Poll),
     #[cfg_attr(
         not(feature = "sim"),
-        expect(dead_code, reason = "there is no value of it: see sim/absent.rs")
+        expect(dead_code, reason = "there is no value of it: see simulated/absent.rs")
     )]
-    Sim(Simulation),
+    Simulated(Simulation),
 }
 
 /// What one wait has brought.
@@ -51,44 +51,44 @@ impl Batch {
     }
 }
 
-impl Driver {
+impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Driver::Mio(Poll::new()?))
+        Ok(Poller::Mio(Poll::new()?))
     }
 
     #[cfg(unix)]
     pub(crate) fn as_raw_fd(&self) -> std::os::fd::RawFd {
         match self {
-            Driver::Mio(poll) => std::os::fd::AsRawFd::as_raw_fd(poll),
-            Driver::Sim(_) => -1,
+            Poller::Mio(poll) => std::os::fd::AsRawFd::as_raw_fd(poll),
+            Poller::Simulated(_) => -1,
         }
     }
 
     #[cfg(unix)]
     pub(crate) fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         match self {
-            Driver::Mio(poll) => Some(std::os::fd::AsFd::as_fd(poll.registry())),
-            Driver::Sim(_) => None,
+            Poller::Mio(poll) => Some(std::os::fd::AsFd::as_fd(poll.registry())),
+            Poller::Simulated(_) => None,
         }
     }
 
     pub(crate) fn waker(&self) -> io::Result<Waker> {
         match self {
-            Driver::Mio(poll) => mio::Waker::new(poll.registry(), WAKER).map(Waker::Mio),
-            Driver::Sim(sim) => Ok(Waker::Sim(sim.woken())),
+            Poller::Mio(poll) => mio::Waker::new(poll.registry(), WAKER).map(Waker::Mio),
+            Poller::Simulated(kernel) => Ok(Waker::Simulated(kernel.woken())),
         }
     }
 
     #[inline]
     pub(crate) fn is_simulated(&self) -> bool {
-        matches!(self, Driver::Sim(_))
+        matches!(self, Poller::Simulated(_))
     }
 
     /// Where the loop's clock gets its time from, if not from the system.
     pub(crate) fn simulated_time(&self) -> Option<Time> {
         match self {
-            Driver::Mio(_) => None,
-            Driver::Sim(sim) => Some(sim.clock()),
+            Poller::Mio(_) => None,
+            Poller::Simulated(kernel) => Some(kernel.clock()),
         }
     }
 
@@ -96,29 +96,14 @@ impl Driver {
     #[inline]
     pub(crate) fn wait(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
         match self {
-            Driver::Mio(poll) => {
+            Poller::Mio(poll) => {
                 match poll.poll(&mut batch.events, timeout) {
                     // A signal arrived: nothing is ready, and the caller works out anew how long to wait.
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
                     result => result,
                 }
             }
-            Driver::Sim(sim) => sim.wait(&mut batch.simulated, batch.events.capacity(), timeout),
-        }
-    }
-
-    /// The network of a simulated socket, which only a simulation makes.
-    pub(crate) fn network(&self) -> RefMut<'_, Network> {
-        match self {
-            Driver::Sim(sim) => sim.network(),
-            Driver::Mio(_) => unreachable!("a simulated socket belongs to a simulation"),
-        }
-    }
-
-    /// Closes what nobody has any more. Real sockets do that themselves, when they are dropped.
-    pub(crate) fn close_forgotten(&self) {
-        if let Driver::Sim(sim) = self {
-            sim.network().close_forgotten();
+            Poller::Simulated(kernel) => kernel.wait(&mut batch.simulated, batch.events.capacity(), timeout),
         }
     }
 
@@ -130,16 +115,16 @@ impl Driver {
         interest: Interest,
     ) -> io::Result<()> {
         match self {
-            Driver::Mio(poll) => poll.registry().register(source, token, interest),
-            Driver::Sim(_) => self.has_descriptors(),
+            Poller::Mio(poll) => poll.registry().register(source, token, interest),
+            Poller::Simulated(_) => self.has_descriptors(),
         }
     }
 
     /// An error in a simulation.
     pub(crate) fn has_descriptors(&self) -> io::Result<()> {
         match self {
-            Driver::Mio(_) => Ok(()),
-            Driver::Sim(_) => Err(crate::base::error::new(
+            Poller::Mio(_) => Ok(()),
+            Poller::Simulated(_) => Err(crate::base::error::new(
                 io::ErrorKind::Unsupported,
                 "a simulation has no descriptors: what is watched or adopted, and what has a path, needs a real reactor",
             )),
@@ -149,7 +134,7 @@ impl Driver {
     /// Takes a source out that may have a duplicate elsewhere, which would go on reporting events. An error means
     /// that it was not in: Linux says so, kqueue does not.
     pub(crate) fn deregister(&self, source: &mut dyn Source) {
-        if let Driver::Mio(poll) = self
+        if let Poller::Mio(poll) = self
             && let Err(error) = poll.registry().deregister(source)
         {
             log::debug!("a source was not registered any more: {error}");
@@ -160,14 +145,14 @@ impl Driver {
 /// Ends a wait from another thread.
 pub(crate) enum Waker {
     Mio(mio::Waker),
-    Sim(Arc<AtomicBool>),
+    Simulated(Arc<AtomicBool>),
 }
 
 impl Waker {
     pub(crate) fn wake(&self) -> io::Result<()> {
         match self {
             Waker::Mio(waker) => waker.wake(),
-            Waker::Sim(woken) => {
+            Waker::Simulated(woken) => {
                 woken.store(true, Ordering::Release);
                 Ok(())
             }

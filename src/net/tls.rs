@@ -9,8 +9,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 
 use crate::base::clock::NO_DEADLINE;
 use crate::base::error;
-use crate::net::poll::Driver;
-use crate::net::socket::Socket;
+use crate::net::plain::Plain;
 
 /// A session on its way to a socket, which there may not be yet.
 pub(crate) struct Session(Connection);
@@ -51,7 +50,7 @@ pub struct Info {
 
 /// A socket that speaks TLS over another.
 pub(crate) struct TlsSocket {
-    inner: Socket,
+    inner: Plain,
     session: Connection,
     /// The connection below stands.
     reached: bool,
@@ -66,20 +65,17 @@ pub(crate) struct TlsSocket {
 }
 
 /// The socket below, as rustls wants it.
-struct Below<'a> {
-    socket: &'a Socket,
-    driver: &'a Driver,
-}
+struct Below<'a>(&'a Plain);
 
 impl Read for Below<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| self.socket.read(self.driver, buffer))
+        uninterrupted(|| self.0.read(buffer))
     }
 }
 
 impl Write for Below<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        uninterrupted(|| self.socket.write(self.driver, bytes))
+        uninterrupted(|| self.0.write(bytes))
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
@@ -102,7 +98,7 @@ fn is_blocked(error: &io::Error) -> bool {
 }
 
 impl TlsSocket {
-    pub(crate) fn new(inner: Socket, session: Session, reached: bool, plain_left: usize) -> Self {
+    pub(crate) fn new(inner: Plain, session: Session, reached: bool, plain_left: usize) -> Self {
         TlsSocket {
             inner,
             session: session.0,
@@ -114,15 +110,15 @@ impl TlsSocket {
         }
     }
 
-    pub(crate) fn inner(&self) -> &Socket {
+    pub(crate) fn inner(&self) -> &Plain {
         &self.inner
     }
 
-    pub(crate) fn inner_mut(&mut self) -> &mut Socket {
+    pub(crate) fn inner_mut(&mut self) -> &mut Plain {
         &mut self.inner
     }
 
-    pub(crate) fn into_inner(self) -> Socket {
+    pub(crate) fn into_inner(self) -> Plain {
         self.inner
     }
 
@@ -139,9 +135,9 @@ impl TlsSocket {
     }
 
     /// Sends what is to be sent; whether that was all.
-    fn flush(&mut self, driver: &Driver) -> io::Result<bool> {
+    fn flush(&mut self) -> io::Result<bool> {
         while self.session.wants_write() {
-            match self.session.write_tls(&mut Below { socket: &self.inner, driver }) {
+            match self.session.write_tls(&mut Below(&self.inner)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(_) => {}
                 Err(error) if is_blocked(&error) => return Ok(false),
@@ -158,22 +154,22 @@ impl TlsSocket {
 
     /// Sends those; whether that was all. That it fails is not the machine's failure, to which none of them belongs:
     /// reading tells how the connection has ended, and so does the next write.
-    pub(crate) fn flush_own(&mut self, driver: &Driver) -> bool {
-        self.flush(driver).unwrap_or_else(|_| {
+    pub(crate) fn flush_own(&mut self) -> bool {
+        self.flush().unwrap_or_else(|_| {
             self.ended = true;
             true
         })
     }
 
     /// Reads and decrypts what has come: `None` if nothing has, `Some(0)` if that was the end.
-    fn fill(&mut self, driver: &Driver) -> io::Result<Option<usize>> {
-        let came = match self.session.read_tls(&mut Below { socket: &self.inner, driver }) {
+    fn fill(&mut self) -> io::Result<Option<usize>> {
+        let came = match self.session.read_tls(&mut Below(&self.inner)) {
             Ok(n) => n,
             Err(error) if is_blocked(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         if let Err(error) = self.session.process_new_packets() {
-            self.flush(driver).ok(); // the alert that says why; the peer may be gone already
+            self.flush().ok(); // the alert that says why; the peer may be gone already
             return Err(failed(error));
         }
         Ok(Some(came))
@@ -190,25 +186,25 @@ impl TlsSocket {
     }
 
     /// Whether the connection stands and the handshake is done: `None` while either is under way.
-    pub(crate) fn connected(&mut self, driver: &Driver) -> Option<io::Result<()>> {
+    pub(crate) fn connected(&mut self) -> Option<io::Result<()>> {
         if !self.reached {
-            match self.inner.connected(driver)? {
+            match self.inner.connected()? {
                 Ok(()) => self.reached = true,
                 Err(error) => return Some(Err(error)),
             }
         }
-        self.shake_hands(driver).transpose()
+        self.shake_hands().transpose()
     }
 
-    fn shake_hands(&mut self, driver: &Driver) -> io::Result<Option<()>> {
+    fn shake_hands(&mut self) -> io::Result<Option<()>> {
         loop {
             // What finds no room does not hold up reading: the peer may be waiting for that too. At the end of the handshake
             // it is left to be sent with what comes behind it.
-            let sent = self.flush(driver);
+            let sent = self.flush();
             if !self.session.is_handshaking() {
                 return Ok(Some(()));
             }
-            match self.fill(driver)? {
+            match self.fill()? {
                 None => return sent.map(|_| None),
                 Some(0) => {
                     let message = "the peer has ended in the midst of the TLS handshake; does it speak TLS on this port?";
@@ -220,7 +216,7 @@ impl TlsSocket {
     }
 
     /// Decrypted bytes: until the socket below has no more, since bytes read there may not be all of a record.
-    pub(crate) fn read(&mut self, driver: &Driver, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.session.reader().read(buffer) {
                 Err(error) if is_blocked(&error) => {}
@@ -230,10 +226,10 @@ impl TlsSocket {
                 }
                 result => return result,
             }
-            let came = self.fill(driver)?;
+            let came = self.fill()?;
             // What came may want an answer: a key update.
             if self.owes() {
-                self.flush_own(driver);
+                self.flush_own();
             }
             if came.is_none() {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -242,22 +238,22 @@ impl TlsSocket {
     }
 
     /// Whether bytes are to be read, decrypted or not.
-    pub(crate) fn has_unread(&mut self, driver: &Driver) -> io::Result<bool> {
+    pub(crate) fn has_unread(&mut self) -> io::Result<bool> {
         let state = self.session.process_new_packets().map_err(failed)?; // nothing new has come: only to ask
-        if state.plaintext_bytes_to_read() > 0 { Ok(true) } else { self.inner.has_unread(driver) }
+        if state.plaintext_bytes_to_read() > 0 { Ok(true) } else { self.inner.has_unread() }
     }
 
     /// Encrypts and sends. What was encrypted and is not all sent counts as not taken: it will be offered again, and
     /// by then is only looked after. What was written before an upgrade is sent as it is, and nothing else with it.
-    pub(crate) fn write(&mut self, driver: &Driver, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.plain_left > 0 {
-            let sent = self.inner.write(driver, &bytes[..bytes.len().min(self.plain_left)])?;
+            let sent = self.inner.write(&bytes[..bytes.len().min(self.plain_left)])?;
             self.plain_left -= sent;
             return Ok(sent);
         }
         let mut taken = 0;
         loop {
-            if !self.flush(driver)? {
+            if !self.flush()? {
                 break;
             }
             taken += std::mem::take(&mut self.owed);
@@ -271,31 +267,30 @@ impl TlsSocket {
     }
 
     /// Says that this is the end, and when that is sent ends below.
-    pub(crate) fn finish(&mut self, driver: &Driver) -> io::Result<()> {
-        if !self.say_end(driver)? {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        if !self.say_end()? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.inner.finish(driver)
+        self.inner.finish()
     }
 
-    pub(crate) fn reset_on_close(&mut self, driver: &Driver) -> io::Result<()> {
+    pub(crate) fn reset_on_close(&mut self) -> io::Result<()> {
         self.ended = true; // it is to look like what it is
-        self.inner.reset_on_close(driver)
+        self.inner.reset_on_close()
     }
 
-    pub(crate) fn close(mut self, driver: &Driver) {
+    pub(crate) fn close(mut self) {
         if !self.session.is_handshaking() {
-            self.say_end(driver).ok(); // nearly always there is room, or it was said before
+            self.say_end().ok(); // nearly always there is room, or it was said before
         }
-        self.inner.close(driver);
     }
 
     /// Says that this is the end (close_notify); whether that is sent.
-    fn say_end(&mut self, driver: &Driver) -> io::Result<bool> {
+    fn say_end(&mut self) -> io::Result<bool> {
         if !std::mem::replace(&mut self.ended, true) {
             self.session.send_close_notify();
         }
-        self.flush(driver)
+        self.flush()
     }
 
     /// What the handshake has come to, when it is done.

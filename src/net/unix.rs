@@ -16,7 +16,7 @@ use crate::base::error;
 use crate::base::slots::Key;
 use crate::base::wheel::TimerKey;
 use crate::connect::Dial;
-use crate::net::socket::Socket;
+use crate::net::plain::Plain;
 use crate::reactor::core::Core;
 use crate::reactor::timers::Alarm;
 
@@ -109,13 +109,13 @@ impl<S> Core<S> {
     }
 
     fn knock(&mut self, key: Key, path: Arc<Path>, wait: Duration) -> io::Result<()> {
-        match Socket::connect_to_path(&self.driver, &path) {
+        match Plain::connect_to_path(&self.poll, &path) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let timer = self.timers.insert(self.clock.tick_after(wait), Alarm::Redial(key));
                 self.dial(key, Dial::Knocking(Knock { path, wait, timer }));
                 Ok(())
             }
-            socket => self.install(key, socket?),
+            socket => self.install(key, socket?.into()),
         }
     }
 

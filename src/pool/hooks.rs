@@ -8,7 +8,8 @@ use crate::pool::Reason;
 use crate::pool::config::Farewell;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
-use crate::stream::{Flags, Stream, to_u32};
+use crate::stream::state::State;
+use crate::stream::{Stream, to_u32};
 
 /// How many unexpected bytes are logged.
 const SHOWN: usize = 32;
@@ -17,10 +18,10 @@ impl<S> Core<S> {
     /// Why a connection cannot be used by another, as far as the loop knows. Where it may have something to say, the socket
     /// is asked too.
     pub(super) fn unfit(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
-        self.ungather();
+        self.uncork();
         self.known_against(key, farewell).or_else(|| {
-            let stream = self.slots.get::<Stream<S>>(key)?;
-            stream.flags.any(Flags::READABLE | Flags::READ_CLOSED).then(|| self.hear(key, farewell))?
+            let stream = self.slots.stream(key)?;
+            (stream.state.is_readable() || stream.state.is_read_closed()).then(|| self.hear(key, farewell))?
         })
     }
 
@@ -31,11 +32,10 @@ impl<S> Core<S> {
 
     /// Something is left to send or to read, or one of both sides has finished.
     fn known_against(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return Some(Reason::Lost) };
-        let over = Flags::CLOSING | Flags::DOOMED | Flags::FINISHING | Flags::FINISHED | Flags::BROKEN;
-        if stream.flags.any(Flags::ENDED) {
+        let Some(stream) = self.slots.stream(key) else { return Some(Reason::Lost) };
+        if stream.state.peer_has_ended() {
             Some(Reason::Ended)
-        } else if stream.flags.any(over) || stream.output.is_some() {
+        } else if !stream.state.takes_output() || stream.output.is_some() {
             Some(Reason::Dirty)
         } else {
             stream.input.as_ref().map(|input| unexpected(key, input.as_slice(), farewell))
@@ -44,13 +44,13 @@ impl<S> Core<S> {
 
     /// Whether a connection on which nothing should be said says nothing.
     fn hear(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
-        let stream = self.slots.get::<Stream<S>>(key)?;
+        let stream = self.slots.stream(key)?;
         let mut bytes = [0; SHOWN];
-        match stream.read(&self.driver, &mut bytes) {
+        match stream.read(&mut bytes) {
             Ok(0) => Some(Reason::Ended),
             Ok(n) => Some(unexpected(key, &bytes[..n], farewell)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                stream.flags.clear(Flags::READABLE);
+                stream.state.not_readable();
                 None
             }
             Err(error) => {
@@ -63,27 +63,27 @@ impl<S> Core<S> {
     /// Forgets what a user has set on a connection.
     pub(super) fn make_like_new(&mut self, key: Key) {
         self.set_deadline(key, NO_DEADLINE);
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let Some(stream) = self.slots.stream(key) else { return };
         stream.low_water = to_u32(self.config.low_water);
         stream.high_water = to_u32(self.config.high_water);
         stream.input_limit = to_u32(self.config.input_limit);
-        self.paused -= usize::from(stream.flags.take(Flags::PAUSED));
-        stream.flags.clear(Flags::FULL | Flags::HELD | Flags::READS_FULL | Flags::REOFFER);
+        self.paused -= usize::from(stream.state.is_paused());
+        stream.state.renew();
     }
 
     #[cfg(feature = "tls")]
     pub(super) fn is_secure(&mut self, key: Key) -> bool {
-        let socket = self.slots.get::<Stream<S>>(key).and_then(|stream| stream.socket.as_ref());
+        let socket = self.slots.stream(key).and_then(|stream| stream.socket.as_ref());
         socket.is_some_and(|socket| socket.is_secure())
     }
 
     /// Has `opened` called again, by the loop, in its own time; nothing is read before. What has been read while it was
     /// in somebody's hand is offered then.
     pub(super) fn reopen(&mut self, key: Key) {
-        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
-            stream.flags.set(Flags::FRESH);
+        if let Some(stream) = self.slots.stream(key) {
+            stream.state.reopen();
             if stream.input.is_some() {
-                stream.flags.set(Flags::REOFFER);
+                stream.state.offer();
             }
             self.queue_stream(key);
         }
@@ -91,7 +91,7 @@ impl<S> Core<S> {
 
     /// Closes a connection that nobody uses: at once, unless something is left to send.
     pub(super) fn let_go(&mut self, key: Key) {
-        match self.slots.get::<Stream<S>>(key) {
+        match self.slots.stream(key) {
             Some(stream) if stream.output.is_some() => self.close(key, self.config.close_timeout),
             _ => self.doom(key, Ok(())),
         }
@@ -99,14 +99,12 @@ impl<S> Core<S> {
 
     /// Whether a connection is on its way out.
     pub(super) fn is_ending(&mut self, key: Key) -> bool {
-        let ending = Flags::CLOSING | Flags::DOOMED;
-        self.slots.get::<Stream<S>>(key).is_none_or(|stream| stream.flags.any(ending))
+        self.slots.stream(key).is_none_or(|stream| stream.state.is_ending())
     }
 
     /// Has `closed` of a machine that gets no connection called, by the loop, in its own time.
     pub(super) fn refuse(&mut self, machine: Box<dyn Protocol<S>>, error: io::Error) {
-        let stream = Stream::new(None, machine, &self.config);
-        let key = self.insert_stream(stream);
+        let key = self.insert_stream(Stream::new(None, State::CONNECTING, &self.config), machine);
         self.doom(key, Err(error));
     }
 }

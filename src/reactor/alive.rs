@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::base::clock::NO_DEADLINE;
 use crate::reactor::core::Core;
-use crate::reactor::slot::Slot;
-use crate::stream::{Flags, Stream};
+use crate::reactor::slot::{Connection, Slot};
+use crate::stream::Stream;
+use crate::stream::state::{Phase, WriteHalf};
 
 /// Rows beyond this are only counted.
 const ROWS: usize = 40;
@@ -26,7 +27,7 @@ pub struct Alive {
 
 impl Alive {
     pub(crate) fn of<S>(core: &mut Core<S>) -> Self {
-        core.ungather();
+        core.uncork();
         let mut alive = Alive {
             rows: Vec::new(),
             listeners: 0,
@@ -40,17 +41,17 @@ impl Alive {
             let kind = match slot {
                 Slot::Attempt(_) => continue, // told with its connection
                 Slot::Listener(_) => &mut alive.listeners,
-                Slot::Stream(_) => &mut alive.connections,
+                Slot::Connection(_) => &mut alive.connections,
                 Slot::Watch(_) => &mut alive.watched,
             };
             *kind += 1;
             if alive.rows.len() < ROWS {
                 alive.rows.push(match slot {
                     Slot::Listener(acceptor) => {
-                        let name = acceptor.name(&core.driver);
+                        let name = acceptor.name();
                         format!("listener {key} on {name}, {} open", acceptor.open())
                     }
-                    Slot::Stream(stream) => {
+                    Slot::Connection(Connection { stream, .. }) => {
                         let due = stream.due();
                         let deadline = (due != NO_DEADLINE).then(|| core.clock.until(due));
                         let dial = core.dials.get(&key).map(|dial| format!(", {dial}")).unwrap_or_default();
@@ -65,21 +66,20 @@ impl Alive {
     }
 }
 
-fn describe<S>(stream: &Stream<S>, deadline: Option<Duration>) -> String {
+fn describe(stream: &Stream, deadline: Option<Duration>) -> String {
+    let state = stream.state;
     let states = [
-        (Flags::DOOMED, "gone"),
-        (Flags::CLOSING, "closing"),
-        (Flags::CONNECTING, "connecting"),
-        (Flags::PAUSED, "paused"),
-        (Flags::FULL, "full"),
-        (Flags::ENDED, "peer ended"),
-        (Flags::FINISHING, "finished"),
+        (state.phase() == Phase::Doomed, "gone"),
+        (state.phase() == Phase::Closing, "closing"),
+        (state.is_connecting(), "connecting"),
+        (state.is_paused(), "paused"),
+        (state.is_full(), "full"),
+        (state.peer_has_ended(), "peer ended"),
+        (matches!(state.write_half(), WriteHalf::Finishing | WriteHalf::Shut), "finished"),
     ];
     let mut text = stream.peer.to_string();
-    for (flag, name) in states {
-        if stream.flags.any(flag) {
-            text = format!("{text}, {name}");
-        }
+    for (_, name) in states.iter().filter(|(holds, _)| *holds) {
+        text = format!("{text}, {name}");
     }
     for (count, name) in [(stream.unsent(), "unsent"), (stream.unread(), "unread")] {
         if count > 0 {

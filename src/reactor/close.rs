@@ -7,9 +7,10 @@ use crate::Cx;
 use crate::base::error::{self, while_doing};
 use crate::base::slots::Key;
 use crate::reactor::core::Core;
-use crate::reactor::protocol::{End, Protocol};
-use crate::reactor::slot::Slot;
-use crate::stream::{Farewell, Flags, Stream};
+use crate::reactor::protocol::End;
+use crate::reactor::slot::{Connection, Slot};
+use crate::stream::state::WriteHalf;
+use crate::stream::{Farewell, Stream};
 
 /// How long a connection that has sent everything, and said so, waits for the peer to say the same: as long as what
 /// was sent last may be on its way to the other end of the world, and the peer's answer on its way back.
@@ -18,27 +19,27 @@ const LINGER: Duration = Duration::from_secs(1);
 impl<S> Core<S> {
     /// Takes the steps of finishing and closing that are due: they come after the last byte is sent.
     pub(crate) fn wind_up(&mut self, key: Key) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        let closing = stream.flags.any(Flags::CLOSING);
-        if closing && stream.flags.any(Flags::BROKEN) {
+        let Some(stream) = self.slots.stream(key) else { return };
+        let closing = stream.state.is_ending();
+        if closing && stream.state.is_broken() {
             return self.give_up(key);
         }
-        if stream.output.is_some() || stream.flags.any(Flags::DOOMED) {
+        if stream.output.is_some() || stream.state.is_doomed() {
             return;
         }
         if closing && stream.farewell() == Farewell::Close {
             return self.doom(key, Ok(()));
         }
         if closing {
-            stream.flags.set(Flags::FINISHING);
+            stream.state.finish();
         }
         // A peer that has ended may be gone: that our own end does not reach it is no failure, as nothing else is unsent.
-        if let Err(error) = stream.finish_if_due(&self.driver)
-            && !stream.flags.any(Flags::ENDED)
+        if let Err(error) = stream.finish_if_due()
+            && !stream.state.peer_has_ended()
         {
             return self.write_failed(key, error);
         }
-        if stream.is_over() {
+        if stream.state.is_over() {
             self.doom(key, Ok(()));
         } else if closing {
             let lingering = self.clock.tick_after(LINGER).min(stream.deadline);
@@ -51,22 +52,21 @@ impl<S> Core<S> {
         let failed = self.broken.iter().position(|(broken, _)| *broken == key);
         let error = failed.map(|failed| self.broken.swap_remove(failed).1);
         let error = error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let Some(stream) = self.slots.stream(key) else { return };
         let error = while_doing(error::WRITING, &stream.peer, error);
         self.doom(key, Err(error));
     }
 
     /// `close`: no more callbacks but `closed`, which comes when all is sent or the time is up.
     pub(crate) fn close(&mut self, key: Key, within: Duration) {
-        self.ungather();
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        if stream.flags.any(Flags::DOOMED | Flags::CLOSING) {
+        self.uncork();
+        let Some(stream) = self.slots.stream(key) else { return };
+        if !stream.state.close() {
             return; // asking again does not give it more time
         }
-        stream.flags.set(Flags::CLOSING);
         #[cfg(feature = "tls")]
         stream.give_up_handshake();
-        let nothing_to_do = stream.flags.any(Flags::CONNECTING) || stream.farewell() == Farewell::Close;
+        let nothing_to_do = stream.state.is_connecting() || stream.farewell() == Farewell::Close;
         if nothing_to_do && stream.output.is_none() {
             return self.doom(key, Ok(()));
         }
@@ -76,22 +76,22 @@ impl<S> Core<S> {
 
     /// Marks a source to be reaped at the end of the turn. The first cause stands.
     pub(crate) fn doom(&mut self, key: Key, result: io::Result<()>) {
-        self.ungather();
-        match self.slots.by_key(key) {
-            Some(Slot::Stream(stream)) if !stream.flags.any(Flags::DOOMED) => {
-                stream.flags.set(Flags::DOOMED);
-            }
-            Some(Slot::Watch(watcher)) if !watcher.doomed => watcher.doomed = true,
-            _ => return,
+        self.uncork();
+        let dooms = match self.slots.by_key(key) {
+            Some(Slot::Connection(connection)) => connection.stream.state.doom(),
+            Some(Slot::Watch(watcher)) => !std::mem::replace(&mut watcher.doomed, true),
+            _ => false,
+        };
+        if dooms {
+            self.doomed.push_back((key, result));
         }
-        self.doomed.push_back((key, result));
     }
 
     /// Removes one source for good and tells its machine. Its descriptor is closed before `closed` is called.
     pub(crate) fn reap(&mut self, state: &mut S, key: Key, result: io::Result<()>) {
         match self.slots.remove(key) {
-            Some(Slot::Stream(stream)) => {
-                let (machine, end) = self.dismantle(stream, key, result);
+            Some(Slot::Connection(Connection { machine, stream })) => {
+                let end = self.dismantle(stream, key, result);
                 if let Some(machine) = machine {
                     self.running = Some(key);
                     machine.closed(&mut Cx { state, core: self }, end);
@@ -100,7 +100,7 @@ impl<S> Core<S> {
             }
             Some(Slot::Watch(mut watcher)) => {
                 if let Some(mut pair) = watcher.pair.take() {
-                    pair.deregister(&self.driver);
+                    pair.deregister(&self.poll);
                     self.running = Some(key);
                     pair.closed(&mut Cx { state, core: self }, result);
                     self.returned("a watch", Some(key));
@@ -110,32 +110,27 @@ impl<S> Core<S> {
         }
     }
 
-    pub(crate) fn dismantle(
-        &mut self,
-        mut stream: Stream<S>,
-        key: Key,
-        result: io::Result<()>,
-    ) -> (Option<Box<dyn Protocol<S>>>, End) {
+    pub(crate) fn dismantle(&mut self, mut stream: Stream, key: Key, result: io::Result<()>) -> End {
         self.streams -= usize::from(stream.socket.is_some());
-        if stream.flags.any(Flags::CONNECTING) {
+        if stream.state.is_connecting() {
             self.hang_up(key);
         }
-        self.paused -= usize::from(stream.flags.any(Flags::PAUSED));
+        self.paused -= usize::from(stream.state.is_paused());
         if let Some(timer) = stream.timer {
             self.timers.cancel(timer);
         }
-        if stream.flags.any(Flags::BROKEN) {
+        if stream.state.is_broken() {
             self.broken.retain(|(broken, _)| *broken != key);
         }
         let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
         if end.unsent > 0 {
-            stream.reset_on_close(&self.driver, key); // what was cut off must not look whole
+            stream.reset_on_close(key); // what was cut off must not look whole
         }
         if let Some(mut socket) = stream.socket.take() {
-            if stream.flags.any(Flags::FOREIGN) {
-                socket.deregister(&self.driver);
+            if stream.state.is_adopted() {
+                socket.deregister(&self.poll);
             }
-            socket.close(&self.driver);
+            socket.close();
         }
         stream
             .input
@@ -146,7 +141,7 @@ impl<S> Core<S> {
         if let Some(listener) = stream.listener {
             self.count_out(listener);
         }
-        (stream.machine, end)
+        end
     }
 
     /// Closes everything, within a time that holds for all, whatever they set for themselves.
@@ -159,8 +154,8 @@ impl<S> Core<S> {
         let sources: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
         for key in sources {
             self.close(key, within);
-            match self.slots.get::<Stream<S>>(key) {
-                Some(stream) if stream.flags.any(Flags::FINISHED) && stream.deadline < by => {} // it only lingers
+            match self.slots.stream(key) {
+                Some(stream) if stream.state.write_half() == WriteHalf::Shut && stream.deadline < by => {} // it only lingers
                 _ => self.set_deadline(key, by),
             }
         }
@@ -168,13 +163,13 @@ impl<S> Core<S> {
 
     /// The reactor is dropped, and closes every socket with it: a connection with output unsent is reset, as by `abort`.
     pub(crate) fn cut_off(&mut self) {
-        self.ungather();
+        self.uncork();
         let panicked = self.running; // all that its machine wrote may be sent, and more have been to come
         for (key, slot) in self.slots.iter() {
-            if let Slot::Stream(stream) = slot
+            if let Slot::Connection(Connection { stream, .. }) = slot
                 && (stream.unsent() > 0 || panicked == Some(key))
             {
-                stream.reset_on_close(&self.driver, key);
+                stream.reset_on_close(key);
             }
         }
     }

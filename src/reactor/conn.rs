@@ -12,7 +12,8 @@ use crate::base::slots::Key;
 #[cfg(any(feature = "http", feature = "tls"))]
 use crate::reactor::core::Core;
 use crate::reactor::protocol::{Protocol, Reuse};
-use crate::stream::{Flags, Stream, to_u32};
+use crate::reactor::slot::Connection;
+use crate::stream::{Stream, to_u32};
 use crate::{ConnId, Cx};
 
 /// One connection, for the length of one callback: what its machine, or anybody who knows its
@@ -55,8 +56,12 @@ impl<S> Conn<'_, S> {
         (self.cx.core, self.key)
     }
 
-    fn stream(&mut self) -> &mut Stream<S> {
+    fn connection(&mut self) -> &mut Connection<S> {
         self.cx.core.slots.get(self.key).expect("a connection stays in its slot while it is borrowed")
+    }
+
+    fn stream(&mut self) -> &mut Stream {
+        &mut self.connection().stream
     }
 
     /// Its id, by which [`Cx::conn`] finds it again.
@@ -85,8 +90,8 @@ impl<S> Conn<'_, S> {
     /// What getsockname(2) says; [`Unsupported`](io::ErrorKind::Unsupported) for a Unix socket.
     pub fn local_addr(&mut self) -> io::Result<SocketAddr> {
         let core = &mut *self.cx.core;
-        match core.slots.get::<Stream<S>>(self.key).and_then(|stream| stream.socket.as_ref()) {
-            Some(socket) => socket.local_addr(&core.driver),
+        match core.slots.stream(self.key).and_then(|stream| stream.socket.as_ref()) {
+            Some(socket) => socket.local_addr(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -104,23 +109,23 @@ impl<S> Conn<'_, S> {
     /// [`Config::output_limit`](crate::Config::output_limit) is given up.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> bool {
-        self.cx.core.gather.takes(self.key, bytes) || self.write_beyond(bytes)
+        self.cx.core.cork.takes(self.key, bytes) || self.write_beyond(bytes)
     }
 
     /// Writes to a connection from outside its own callback, or what is too large to be gathered.
     #[inline(never)]
     fn write_beyond(&mut self, bytes: &[u8]) -> bool {
         let (core, key) = (&mut *self.cx.core, self.key);
-        core.ungather();
-        let Some(stream) = core.slots.get::<Stream<S>>(key) else { return false };
-        if !stream.takes_output() {
+        core.uncork();
+        let Some(stream) = core.slots.stream(key) else { return false };
+        if !stream.state.takes_output() {
             return refused(key, &stream.peer, bytes);
         }
-        if let Err(error) = stream.write(&core.driver, bytes, &mut core.spares) {
+        if let Err(error) = stream.write(bytes, &mut core.spares) {
             core.write_failed(key, error);
             return false;
         }
-        if stream.output.is_none() && !stream.flags.any(Flags::FULL) {
+        if stream.output.is_none() && !stream.state.is_full() {
             return true; // it went out at once, and `drained` is not due
         }
         let unsent = stream.unsent();
@@ -136,20 +141,20 @@ impl<S> Conn<'_, S> {
     /// steps of about 100 KiB over TCP; elsewhere and over Unix sockets, by a third or half of the kernel's send buffer. So a
     /// deadline that asks whether anything has moved gives the peer the time for as many.
     pub fn unsent(&mut self) -> usize {
-        self.cx.core.ungather();
+        self.cx.core.uncork();
         self.stream().unsent()
     }
 
     /// Whether the output is above the high-water mark, or was and has not fallen to the low one yet.
     pub fn is_full(&mut self) -> bool {
-        self.stream().flags.any(Flags::FULL)
+        self.stream().state.is_full()
     }
 
     /// Half-closes: sends what is unsent, then tells the peer that no more will come (a FIN). Receiving goes on. When
     /// the peer has finished too, the connection is closed by itself.
     pub fn finish(&mut self) {
-        self.cx.core.ungather();
-        self.stream().flags.set(Flags::FINISHING);
+        self.cx.core.uncork();
+        self.stream().state.finish();
         self.cx.core.mark_dirty(self.key);
     }
 
@@ -178,7 +183,7 @@ impl<S> Conn<'_, S> {
     /// knows of more that should have come, as a proxy does whose other side was cut off. What [`abort`](Self::abort) says of
     /// Unix sockets holds here too.
     pub fn reset(&mut self, why: io::Error) {
-        if !self.stream().flags.any(Flags::DOOMED) {
+        if !self.stream().state.is_doomed() {
             self.reset_on_close(); // else the first cause stands, and may have been an orderly end
         }
         self.abort(why);
@@ -191,14 +196,14 @@ impl<S> Conn<'_, S> {
 
     /// The machine that is to take over, for one that wraps another.
     pub(crate) fn take_switched(&mut self) -> Option<Box<dyn Protocol<S>>> {
-        self.stream().machine.take()
+        self.connection().machine.take()
     }
 
     /// Has the peer see a reset however this ends.
     pub(crate) fn reset_on_close(&mut self) {
         let core = &mut *self.cx.core;
-        if let Some(stream) = core.slots.get::<Stream<S>>(self.key) {
-            stream.reset_on_close(&core.driver, self.key);
+        if let Some(stream) = core.slots.stream(self.key) {
+            stream.reset_on_close(self.key);
         }
     }
 
@@ -209,21 +214,17 @@ impl<S> Conn<'_, S> {
     /// the reset is told behind them. That the peer has ended or is unreachable is not noticed before it is resumed or
     /// written to. Give it a [`deadline`](Self::deadline) where that matters.
     pub fn pause(&mut self) {
-        let stream = self.stream();
-        stream.flags.clear(Flags::REOFFER);
-        if !stream.flags.any(Flags::PAUSED) {
-            stream.flags.set(Flags::PAUSED);
+        if self.stream().state.pause() {
             self.cx.core.paused += 1;
         }
-        if self.stream().flags.any(Flags::BROKEN) {
+        if self.stream().state.is_broken() {
             self.cx.core.give_up(self.key); // it will not read on to where the failed write would be reported
         }
     }
 
     /// Receives again, beginning with what was left of the input.
     pub fn resume(&mut self) {
-        if self.stream().flags.take(Flags::PAUSED) {
-            self.stream().flags.set(Flags::REOFFER);
+        if self.stream().state.resume() {
             self.cx.core.paused -= 1;
             self.cx.core.queue_stream(self.key);
         }
@@ -247,7 +248,7 @@ impl<S> Conn<'_, S> {
     /// pauses by itself, for a protocol in which both sides may write a lot before they read: with pausing, they would
     /// wait for each other.
     pub fn water_marks(&mut self, low: usize, high: usize) {
-        self.cx.core.ungather();
+        self.cx.core.uncork();
         let high = high.min(self.cx.core.config.output_limit);
         let stream = self.stream();
         stream.high_water = to_u32(high);
@@ -259,15 +260,11 @@ impl<S> Conn<'_, S> {
     /// that passes what it reads to another connection, as a proxy does: what has to hold it back is the other's output,
     /// not its own, and it pauses and resumes by itself.
     pub fn read_while_full(&mut self, yes: bool) {
-        let stream = self.stream();
+        let state = &mut self.stream().state;
         if yes {
-            stream.flags.set(Flags::READS_FULL);
-            stream.flags.clear(Flags::HELD);
+            state.read_while_full()
         } else {
-            stream.flags.clear(Flags::READS_FULL);
-            if stream.flags.any(Flags::FULL) {
-                stream.flags.set(Flags::HELD);
-            }
+            state.hold_while_full()
         }
         self.cx.core.queue_stream(self.key); // there may be something to read now
     }
@@ -284,12 +281,9 @@ impl<S> Conn<'_, S> {
     /// (unless the connection does not stand yet), is offered the input that was left, and told of the peer's end also
     /// if that has come before. Pausing, the deadline and the limits stay as they are.
     pub fn switch(&mut self, protocol: impl Protocol<S> + 'static) {
-        let stream = self.stream();
-        let old = stream.machine.replace(Box::new(protocol));
-        stream.flags.set(Flags::REOFFER);
-        if stream.flags.take(Flags::ENDED) {
-            stream.flags.set(Flags::READABLE); // the end is read once more, for the new machine
-        }
+        let connection = self.connection();
+        let old = connection.machine.replace(Box::new(protocol));
+        connection.stream.state.switch();
         self.cx.core.queue_stream(self.key);
         drop(old); // last: a `Drop` may panic
     }

@@ -18,12 +18,14 @@ use crate::connect::race::Attempt;
 use crate::connect::resolve::LookUps;
 use crate::listen::Acceptor;
 use crate::net::mailbox::Mailbox;
-use crate::net::poll::Driver;
+use crate::net::poll::Poller;
 use crate::reactor::posted::{Call, Deferred};
-use crate::reactor::slot::Slot;
+use crate::reactor::protocol::Protocol;
+use crate::reactor::slot::{Connection, Slot};
 use crate::reactor::timers::Alarm;
-use crate::stream::cork::Gather;
-use crate::stream::{Flags, Stream};
+use crate::stream::Stream;
+use crate::stream::cork::Cork;
+use crate::stream::state::Phase;
 use crate::watch::Watcher;
 use crate::{Config, Readiness};
 
@@ -33,7 +35,7 @@ pub(crate) struct Core<S> {
     pub(crate) slots: Slots<Slot<S>>,
     pub(crate) timers: Timers<Alarm<S>>,
     pub(crate) spares: Spares,
-    pub(crate) gather: Gather,
+    pub(crate) cork: Cork,
     /// Who has work, each at most once.
     pub(crate) run_queue: Vec<Key>,
     /// Who has used up its budget, and comes to the back of the run queue for the next turn.
@@ -71,22 +73,22 @@ pub(crate) struct Core<S> {
     #[cfg(feature = "tls")]
     pub(crate) sessions: std::collections::HashMap<Key, crate::net::tls::Session>,
     /// Last, so that it outlives the sources that are registered with it.
-    pub(crate) driver: Driver,
+    pub(crate) poll: Poller,
 }
 
 impl<S> Core<S> {
-    pub(crate) fn new(driver: Driver, config: Config) -> io::Result<Self> {
+    pub(crate) fn new(poll: Poller, config: Config) -> io::Result<Self> {
         config.check()?;
-        let waker = Arc::new(driver.waker()?);
+        let waker = Arc::new(poll.waker()?);
         let mailbox = Mailbox::new(Arc::clone(&waker), config.post_limit);
         let look_ups = LookUps::new(waker, config.resolver_threads);
         Ok(Core {
-            clock: Clock::new(config.slow_callback, driver.simulated_time()),
+            clock: Clock::new(config.slow_callback, poll.simulated_time()),
             config,
             slots: Slots::new(),
             timers: Timers::new(),
             spares: Spares::default(),
-            gather: Gather::new(),
+            cork: Cork::new(),
             run_queue: Vec::new(),
             over_budget: Vec::new(),
             dirty: Vec::new(),
@@ -108,27 +110,27 @@ impl<S> Core<S> {
             warned_stuck: false,
             #[cfg(feature = "tls")]
             sessions: Default::default(),
-            driver,
+            poll,
         })
     }
 
-    pub(crate) fn insert_stream(&mut self, stream: Stream<S>) -> Key {
+    pub(crate) fn insert_stream(&mut self, stream: Stream, machine: Box<dyn Protocol<S>>) -> Key {
         self.streams += usize::from(stream.socket.is_some());
-        self.slots.insert(stream)
+        self.slots.insert(Connection { machine: Some(machine), stream })
     }
 
     /// Registers a stream's socket, once and for both directions: it is never registered again.
     pub(crate) fn register_stream(&mut self, key: Key) -> io::Result<()> {
-        let socket = self.slots.get::<Stream<S>>(key).and_then(|stream| stream.socket.as_mut());
+        let socket = self.slots.stream(key).and_then(|stream| stream.socket.as_mut());
         let Some(socket) = socket else { return Ok(()) };
-        socket.register(&self.driver, key.token())
+        socket.register(&self.poll, key.token())
     }
 
     /// Has a connection that stands below go through the handshake above before anything else but the plain bytes that
     /// are still to be sent. The handshake's limit counts from when it begins, so this is called again behind those.
     pub(crate) fn shake_hands(&mut self, key: Key) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        stream.flags.set(Flags::CONNECTING | Flags::READABLE | Flags::WRITABLE);
+        let Some(stream) = self.slots.stream(key) else { return };
+        stream.state.upgrade();
         #[cfg(feature = "tls")]
         if stream.plain_left() == 0 {
             self.limit_handshake(key, self.config.connect_timeout);
@@ -139,11 +141,10 @@ impl<S> Core<S> {
     /// Puts a stream into the run queue if driving it would do anything.
     #[inline]
     pub(crate) fn queue_stream(&mut self, key: Key) {
-        if let Some(stream) = self.slots.get::<Stream<S>>(key)
-            && !stream.flags.any(Flags::QUEUED)
+        if let Some(stream) = self.slots.stream(key)
             && stream.has_work()
+            && stream.state.enqueue()
         {
-            stream.flags.set(Flags::QUEUED);
             self.run_queue.push(key);
         }
     }
@@ -151,10 +152,9 @@ impl<S> Core<S> {
     /// Has a stream flushed, finished or closed, as far as that is due, when the callback at hand returns.
     #[inline]
     pub(crate) fn mark_dirty(&mut self, key: Key) {
-        if let Some(stream) = self.slots.get::<Stream<S>>(key)
-            && !stream.flags.any(Flags::DIRTY)
+        if let Some(stream) = self.slots.stream(key)
+            && stream.state.mark_dirty()
         {
-            stream.flags.set(Flags::DIRTY);
             self.dirty.push(key);
         }
     }
@@ -186,7 +186,7 @@ impl<S> Core<S> {
     }
 
     fn warn_slow(&mut self, what: &str, key: Option<Key>, held: Duration) {
-        let peer = key.and_then(|key| self.slots.get::<Stream<S>>(key)).map(|stream| stream.peer.to_string());
+        let peer = key.and_then(|key| self.slots.stream(key)).map(|stream| stream.peer.to_string());
         let key = key.map(|key| format!(" {key}")).unwrap_or_default();
         let peer = peer.map(|peer| format!(" ({peer})")).unwrap_or_default();
         log::warn!(
@@ -198,20 +198,20 @@ impl<S> Core<S> {
     /// Hands what the callback at hand has written so far over to its connection, and gathers no more from it: for
     /// whoever looks at a connection's output, or ends it.
     #[inline]
-    pub(crate) fn ungather(&mut self) {
-        if let Some(key) = self.gather.close()
-            && !self.gather.is_empty()
+    pub(crate) fn uncork(&mut self) {
+        if let Some(key) = self.cork.close()
+            && !self.cork.is_empty()
         {
-            self.hand_over_gathered(key);
+            self.hand_over_corked(key);
         }
     }
 
     #[inline(never)]
-    fn hand_over_gathered(&mut self, key: Key) {
-        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
-            stream.output.get_or_insert_with(|| self.spares.take()).push(self.gather.bytes());
+    fn hand_over_corked(&mut self, key: Key) {
+        if let Some(stream) = self.slots.stream(key) {
+            stream.output.get_or_insert_with(|| self.spares.take()).push(self.cork.bytes());
         }
-        self.gather.clear();
+        self.cork.clear();
         self.mark_dirty(key);
     }
 
@@ -219,16 +219,16 @@ impl<S> Core<S> {
     #[inline(never)] // most callbacks leave nothing for it, and see to that first
     pub(crate) fn settle(&mut self) {
         while let Some(key) = self.dirty.pop() {
-            let Some(stream) = self.slots.get::<Stream<S>>(key) else { continue };
-            stream.flags.clear(Flags::DIRTY);
+            let Some(stream) = self.slots.stream(key) else { continue };
+            stream.state.clean();
             self.push_out(key);
         }
     }
 
     /// Sends what a stream has waiting, and takes the steps that become due when all is sent.
     pub(crate) fn push_out(&mut self, key: Key) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        let sent = if stream.may_write() { stream.flush(&self.driver, &mut self.spares) } else { Ok(()) };
+        let Some(stream) = self.slots.stream(key) else { return };
+        let sent = if stream.may_send() { stream.flush(&mut self.spares) } else { Ok(()) };
         self.after_flush(key, sent);
     }
 
@@ -245,19 +245,19 @@ impl<S> Core<S> {
     /// Sends what is written as far as the kernel takes it, and returns how much that leaves.
     #[cfg(feature = "http")]
     pub(crate) fn send_now(&mut self, key: Key) -> usize {
-        self.ungather();
-        if self.slots.get::<Stream<S>>(key).is_some_and(|stream| stream.takes_output()) {
+        self.uncork();
+        if self.slots.stream(key).is_some_and(|stream| stream.state.takes_output()) {
             self.push_out(key);
         }
-        self.slots.get::<Stream<S>>(key).map_or(0, |stream| stream.unsent())
+        self.slots.stream(key).map_or(0, |stream| stream.unsent())
     }
 
     /// Has `drained` called when everything is sent, and not before.
     #[cfg(feature = "http")]
     pub(crate) fn drain_whole(&mut self, key: Key) {
-        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
+        if let Some(stream) = self.slots.stream(key) {
             stream.low_water = 0;
-            stream.flags.set(Flags::FULL);
+            stream.state.fill();
         }
     }
 
@@ -265,14 +265,13 @@ impl<S> Core<S> {
     /// request that it did not want to the end, say. So the error is reported when reading comes to its end too.
     #[cold]
     pub(crate) fn write_failed(&mut self, key: Key, error: io::Error) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        if stream.flags.any(Flags::PAUSED | Flags::CLOSING | Flags::ENDED | Flags::CONNECTING | Flags::FRESH)
-        {
+        let Some(stream) = self.slots.stream(key) else { return };
+        let reads_on = stream.state.phase() == Phase::Open && !stream.state.is_paused();
+        if !reads_on || stream.state.peer_has_ended() {
             let error = while_doing(error::WRITING, &stream.peer, error);
             return self.doom(key, Err(error));
         }
-        stream.flags.set(Flags::BROKEN | Flags::READABLE | Flags::READ_CLOSED);
-        stream.flags.clear(Flags::FULL | Flags::HELD);
+        stream.state.break_off();
         self.broken.push((key, error));
         self.queue_stream(key);
     }
@@ -281,13 +280,12 @@ impl<S> Core<S> {
     /// if all of it does, the machine is full for this time: the others have their turn.
     #[cold]
     pub(crate) fn overflow(&mut self, key: Key) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let Some(stream) = self.slots.stream(key) else { return };
         if stream.unsent() > stream.high_water as usize {
-            let reads_on = stream.flags.any(Flags::READS_FULL);
-            stream.flags.set(if reads_on { Flags::FULL } else { Flags::FULL | Flags::HELD });
+            stream.state.fill();
         }
-        if stream.may_write()
-            && let Err(error) = stream.flush(&self.driver, &mut self.spares)
+        if stream.may_send()
+            && let Err(error) = stream.flush(&mut self.spares)
         {
             return self.write_failed(key, error);
         }
@@ -306,7 +304,7 @@ impl<S> Core<S> {
     /// the deadline on with every byte received touches no timer.
     #[inline]
     pub(crate) fn set_deadline(&mut self, key: Key, tick: u64) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let Some(stream) = self.slots.stream(key) else { return };
         let tick = tick.min(self.shutdown_by.unwrap_or(NO_DEADLINE));
         let before = std::mem::replace(&mut stream.deadline, tick);
         if stream.timer.is_none() || tick == NO_DEADLINE || tick < before {
@@ -317,7 +315,7 @@ impl<S> Core<S> {
     /// What is left to do when the deadline is new, disarmed, or moved forward.
     #[inline(never)] // callbacks that only move a deadline on are the smaller for it
     pub(crate) fn set_deadline_timer(&mut self, key: Key) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let Some(stream) = self.slots.stream(key) else { return };
         let tick = stream.due();
         if let Some(timer) = stream.timer {
             if tick != NO_DEADLINE && self.timers.deadline(timer).is_some_and(|set| set <= tick) {
@@ -374,7 +372,9 @@ impl<S> Core<S> {
             && self.mailbox.is_empty()
             && self.look_ups.is_empty()
             && self.slots.iter().all(|(_, slot)| match slot {
-                Slot::Stream(stream) => !stream.has_to_send() && !stream.flags.any(Flags::CONNECTING),
+                Slot::Connection(Connection { stream, .. }) => {
+                    !stream.has_to_send() && !stream.state.is_connecting()
+                }
                 Slot::Listener(acceptor) => acceptor.is_full(),
                 Slot::Watch(_) | Slot::Attempt(_) => false,
             })
@@ -384,12 +384,12 @@ impl<S> Core<S> {
     /// good end; otherwise somebody waits in vain.
     #[cold]
     pub(crate) fn cannot_wait(&mut self, error: io::Error) -> io::Result<()> {
-        let Driver::Sim(sim) = &self.driver else { return Err(error) };
+        let Poller::Simulated(kernel) = &self.poll else { return Err(error) };
         if error.kind() != io::ErrorKind::Deadlock {
             return Err(error);
         }
         if self.streams > 0 {
-            let seed = sim.seed();
+            let seed = kernel.seed();
             let message = format!(
                 "nothing will ever happen again in this simulation (seed {seed}): somebody waits without a deadline; {}",
                 crate::Alive::of(self)

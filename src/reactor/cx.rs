@@ -16,7 +16,8 @@ use crate::reactor::alive::Alive;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
 use crate::reactor::timers::{Alarm, Periodic};
-use crate::stream::{Flags, Stream};
+use crate::stream::Stream;
+use crate::stream::state::State;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -138,13 +139,11 @@ impl<S> Cx<'_, S> {
         socket.set_nonblocking()?;
         let failed = socket.check_connected()?;
         socket.set_options();
-        let mut stream = Stream::new(None, Box::new(protocol), &self.core.config);
-        stream.peer = socket.peer(&self.core.driver);
-        if !socket.is_simulated() {
-            stream.flags.set(Flags::FOREIGN);
-        }
-        stream.socket = Some(socket);
-        let key = self.core.insert_stream(stream);
+        let state = if socket.is_simulated() { State::ACCEPTED } else { State::ADOPTED };
+        let peer = socket.peer();
+        let mut stream = Stream::new(Some(socket), state, &self.core.config);
+        stream.peer = peer;
+        let key = self.core.insert_stream(stream, Box::new(protocol));
         if let Err(error) = self.core.register_stream(key) {
             self.core.discard(key);
             return Err(error);
@@ -158,8 +157,8 @@ impl<S> Cx<'_, S> {
 
     /// The connection with this id; `None` if it is gone. It may be any, the caller's own included.
     pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_, S>> {
-        let stream = self.core.slots.get::<Stream<S>>(id.0)?;
-        if stream.flags.any(Flags::DOOMED) {
+        let stream = self.core.slots.stream(id.0)?;
+        if stream.state.is_doomed() {
             return None;
         }
         Some(Conn::new(Cx { state: self.state, core: self.core }, id.0))

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::base::clock::LONGEST_WAIT;
 use crate::net::mailbox::Mailbox;
-use crate::net::poll::{Batch, Driver};
+use crate::net::poll::{Batch, Poller};
 use crate::net::socket::Socket;
 use crate::reactor::alive::Alive;
 use crate::reactor::core::Core;
@@ -73,10 +73,10 @@ impl<S> Reactor<S> {
     /// # Errors
     /// As for [`new`](Self::new), and [`InvalidInput`](io::ErrorKind::InvalidInput) naming the value that cannot be.
     pub fn with_config(config: Config) -> io::Result<Self> {
-        Self::on(Driver::new()?, config)
+        Self::on(Poller::new()?, config)
     }
 
-    pub(crate) fn on(driver: Driver, config: Config) -> io::Result<Self> {
+    pub(crate) fn on(driver: Poller, config: Config) -> io::Result<Self> {
         let core = Core::new(driver, config)?;
         let scratch = vec![0; core.config.read_buffer].into_boxed_slice();
         let batch = Batch::new(core.config.events);
@@ -168,7 +168,7 @@ impl<S> Reactor<S> {
     /// call [`turn`](Self::turn) with no wait. For timers, see [`Turn::next`]. A simulated reactor has none.
     #[cfg(unix)]
     pub fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        self.core.driver.descriptor()
+        self.core.poll.descriptor()
     }
 
     /// Has names looked up by `resolver` from now on, instead of by the system: from a table of one's own, or with
@@ -281,7 +281,7 @@ impl<S> Reactor<S> {
         for (token, ready) in self.batch.iter() {
             self.core.take_event(state, token, ready, &mut self.scratch, |socket| socket.tcp().is_some());
         }
-        if self.core.driver.is_simulated() {
+        if self.core.poll.is_simulated() {
             self.take_simulated_events(state); // apart, or each of the others would pay for the choice
         }
         Ok(())
@@ -289,7 +289,7 @@ impl<S> Reactor<S> {
 
     #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if let Err(error) = self.core.driver.wait(&mut self.batch, timeout) {
+        if let Err(error) = self.core.poll.wait(&mut self.batch, timeout) {
             self.core.cannot_wait(error)?;
         }
         self.core.clock.read();
@@ -379,7 +379,7 @@ impl<S> Drop for Reactor<S> {
 #[cfg(unix)]
 impl<S> std::os::fd::AsRawFd for Reactor<S> {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.core.driver.as_raw_fd()
+        self.core.poll.as_raw_fd()
     }
 }
 

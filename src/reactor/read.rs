@@ -13,8 +13,9 @@ use crate::base::slots::Key;
 use crate::net::socket::Socket;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
-use crate::reactor::slot::Slot;
-use crate::stream::{Flags, Stream};
+use crate::reactor::slot::{Connection, Slot};
+use crate::stream::Stream;
+use crate::stream::state::Phase;
 use crate::{Conn, Cx, Readiness};
 
 impl<S> Core<S> {
@@ -30,18 +31,18 @@ impl<S> Core<S> {
         scratch: &mut [u8],
         is_usual: impl FnOnce(&Socket) -> bool,
     ) {
-        let Some((key, stream)) = self.slots.by_token::<Stream<S>>(token) else {
+        let Some((key, Connection { machine, stream })) = self.slots.by_token::<Connection<S>>(token) else {
             return self.mark_other_ready(token, ready);
         };
-        stream.flags.set(ready.bits());
+        stream.state.ready(ready);
         if !stream.only_reads(is_usual) {
             return self.queue_stream(key);
         }
-        match stream.read(&self.driver, scratch) {
+        match stream.read(scratch) {
             Ok(n @ 1..) => {
-                let more = stream.flags.any(Flags::READABLE);
-                let Some(machine) = stream.machine.take() else { return };
-                self.gather.open(key);
+                let more = stream.state.is_readable();
+                let Some(machine) = machine.take() else { return };
+                self.cork.open(key);
                 let mut input = Input::new(&scratch[..n]);
                 self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
                 if !input.is_empty() {
@@ -57,9 +58,9 @@ impl<S> Core<S> {
 
     /// Notes what the kernel says of a source without doing anything about it.
     pub(crate) fn mark_ready(&mut self, token: Token, ready: Readiness) {
-        match self.slots.by_token::<Stream<S>>(token) {
-            Some((key, stream)) => {
-                stream.flags.set(ready.bits());
+        match self.slots.by_token::<Connection<S>>(token) {
+            Some((key, Connection { stream, .. })) => {
+                stream.state.ready(ready);
                 self.queue_stream(key);
             }
             None => self.mark_other_ready(token, ready),
@@ -69,7 +70,7 @@ impl<S> Core<S> {
     /// Drives one source of the run queue.
     pub(crate) fn drive(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         match self.slots.by_key(key) {
-            Some(Slot::Stream(_)) => self.drive_stream(state, key, scratch),
+            Some(Slot::Connection(_)) => self.drive_stream(state, key, scratch),
             Some(Slot::Listener(_)) => self.drive_listener(state, key),
             Some(Slot::Watch(_)) => self.drive_watch(state, key),
             Some(Slot::Attempt(_)) => {
@@ -85,27 +86,24 @@ impl<S> Core<S> {
     /// Does what a stream is ready for, in the order in which it matters: establish, send, then receive.
     fn drive_stream(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         let Some(stream) = self.stream(key) else { return };
-        stream.flags.clear(Flags::QUEUED);
-        if stream.flags.any(Flags::DOOMED | Flags::CONNECTING | Flags::FRESH) && !self.establish(state, key) {
+        stream.state.dequeue();
+        if stream.state.phase() != Phase::Open && !self.establish(state, key) {
             return;
         }
         let Some(stream) = self.stream(key) else { return };
-        if stream.may_write() || stream.may_finish() || stream.flags.any(Flags::CLOSING) {
+        if stream.may_send() || stream.may_finish() || stream.state.is_ending() {
             self.push_out(key);
         }
         let Some(stream) = self.stream(key) else { return };
         if stream.has_drained() {
-            stream.flags.clear(Flags::FULL | Flags::HELD);
-            if stream.input.is_some() {
-                stream.flags.set(Flags::REOFFER); // it may have been left for want of room in the output
-            }
-            if !stream.flags.any(Flags::CLOSING | Flags::BROKEN) {
+            stream.drain();
+            if !stream.state.is_ending() && !stream.state.is_broken() {
                 self.call(state, key, |machine, conn| machine.drained(conn));
             }
         }
         let Some(stream) = self.stream(key) else { return };
-        if stream.may_offer_again() {
-            stream.flags.clear(Flags::REOFFER);
+        if stream.state.may_offer() {
+            stream.state.offered();
             if stream.input.is_some() {
                 self.offer(state, key, &[]);
             }
@@ -116,26 +114,26 @@ impl<S> Core<S> {
     }
 
     #[inline]
-    fn stream(&mut self, key: Key) -> Option<&mut Stream<S>> {
-        self.slots.get(key)
+    fn stream(&mut self, key: Key) -> Option<&mut Stream> {
+        self.slots.stream(key)
     }
 
     /// Sees whether a connect has come through, and opens what is new. Returns whether the connection stands.
     fn establish(&mut self, state: &mut S, key: Key) -> bool {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return false };
-        if stream.flags.any(Flags::DOOMED) {
+        let Some(stream) = self.slots.stream(key) else { return false };
+        if stream.state.is_doomed() {
             return false;
         }
-        if stream.flags.any(Flags::CONNECTING) {
+        if stream.state.is_connecting() {
             #[cfg(feature = "tls")]
             if stream.plain_left() > 0 && !self.send_plain(key) {
                 return false;
             }
-            let Some(stream) = self.slots.get::<Stream<S>>(key) else { return false };
+            let Some(stream) = self.slots.stream(key) else { return false };
             let Some(socket) = &stream.socket else { return false };
-            match socket.connected(&self.driver) {
+            match socket.connected() {
                 None => {
-                    stream.flags.clear(Flags::READABLE | Flags::WRITABLE); // a spurious event, or a handshake goes on
+                    stream.state.not_connected(); // a spurious event, or a handshake goes on
                     return false;
                 }
                 Some(Err(error)) => {
@@ -144,14 +142,13 @@ impl<S> Core<S> {
                     return false;
                 }
                 Some(Ok(())) => {
-                    stream.flags.clear(Flags::CONNECTING);
                     if socket.is_secure() {
-                        // More may have come with the handshake, of which the kernel has our part.
-                        stream.flags.set(Flags::READABLE | Flags::WRITABLE | Flags::WROTE);
+                        stream.state.shook_hands();
+                    } else {
+                        stream.state.connected();
                     }
                     // Where the handshake had no limit of its own, the deadline was that of connecting.
-                    let is_past =
-                        socket.handshake_limit() == NO_DEADLINE && !stream.flags.any(Flags::CLOSING);
+                    let is_past = socket.handshake_limit() == NO_DEADLINE && !stream.state.is_ending();
                     let deadline = if is_past { NO_DEADLINE } else { stream.deadline };
                     self.set_deadline(key, deadline);
                 }
@@ -164,8 +161,7 @@ impl<S> Core<S> {
     /// Calls `opened`, once.
     pub(crate) fn open(&mut self, state: &mut S, key: Key) {
         if let Some(stream) = self.stream(key)
-            && stream.flags.take(Flags::FRESH)
-            && !stream.flags.any(Flags::CLOSING)
+            && stream.state.open()
         {
             self.call(state, key, |machine, conn| machine.opened(conn));
         }
@@ -174,17 +170,16 @@ impl<S> Core<S> {
     /// Reads until the socket is drained, the budget is used up, or nobody wants more.
     #[inline(never)]
     fn receive(&mut self, state: &mut S, key: Key, scratch: &mut [u8], mut budget: usize) {
-        while let Some(stream) = self.slots.get::<Stream<S>>(key)
-            && stream.may_read()
+        while let Some(stream) = self.slots.stream(key)
+            && stream.state.may_read()
         {
             if budget == 0 {
-                if !stream.flags.any(Flags::QUEUED) {
-                    stream.flags.set(Flags::QUEUED);
+                if stream.state.enqueue() {
                     self.over_budget.push(key);
                 }
                 return;
             }
-            match stream.read(&self.driver, scratch) {
+            match stream.read(scratch) {
                 Ok(n @ 1..) => {
                     budget = budget.saturating_sub(n);
                     self.offer(state, key, &scratch[..n]);
@@ -197,13 +192,13 @@ impl<S> Core<S> {
     /// Reads and throws away what still comes to a connection that is closing.
     fn drain(&mut self, state: &mut S, key: Key, scratch: &mut [u8]) {
         let mut budget = self.config.read_budget;
-        while let Some(stream) = self.slots.get::<Stream<S>>(key)
-            && stream.may_drain()
+        while let Some(stream) = self.slots.stream(key)
+            && stream.state.may_discard()
         {
             if budget == 0 {
                 return self.queue_stream(key);
             }
-            match stream.read(&self.driver, scratch) {
+            match stream.read(scratch) {
                 Ok(n) if n > 0 => budget = budget.saturating_sub(n),
                 // TLS has missed close_notify, but what is thrown away cannot be cut off.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -217,12 +212,12 @@ impl<S> Core<S> {
     /// Two connections hear of a reset by this alone: one whose peer has ended, as reading goes on saying that this is
     /// the end, and a paused one, which does not read.
     fn look_for_reset(&mut self, key: Key) {
-        let Some(stream) = self.slots.get::<Stream<S>>(key).filter(|stream| stream.may_have_reset()) else {
+        let Some(stream) = self.slots.stream(key).filter(|stream| stream.state.may_have_reset()) else {
             return;
         };
-        match stream.look_for_reset(&self.driver) {
+        match stream.look_for_reset() {
             Ok(true) => {}
-            Ok(false) => stream.flags.clear(Flags::HUNG_UP),
+            Ok(false) => stream.state.not_reset(),
             Err(error) => {
                 let error = while_doing(error::READING, &stream.peer, error);
                 self.doom(key, Err(error));
@@ -237,8 +232,8 @@ impl<S> Core<S> {
         match result {
             Ok(_) => self.peer_ended(state, key),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                stream.flags.clear(Flags::READABLE);
-                if stream.flags.any(Flags::BROKEN) {
+                stream.state.not_readable();
+                if stream.state.is_broken() {
                     self.give_up(key); // all that had come is read
                 }
             }
@@ -281,14 +276,15 @@ impl<S> Core<S> {
         let (length, limit) = (left.len(), expected.max(stream.input_limit as usize));
         stream.input = Some(left);
         #[cfg(feature = "tls")]
-        if stream.flags.any(Flags::CONNECTING) {
+        if stream.state.is_connecting() {
             // The callback that has left it has begun an upgrade. This is plain: RFC 3207, section 4.2.
-            let error = crate::tls::cannot_secure(&stream.peer, crate::tls::UNREAD);
+            let error = error::cannot_secure(&stream.peer, error::UNREAD);
             return self.doom(key, Err(error));
         }
         // Whoever paused has said that it will come back to it; and more does not come meanwhile.
-        let waiting = Flags::PAUSED | Flags::HELD | Flags::REOFFER | Flags::CLOSING | Flags::DOOMED;
-        if length >= limit && !stream.flags.any(waiting) {
+        let now = stream.state;
+        let waits = now.is_paused() || now.is_held() || now.has_offer() || now.is_ending();
+        if length >= limit && !waits {
             let message = format!(
                 "reading from {}: {length} bytes have come and were not consumed, and the input limit is {limit}; is it \
                  the right protocol? Conn::input_limit raises it",
@@ -300,12 +296,11 @@ impl<S> Core<S> {
 
     fn peer_ended(&mut self, state: &mut S, key: Key) {
         let Some(stream) = self.stream(key) else { return };
-        stream.flags.set(Flags::ENDED);
-        stream.flags.clear(Flags::READABLE);
-        if stream.flags.any(Flags::CLOSING) {
+        stream.state.peer_ended();
+        if stream.state.is_ending() {
             return self.push_out(key);
         }
-        if stream.flags.any(Flags::BROKEN) {
+        if stream.state.is_broken() {
             return self.give_up(key);
         }
         let left = stream.input.take();
@@ -319,7 +314,7 @@ impl<S> Core<S> {
                 _ => self.spares.give(left),
             }
         }
-        if self.stream(key).is_some_and(|stream| stream.is_over()) {
+        if self.stream(key).is_some_and(|stream| stream.state.is_over()) {
             self.doom(key, Ok(()));
         }
     }
@@ -332,11 +327,11 @@ impl<S> Core<S> {
         key: Key,
         callback: impl FnOnce(&mut dyn Protocol<S>, &mut Conn<'_, S>) -> io::Result<()>,
     ) {
-        let Some(stream) = self.stream(key).filter(|stream| !stream.flags.any(Flags::DOOMED)) else { return };
-        let gathers = stream.may_gather();
-        let Some(machine) = stream.machine.take() else { return };
-        if gathers {
-            self.gather.open(key);
+        let Some(Connection { machine, stream }) = self.slots.get(key) else { return };
+        let corks = stream.may_cork();
+        let Some(machine) = machine.take_if(|_| !stream.state.is_doomed()) else { return };
+        if corks {
+            self.cork.open(key);
         }
         self.lend(state, key, machine, callback);
     }
@@ -359,12 +354,13 @@ impl<S> Core<S> {
             self.doom(key, Err(error));
         }
         self.look_at_the_time("a connection", Some(key));
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
-        stream.take_back(machine);
+        let Some(connection) = self.slots.get::<Connection<S>>(key) else { return };
+        connection.take_back(machine);
+        let stream = &mut connection.stream;
         self.running = None;
-        self.gather.close();
-        if !self.gather.is_empty() {
-            let sent = stream.send_gathered(&self.driver, &mut self.gather, &mut self.spares);
+        self.cork.close();
+        if !self.cork.is_empty() {
+            let sent = stream.send_corked(&mut self.cork, &mut self.spares);
             if sent.is_err() || stream.output.is_some() {
                 self.after_flush(key, sent);
             }
@@ -384,9 +380,9 @@ impl<S> Core<S> {
             return self.set_deadline(key, deadline);
         }
         stream.deadline = NO_DEADLINE;
-        if stream.flags.any(Flags::CONNECTING) {
+        if stream.state.is_connecting() {
             self.connect_timed_out(key);
-        } else if stream.flags.any(Flags::CLOSING) {
+        } else if stream.state.is_ending() {
             let result = match stream.unsent() {
                 0 => Ok(()), // all was sent; only the peer's own end did not come
                 _ => Err(while_doing(error::CLOSING, &stream.peer, io::ErrorKind::TimedOut.into())),

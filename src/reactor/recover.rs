@@ -2,7 +2,7 @@
 //! the descriptor must go, and nobody else may lose anything.
 
 use crate::reactor::core::Core;
-use crate::reactor::slot::Slot;
+use crate::reactor::slot::{Connection, Slot};
 
 impl<S> Core<S> {
     /// Queues what was left over if the last way into the loop was left by a panic, and says whether that was in a
@@ -18,7 +18,7 @@ impl<S> Core<S> {
     /// last step of recovering.
     #[cold]
     pub(crate) fn clean_up(&mut self) {
-        self.ungather(); // what it has written counts as unsent
+        self.uncork(); // what it has written counts as unsent
         if let Some(timer) = self.firing.take() {
             self.timers.cancel(timer);
         }
@@ -29,10 +29,10 @@ impl<S> Core<S> {
         log::error!("source {key} is dropped: a callback of its machine panicked");
         if let Some(Slot::Listener(_)) = self.slots.by_key(key) {
             self.close_listener(key);
-            self.driver.close_forgotten(); // what it was just accepting
-        } else if let Some(Slot::Stream(stream)) = self.slots.remove(key) {
-            stream.reset_on_close(&self.driver, key); // all it wrote may be sent, and more have been to come
-            drop(self.dismantle(stream, key, Ok(())));
+        } else if let Some(Slot::Connection(Connection { machine, stream })) = self.slots.remove(key) {
+            stream.reset_on_close(key); // all it wrote may be sent, and more have been to come
+            let end = self.dismantle(stream, key, Ok(()));
+            drop((machine, end));
         }
     }
 }

@@ -121,7 +121,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::net::poll::Driver;
+use crate::net::poll::Poller;
 use crate::net::simulated::{Network, Random, Simulation};
 use crate::{Config, Reactor};
 
@@ -181,7 +181,7 @@ impl Sim {
             let message = "a simulation has one reactor, and this one has had it: make another Sim";
             return Err(crate::base::error::new(io::ErrorKind::AlreadyExists, message));
         }
-        let reactor = Reactor::on(Driver::Sim(self.0.clone()), config)?;
+        let reactor = Reactor::on(Poller::Simulated(self.0.clone()), config)?;
         self.network().taken = true;
         Ok(reactor)
     }
@@ -262,6 +262,10 @@ impl Sim {
     pub fn fingerprint(&self) -> (u64, u64) {
         let network = self.network();
         (network.record.count(), network.record.fingerprint())
+    }
+
+    fn kernel(&self) -> &Simulation {
+        &self.0
     }
 
     fn network(&self) -> RefMut<'_, Network> {

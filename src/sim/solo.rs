@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::net::plain::Plain;
 use crate::net::simulated::{LAST, SocketId};
 use crate::net::socket::Socket;
 use crate::sim::{Link, Sim};
@@ -65,6 +66,7 @@ impl<S: 'static> Solo<S> {
         sim.links(Link { latency: none..=none, spacing: none, segment: any..=any, ..Link::default() });
         let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (own, peer) = sim.network().pair(addr(1), addr(2));
+        let sim_socket = Socket::from(Plain::from(sim.kernel().socket(own)));
         let mut solo = Solo {
             state,
             reactor: sim.reactor().expect("the default configuration is valid"),
@@ -76,7 +78,7 @@ impl<S: 'static> Solo<S> {
         let watched = Watched { machine: Some(Box::new(protocol)), left: Rc::clone(&solo.left) };
         solo.reactor
             .cx(&mut solo.state)
-            .adopt(Socket::simulated(own), watched)
+            .adopt(sim_socket, watched)
             .expect("a simulated socket can be registered");
         solo.settle();
         solo

@@ -1,25 +1,25 @@
-//! What a callback writes to its own connection: gathered, and sent with one system call when it returns.
+//! What a callback writes to its own connection: corked, and sent with one system call when it returns.
 
 use crate::base::slots::Key;
 
-/// The one place where written bytes are gathered: only one callback runs at a time. What the kernel does not take of
+/// The one place where written bytes are corked: only one callback runs at a time. What the kernel does not take of
 /// them moves to the connection.
-pub(crate) struct Gather {
+pub(crate) struct Cork {
     /// One byte less than what is too much to gather.
-    room: Box<[u8; Gather::ROOM - 1]>,
+    room: Box<[u8; Cork::ROOM - 1]>,
     /// How much of the room is taken.
     length: usize,
     /// Whose machine is out, while what it writes may simply be added: whoever looks at a connection's output or ends it
-    /// calls [`Core::ungather`](crate::reactor::core::Core::ungather) first.
+    /// calls [`Core::uncork`](crate::reactor::core::Core::uncork) first.
     open_for: Option<Key>,
 }
 
-impl Gather {
+impl Cork {
     /// From this size on a copy would cost more than all of the loop's own work, and what is written goes out at once.
     pub(crate) const ROOM: usize = 8 * 1024;
 
     pub(crate) fn new() -> Self {
-        Gather { room: Box::new([0; Self::ROOM - 1]), length: 0, open_for: None }
+        Cork { room: Box::new([0; Self::ROOM - 1]), length: 0, open_for: None }
     }
 
     #[inline]

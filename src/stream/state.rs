@@ -97,7 +97,7 @@ const WROTE: u32 = 1 << 18;
 /// The socket was adopted: there may be a duplicate of it, and bytes may have been written to it.
 const ADOPTED: u32 = 1 << 19;
 
-const IGNORED_BY_FAST_PATH: u32 = READ_CLOSED | HUNG_UP | READS_FULL | WROTE | ADOPTED;
+const IGNORED_BY_FAST_PATH: u32 = READ_CLOSED | READS_FULL | WROTE | ADOPTED;
 const NOT_OPEN: u32 = CONNECTING | PHASE;
 
 /// What the stream holds: some predicates depend on it.

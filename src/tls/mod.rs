@@ -29,11 +29,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::base::error;
-use crate::base::peer::Peer;
 use crate::base::slots::Key;
 use crate::net::socket::Socket;
 use crate::reactor::core::Core;
-use crate::stream::{Flags, Stream};
 use crate::{Conn, Listener};
 
 pub use crate::net::tls::Info;
@@ -156,13 +154,6 @@ impl Client {
     }
 }
 
-/// What is left of the input when a connection is to be secured.
-pub(crate) const UNREAD: &str = "input that came before has not been consumed";
-
-pub(crate) fn cannot_secure(peer: &Peer, against: &str) -> io::Error {
-    invalid(format!("the connection to {peer} cannot be made secure: {against}"))
-}
-
 impl<S> Conn<'_, S> {
     /// Has this connection speak TLS, as the client: the server must have a certificate that is good for `name`, a host
     /// name or an address. Right after [`connect`](crate::Cx::connect), the handshake is part of connecting, within
@@ -202,7 +193,7 @@ impl<S> Conn<'_, S> {
     /// What the handshake has come to; `None` where there was none (yet).
     pub fn tls(&mut self) -> Option<Info> {
         let (core, key) = self.parts();
-        core.slots.get::<Stream<S>>(key)?.socket.as_ref()?.tls()
+        core.slots.stream(key)?.socket.as_ref()?.tls()
     }
 }
 
@@ -216,25 +207,24 @@ impl<S> Listener<'_, S> {
 
 impl<S> Core<S> {
     fn secure(&mut self, key: Key, session: Session) -> io::Result<()> {
-        self.ungather();
+        self.uncork();
         self.push_out(key);
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return Ok(()) };
-        if stream.flags.any(Flags::DOOMED) {
+        let Some(stream) = self.slots.stream(key) else { return Ok(()) };
+        if stream.state.is_doomed() {
             return Ok(()); // it could not connect, and `closed` will tell
         }
-        let over = Flags::ENDED | Flags::FINISHING | Flags::CLOSING | Flags::BROKEN;
-        let connecting = stream.flags.any(Flags::CONNECTING);
-        let against = if stream.flags.any(over) {
+        let connecting = stream.state.is_connecting();
+        let against = if stream.state.peer_has_ended() || !stream.state.takes_output() {
             "it has come to its end"
         } else if stream.socket.as_ref().is_some_and(Socket::is_secure) {
             "it is secure already"
         } else if stream.unread() > 0 {
-            UNREAD
+            error::UNREAD
         } else {
             ""
         };
         if !against.is_empty() {
-            return Err(cannot_secure(&stream.peer, against));
+            return Err(error::cannot_secure(&stream.peer, against));
         }
         if stream.socket.is_none() {
             self.sessions.insert(key, session); // until there is one
@@ -250,7 +240,7 @@ impl<S> Core<S> {
     /// Gives a handshake a limit of its own, beside the deadline, which stays as it is armed.
     pub(crate) fn limit_handshake(&mut self, key: Key, within: Duration) {
         let limit = self.clock.tick_after(within);
-        if let Some(stream) = self.slots.get::<Stream<S>>(key)
+        if let Some(stream) = self.slots.stream(key)
             && let Some(socket) = &stream.socket
         {
             socket.limit_handshake(limit);
@@ -262,9 +252,9 @@ impl<S> Core<S> {
     /// it is.
     #[cold]
     pub(crate) fn send_plain(&mut self, key: Key) -> bool {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return false };
-        while stream.plain_left() > 0 && stream.flags.any(Flags::WRITABLE) {
-            if let Err(error) = stream.flush(&self.driver, &mut self.spares) {
+        let Some(stream) = self.slots.stream(key) else { return false };
+        while stream.plain_left() > 0 && stream.state.is_writable() {
+            if let Err(error) = stream.flush(&mut self.spares) {
                 self.write_failed(key, error);
                 return false;
             }

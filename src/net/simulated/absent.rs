@@ -1,8 +1,6 @@
-//! What the core knows of simulations in a build without the feature `sim`: types of which there are no values. So
-//! the core is written once, and in such a build the compiler leaves out whatever is there for a simulation.
+//! What the net layer knows of simulations in a build without the feature `sim`: types of which there are no values. So
+//! the layer is written once, and the compiler leaves out whatever is there for a simulation.
 
-use std::cell::RefMut;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,8 +14,8 @@ use crate::base::readiness::Readiness;
 use crate::net::resolver::Answer;
 
 pub(crate) enum Simulation {}
-pub(crate) enum Network {}
-pub(crate) type SocketId = Infallible;
+#[derive(Debug)]
+pub(crate) enum SimSocket {}
 
 macro_rules! never_called {
     ($kind:ty { $(fn $name:ident($($argument:ty),*) -> $result:ty;)* }) => {
@@ -31,32 +29,29 @@ macro_rules! never_called {
 
 never_called! {
     Simulation {
-        fn network() -> RefMut<'_, Network>;
         fn seed() -> u64;
         fn clock() -> Time;
         fn woken() -> Arc<AtomicBool>;
         fn wait(&mut Vec<(Token, Readiness)>, usize, Option<Duration>) -> io::Result<()>;
         fn look_up(&str, u16) -> (Duration, Answer);
+        fn connect(SocketAddr) -> io::Result<SimSocket>;
+        fn listen(SocketAddr, u32) -> io::Result<SimSocket>;
     }
 }
 
 never_called! {
-    Network {
-        fn connect(SocketAddr) -> io::Result<SocketId>;
-        fn connected(SocketId) -> Option<io::Result<()>>;
-        fn has_unread(SocketId) -> bool;
-        fn take_error(SocketId) -> Option<io::Error>;
-        fn listen(SocketAddr, u32) -> io::Result<SocketId>;
-        fn accept(SocketId) -> io::Result<(SocketId, SocketAddr)>;
-        fn read(SocketId, &mut [u8]) -> io::Result<usize>;
-        fn write(SocketId, &[u8]) -> io::Result<usize>;
-        fn finish(SocketId) -> io::Result<()>;
-        fn reset_on_close(SocketId) -> ();
-        fn close(SocketId) -> ();
-        fn close_forgotten() -> ();
-        fn register(SocketId, Token) -> ();
-        fn deregister(SocketId) -> ();
-        fn addr_of(SocketId) -> Option<SocketAddr>;
-        fn peer_of(SocketId) -> Option<SocketAddr>;
+    SimSocket {
+        fn connected() -> Option<io::Result<()>>;
+        fn take_error() -> Option<io::Error>;
+        fn accept() -> io::Result<(SimSocket, SocketAddr)>;
+        fn read(&mut [u8]) -> io::Result<usize>;
+        fn write(&[u8]) -> io::Result<usize>;
+        fn has_unread() -> bool;
+        fn finish() -> io::Result<()>;
+        fn reset_on_close() -> ();
+        fn register(Token) -> ();
+        fn deregister() -> ();
+        fn local_addr() -> io::Result<SocketAddr>;
+        fn peer() -> Option<SocketAddr>;
     }
 }

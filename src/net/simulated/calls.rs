@@ -187,13 +187,6 @@ impl Network {
         self.remove(id);
     }
 
-    /// Closes what a call that panicked had accepted and nobody has: a real socket does that when it is dropped.
-    pub(crate) fn close_forgotten(&mut self) {
-        let forgotten = self.ends.iter().filter(|(_, end)| end.open && end.token.is_none());
-        let forgotten: Vec<SocketId> = forgotten.map(|(id, _)| *id).collect();
-        forgotten.into_iter().for_each(|id| self.close(id));
-    }
-
     pub(crate) fn addr_of(&self, id: SocketId) -> Option<SocketAddr> {
         let endpoint = self.ends.get(&id).map(|endpoint| endpoint.local);
         endpoint.or_else(|| self.listeners.get(&id).map(|listening| listening.addr))

@@ -14,10 +14,12 @@ mod pipe;
 mod random;
 mod readiness;
 mod record;
+mod socket;
 mod wire;
 
 use std::cell::{RefCell, RefMut};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +35,7 @@ pub use link::{Link, Polling};
 use names::Names;
 pub(crate) use network::{LAST, Network, SocketId};
 pub(crate) use random::Random;
+pub(crate) use socket::SimSocket;
 
 /// A simulated kernel. Clones are the same one.
 #[derive(Clone)]
@@ -54,6 +57,21 @@ impl Simulation {
 
     pub(crate) fn network(&self) -> RefMut<'_, Network> {
         self.network.borrow_mut()
+    }
+
+    pub(crate) fn connect(&self, addr: SocketAddr) -> io::Result<SimSocket> {
+        let id = self.network().connect(addr)?;
+        Ok(self.socket(id))
+    }
+
+    pub(crate) fn listen(&self, addr: SocketAddr, backlog: u32) -> io::Result<SimSocket> {
+        let id = self.network().listen(addr, backlog)?;
+        Ok(self.socket(id))
+    }
+
+    /// The socket with this id, which is closed when what this returns is dropped.
+    pub(crate) fn socket(&self, id: SocketId) -> SimSocket {
+        SimSocket::new(&self.network, id)
     }
 
     pub(crate) fn seed(&self) -> u64 {

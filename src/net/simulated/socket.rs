@@ -46,6 +46,10 @@ impl SimSocket {
         self.network().write(self.id, bytes)
     }
 
+    pub(crate) fn has_unread(&self) -> bool {
+        self.network().has_unread(self.id)
+    }
+
     pub(crate) fn finish(&self) -> io::Result<()> {
         self.network().finish(self.id)
     }
