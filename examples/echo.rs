@@ -14,14 +14,18 @@
 mod address;
 #[path = "common/duration.rs"]
 mod duration;
+#[path = "common/line_queue.rs"]
+mod line_queue;
 #[path = "common/listening.rs"]
 mod listening;
-#[path = "common/messages.rs"]
-mod messages;
 #[path = "common/orderly_end.rs"]
 mod orderly_end;
-#[path = "common/output.rs"]
-mod output;
+#[path = "common/plain_messages.rs"]
+mod plain_messages;
+#[path = "common/server_log.rs"]
+mod server_log;
+#[path = "common/server_stdout.rs"]
+mod server_stdout;
 
 use clap::Parser;
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
@@ -50,7 +54,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    messages::show_from("warn");
+    let _log = server_log::start(plain_messages::from("warn"));
     match serve(&args) {
         Ok(status) => status,
         Err(message) => {
@@ -68,10 +72,7 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         listen(&mut cx, args).map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
     orderly_end::on_signal(&mut cx, args.drain_timeout, |cx| cx.state.begin())
         .map_err(|error| format!("cannot catch signals: {error}"))?;
-    let printed = output::print(&format!("listening on {address}\n"));
-    if printed.is_err() {
-        return Ok(output::exit_status(printed, ExitCode::SUCCESS));
-    }
+    server_stdout::open().push(format!("listening on {address}\n"));
     reactor.run(&mut ending).map_err(|error| format!("the event loop failed: {error}"))?;
     Ok(ending.status(args.drain_timeout))
 }

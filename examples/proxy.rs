@@ -10,9 +10,9 @@
 //!     cargo run --release --example proxy -- --listen 10013 --to 10007
 //!
 //! You should see `listening on 127.0.0.1:10013`. Talk to it with `nc 127.0.0.1 10013`; each connection that ends leaves a
-//! line such as `127.0.0.1:50112: 6 bytes there, 6 bytes back`. Of those that fail, the log
-//! names one in a second and counts the others; `RUST_LOG=debug` names all. Ctrl-C or SIGTERM ends it when the connections have, with
-//! status 0, or 1 if some were cut off; a second one ends it at once.
+//! line such as `127.0.0.1:50112: 6 bytes there, 6 bytes back`. Of those that fail, the log names
+//! one in a second and counts the others; `RUST_LOG=debug` names all. Ctrl-C or SIGTERM ends it when the connections have,
+//! with status 0, or 1 if some were cut off; a second one ends it at once.
 
 #[path = "common/address.rs"]
 mod address;

@@ -20,8 +20,13 @@ pub struct Config {
     /// has to wait for a thread, this counts from when it begins, and [`resolver_wait`](Self::resolver_wait) limits the
     /// wait. Default 10 s: Linux alone would go on for 127 s (tcp(7), `tcp_syn_retries`).
     pub connect_timeout: Duration,
-    /// How long a closing connection may take to send what is unsent and to see the peer's end. Default 10 s.
+    /// How long a closing connection may go without the peer taking anything of what is unsent; and how long it throws away
+    /// what the peer still sends when all of that is sent. Default 10 s.
     pub close_timeout: Duration,
+    /// How long a closing connection may take in all to send what is unsent, however steadily the peer takes it. Default
+    /// 1 h: with the default [`output_limit`](Self::output_limit), enough for a peer that takes 5 kB/s. `Duration::MAX`
+    /// turns it off.
+    pub close_total: Duration,
     /// Unsent bytes to which the output must fall before reading goes on and `drained` is called. Default 16 KiB.
     pub low_water: usize,
     /// Unsent bytes above which a connection's own reads pause. Default 64 KiB.
@@ -67,6 +72,7 @@ impl Default for Config {
         Config {
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(10),
+            close_total: Duration::from_secs(3600),
             low_water: 16 * KIB,
             high_water: 64 * KIB,
             input_limit: 64 * KIB,

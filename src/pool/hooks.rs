@@ -92,7 +92,7 @@ impl<S> Core<S> {
     /// Closes a connection that nobody uses: at once, unless something is left to send.
     pub(super) fn let_go(&mut self, key: Key) {
         match self.slots.stream(key) {
-            Some(stream) if stream.output.is_some() => self.close(key, self.config.close_timeout),
+            Some(stream) if stream.output.is_some() => self.close(key),
             _ => self.doom(key, Ok(())),
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::Cx;
+use crate::base::clock::Clock;
 use crate::base::error::{self, while_doing};
 use crate::base::slots::Key;
 use crate::reactor::core::Core;
@@ -11,9 +11,10 @@ use crate::reactor::protocol::End;
 use crate::reactor::slot::{Connection, Slot};
 use crate::stream::state::WriteHalf;
 use crate::stream::{Farewell, Stream};
+use crate::{Config, Cx};
 
-/// How long a connection that has sent everything, and said so, waits for the peer to say the same: as long as what
-/// was sent last may be on its way to the other end of the world, and the peer's answer on its way back.
+/// How long a connection that has sent everything, and said so, waits for the peer to say the same, or anything: as long as
+/// what was sent last may be on its way to the other end of the world, and the peer's answer on its way back.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<S> Core<S> {
@@ -41,10 +42,54 @@ impl<S> Core<S> {
         }
         if stream.state.is_over() {
             self.doom(key, Ok(()));
-        } else if closing {
-            let lingering = self.clock.tick_after(LINGER).min(stream.deadline);
-            self.set_deadline(key, lingering);
+        } else if closing && stream.state.write_half() == WriteHalf::Shut {
+            self.linger(key);
         }
+    }
+
+    /// Has a closing connection that has sent everything wait for the peer's end.
+    fn linger(&mut self, key: Key) {
+        let (time, _) = self.closing_times(true);
+        let Some(stream) = self.slots.stream(key) else { return };
+        if stream.state.is_lingering() {
+            return;
+        }
+        stream.state.linger();
+        let until = self.clock.tick_after(time).min(stream.deadline);
+        self.latest_ends.remove(&key);
+        self.set_closing_deadline(key, until);
+    }
+
+    /// How long a closing connection may go without progress, and how long it may take in all: to send what is unsent, or
+    /// to see the peer's end behind what that still sends.
+    fn closing_times(&self, lingering: bool) -> (Duration, Duration) {
+        let Config { close_timeout, close_total, .. } = self.config;
+        let (time, total) = if lingering { (LINGER, close_timeout) } else { (close_timeout, close_total) };
+        (time.min(total), total)
+    }
+
+    /// Moves a closing connection's deadline, without making it final, as a deadline that the user sets is.
+    fn set_closing_deadline(&mut self, key: Key, tick: u64) {
+        let stream = self.slots.stream(key);
+        let extensible = stream.is_some_and(|stream| stream.state.is_extensible());
+        self.set_deadline(key, tick);
+        if extensible && let Some(stream) = self.slots.stream(key) {
+            stream.state.extend();
+        }
+    }
+
+    /// A closing connection has made progress, so its time without any begins anew. The total counts from the deadline that
+    /// it had until now: nothing is kept for connections that close without delay.
+    pub(crate) fn extend_closing(&mut self, key: Key) {
+        let Some(stream) = self.slots.stream(key) else { return };
+        if !stream.state.is_extensible() {
+            return;
+        }
+        let (deadline, lingering) = (stream.deadline, stream.state.is_lingering());
+        let (time, total) = self.closing_times(lingering);
+        let latest = deadline.saturating_add(Clock::tick_at(total - time));
+        let latest = *self.latest_ends.entry(key).or_insert(latest);
+        self.set_closing_deadline(key, self.clock.tick_after(time).min(latest));
     }
 
     /// Ends a connection whose write had failed, when there is nothing more to read from it.
@@ -58,8 +103,9 @@ impl<S> Core<S> {
     }
 
     /// `close`: no more callbacks but `closed`, which comes when all is sent or the time is up.
-    pub(crate) fn close(&mut self, key: Key, within: Duration) {
+    pub(crate) fn close(&mut self, key: Key) {
         self.uncork();
+        let (time, _) = self.closing_times(false);
         let Some(stream) = self.slots.stream(key) else { return };
         if !stream.state.close() {
             return; // asking again does not give it more time
@@ -70,7 +116,7 @@ impl<S> Core<S> {
         if nothing_to_do && stream.output.is_none() {
             return self.doom(key, Ok(()));
         }
-        self.set_deadline(key, self.clock.tick_after(within));
+        self.set_closing_deadline(key, self.clock.tick_after(time));
         self.mark_dirty(key);
     }
 
@@ -119,6 +165,9 @@ impl<S> Core<S> {
         if let Some(timer) = stream.timer {
             self.timers.cancel(timer);
         }
+        if !self.latest_ends.is_empty() {
+            self.latest_ends.remove(&key);
+        }
         if stream.state.is_broken() {
             self.broken.retain(|(broken, _)| *broken != key);
         }
@@ -153,9 +202,9 @@ impl<S> Core<S> {
             std::mem::take(&mut self.listeners).into_iter().map(|key| self.remove_listener(key)).collect();
         let sources: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
         for key in sources {
-            self.close(key, within);
+            self.close(key);
             match self.slots.stream(key) {
-                Some(stream) if stream.state.write_half() == WriteHalf::Shut && stream.deadline < by => {} // it only lingers
+                Some(stream) if stream.state.is_lingering() && stream.deadline < by => {}
                 _ => self.set_deadline(key, by),
             }
         }

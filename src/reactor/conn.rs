@@ -159,14 +159,16 @@ impl<S> Conn<'_, S> {
     }
 
     /// Closes in good order: no more callbacks but `closed`; what is unsent is sent; and where the peer has not
-    /// finished, what it still sends is thrown away until it does, for a second at most, so that the last bytes sent
+    /// finished, what it still sends is thrown away until it does or is silent for a second, so that the last bytes sent
     /// are not destroyed by the reset that closing with input unread would cause.
     ///
-    /// [`Config::close_timeout`](crate::Config::close_timeout) limits all that, and [`deadline`](Self::deadline)
-    /// changes it. When the time is up, what is unsent is lost and `closed` says so.
+    /// Sending may go on as long as the peer takes something within every
+    /// [`Config::close_timeout`](crate::Config::close_timeout), and for
+    /// [`Config::close_total`](crate::Config::close_total) in all; throwing away, for another `close_timeout`. When the time
+    /// is up, what is unsent is lost, the peer sees a reset, and `closed` says so. [`deadline`](Self::deadline), set
+    /// after this, replaces these limits.
     pub fn close(&mut self) {
-        let within = self.cx.core.config.close_timeout;
-        self.cx.core.close(self.key, within);
+        self.cx.core.close(self.key);
     }
 
     /// Ends the connection after this callback, without sending what is unsent; `closed` is told `why`. If something
@@ -235,8 +237,8 @@ impl<S> Conn<'_, S> {
     /// `deadline` in `opened` and in every `received`. A deadline of zero has passed when the loop next comes to its timers,
     /// for which it does not wait.
     ///
-    /// On a connection that is not there yet this is the connect timeout, and on one that is closing the close
-    /// timeout.
+    /// On a connection that is not there yet this is the connect timeout. On one that is closing it is for all that closing
+    /// takes, whatever its peer takes or sends meanwhile; with `None`, sending what is unsent has no limit.
     pub fn deadline(&mut self, after: impl Into<Option<Duration>>) {
         let clock = &self.cx.core.clock;
         let tick = after.into().map_or(NO_DEADLINE, |after| clock.tick_after(after));

@@ -1,7 +1,7 @@
 //! Everything a callback may reach: slots, timers, queues. What is lent for the length of a callback (the machine,
 //! the read buffer) is outside it while it runs.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub(crate) struct Core<S> {
     pub(crate) stopping: bool,
     /// By which tick a shutdown has everything closed.
     pub(crate) shutdown_by: Option<u64>,
+    /// The tick beyond which the deadline of a closing connection is not moved on, of those for which it has been.
+    pub(crate) latest_ends: HashMap<Key, u64>,
     /// Whose write has failed, and why: they are read to their end before it is told.
     pub(crate) broken: Vec<(Key, io::Error)>,
     /// That nothing can ever happen again has been said.
@@ -106,6 +108,7 @@ impl<S> Core<S> {
             paused: 0,
             stopping: false,
             shutdown_by: None,
+            latest_ends: HashMap::new(),
             broken: Vec::new(),
             warned_stuck: false,
             #[cfg(feature = "tls")]
@@ -228,7 +231,11 @@ impl<S> Core<S> {
     /// Sends what a stream has waiting, and takes the steps that become due when all is sent.
     pub(crate) fn push_out(&mut self, key: Key) {
         let Some(stream) = self.slots.stream(key) else { return };
+        let before = stream.unsent();
         let sent = if stream.may_send() { stream.flush(&mut self.spares) } else { Ok(()) };
+        if stream.unsent() < before {
+            self.extend_closing(key);
+        }
         self.after_flush(key, sent);
     }
 
@@ -300,13 +307,14 @@ impl<S> Core<S> {
         }
     }
 
-    /// Arms a connection's deadline. A timer is never set for later than it, and looks again when it fires: so moving
+    /// Arms a connection's deadline, which no progress of closing moves on any more. A timer is never set for later than it, and looks again when it fires: so moving
     /// the deadline on with every byte received touches no timer.
     #[inline]
     pub(crate) fn set_deadline(&mut self, key: Key, tick: u64) {
         let Some(stream) = self.slots.stream(key) else { return };
         let tick = tick.min(self.shutdown_by.unwrap_or(NO_DEADLINE));
         let before = std::mem::replace(&mut stream.deadline, tick);
+        stream.state.fix_deadline();
         if stream.timer.is_none() || tick == NO_DEADLINE || tick < before {
             self.set_deadline_timer(key);
         }

@@ -205,7 +205,8 @@ impl<S> Cx<'_, S> {
 
     /// Ends in good order: closes all listeners, and all connections as [`Conn::close`] does, but within `within`.
     /// When the last is gone, [`run`](crate::Reactor::run) returns; timers, watched sources and handles no longer
-    /// keep it. A connection that cannot send what it owes in time is cut, and its `closed` says so. Called again,
+    /// keep it. `within` is for all that closing takes, in the place of [`Config`](crate::Config)'s limits: a connection
+    /// that has not sent what it owes by then is cut, however steadily its peer takes it, and its `closed` says so. Called again,
     /// it sets the time anew.
     ///
     /// A panic that leaves [`run`](crate::Reactor::run) does not end a shutdown: running again goes on with it. Only if it

@@ -199,7 +199,12 @@ impl<S> Core<S> {
                 return self.queue_stream(key);
             }
             match stream.read(scratch) {
-                Ok(n) if n > 0 => budget = budget.saturating_sub(n),
+                Ok(n) if n > 0 => {
+                    budget = budget.saturating_sub(n);
+                    if stream.state.is_lingering() {
+                        self.extend_closing(key);
+                    }
+                }
                 // TLS has missed close_notify, but what is thrown away cannot be cut off.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return self.peer_ended(state, key);
@@ -376,8 +381,7 @@ impl<S> Core<S> {
         let Some(stream) = self.stream(key) else { return };
         stream.timer = None;
         if stream.due() > now {
-            let deadline = stream.deadline;
-            return self.set_deadline(key, deadline);
+            return self.set_deadline_timer(key);
         }
         stream.deadline = NO_DEADLINE;
         if stream.state.is_connecting() {

@@ -97,6 +97,11 @@ const WROTE: u32 = 1 << 18;
 /// The socket was adopted: there may be a duplicate of it, and bytes may have been written to it.
 const ADOPTED: u32 = 1 << 19;
 
+/// Closing, and only the peer's end is waited for.
+const LINGERING: u32 = 1 << 20;
+/// Closing, and every progress moves the deadline on.
+const EXTENSIBLE: u32 = 1 << 21;
+
 const IGNORED_BY_FAST_PATH: u32 = READ_CLOSED | READS_FULL | WROTE | ADOPTED;
 const NOT_OPEN: u32 = CONNECTING | PHASE;
 
@@ -139,6 +144,10 @@ predicates! {
     /// Bytes may be in the kernel that were written, here or before the socket was adopted.
     has_written: any WROTE | ADOPTED;
     is_adopted: any ADOPTED;
+    /// Closing has only to wait for the peer's end.
+    is_lingering: any LINGERING;
+    /// Progress of closing moves the deadline on.
+    is_extensible: any EXTENSIBLE;
     /
     /// Receiving is all there is to do, and what is answered can be corked. Most events find a connection so.
     only_reads: READABLE | WRITABLE, unless !IGNORED_BY_FAST_PATH;
@@ -272,6 +281,12 @@ transitions! {
     break_off: clear WRITE_HALF | FULL, set BROKEN | READABLE | READ_CLOSED;
     /// Another user gets the connection: what the last one has set is forgotten.
     renew: clear PAUSED | FULL | READS_FULL | OFFER, set 0;
+    /// Everything is sent, and writing is shut down: closing waits for the peer's end.
+    linger: clear 0, set LINGERING;
+    /// Progress of closing moves the deadline on, and is to do so again.
+    extend: clear 0, set EXTENSIBLE;
+    /// A deadline was set that progress does not move on.
+    fix_deadline: clear EXTENSIBLE, set 0;
     dequeue: clear QUEUED, set 0;
     clean: clear DIRTY, set 0;
 }
@@ -352,7 +367,7 @@ impl State {
     pub(crate) fn close(&mut self) -> bool {
         let closes = !self.is_ending();
         if closes {
-            self.0 = self.0 & !PHASE | CLOSING;
+            self.0 = self.0 & !PHASE | CLOSING | EXTENSIBLE;
         }
         closes
     }

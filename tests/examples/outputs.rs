@@ -221,6 +221,7 @@ fn a_proxy_goes_on_without_its_standard_output() {
 fn a_server_goes_on_without_its_standard_output() {
     let number = b"100\n";
     goes_on("worker", &[], Signal::SIGTERM, |address| answers(address, number, b"100: 25\n"));
+    goes_on("echo", &[], Signal::SIGTERM, |address| answers(address, b"ping", b"ping"));
     goes_on("multicore", &[], Signal::SIGTERM, |address| answers(address, b"ping", b"ping"));
     goes_on("chat", &[], Signal::SIGTERM, |address| {
         let mut ann = connect_when_it_listens(address);

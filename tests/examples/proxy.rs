@@ -215,6 +215,7 @@ fn of_the_pairs_that_fail_one_in_a_second_is_named_and_the_others_are_counted() 
 #[test]
 fn what_comes_before_there_is_another_side_stays_with_the_kernel_and_arrives_in_the_end() {
     const SIZE: usize = 64 * MIB;
+    let bytes = pattern(SIZE); // which takes a while, and the proxy gives the connect up after ten seconds
     // A listener that is not accepted from: once its backlog is full, a connect stays under way.
     let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     deaf.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
@@ -224,9 +225,10 @@ fn what_comes_before_there_is_another_side_stays_with_the_kernel_and_arrives_in_
     let (program, address) = start_to(to, &[]);
     let mut client = connect(address);
     let before = program.peak_memory();
-    let sent = fill(&mut client, &pattern(SIZE));
+    let sent = fill(&mut client, &bytes);
     assert!(sent < SIZE, "it was not held back");
     assert!(program.peak_memory() <= before + 512, "{} KiB more", program.peak_memory() - before);
+    deaf.set_read_timeout(Some(crate::programs::PATIENCE)).expect("a timeout for the test"); // accept(2) keeps to it
     let listener = TcpListener::from(deaf);
     drop(listener.accept().expect("who filled the backlog"));
     drop(backlog);
@@ -234,7 +236,7 @@ fn what_comes_before_there_is_another_side_stays_with_the_kernel_and_arrives_in_
     client.shutdown(Shutdown::Write).expect("half a close");
     let mut got = Vec::new();
     upstream.read_to_end(&mut got).expect("all comes through");
-    assert!(got == pattern(SIZE)[..sent]);
+    assert!(got == bytes[..sent]);
 }
 
 #[test]
