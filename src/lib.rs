@@ -93,8 +93,9 @@ pub use reactor::alive::Alive;
 pub use reactor::conn::Conn;
 pub use reactor::cx::{ConnId, Cx, ListenerId, TimerId, WatchId};
 pub use reactor::protocol::{End, Protocol};
+pub use reactor::slot::Step;
 pub use reactor::{Reactor, Turn};
-pub use watch::{Step, Watch};
+pub use watch::Watch;
 
 /// The README's code, compiled.
 #[cfg(doctest)]

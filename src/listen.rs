@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use crate::base::error;
 use crate::base::peer::Peer;
-use crate::base::slots::{Key, Tenant};
-use crate::base::wheel::TimerKey;
+use crate::base::slots::Key;
 use crate::net::listening::{ListeningSocket, cannot_listen};
 use crate::net::poll::Poller;
 use crate::net::socket::Socket;
@@ -19,8 +18,8 @@ use crate::net::socket::Socket;
 use crate::net::unix;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
-use crate::reactor::slot::Slot;
-use crate::reactor::timers::Alarm;
+use crate::reactor::slot::{Accepted, Acceptor, Slot};
+use crate::reactor::timers::Task;
 use crate::stream::Stream;
 use crate::stream::state::State;
 use crate::{Cx, ListenerId};
@@ -31,44 +30,6 @@ const FIRST_RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
 /// At most one warning in this time: clients that come and go where descriptors run out cause a failure each.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Makes the machine of an accepted connection.
-pub(crate) type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, &Peer) -> Box<dyn Protocol<S>>>;
-
-pub(crate) struct Acceptor<S> {
-    socket: ListeningSocket,
-    /// Out of its slot for the length of a callback.
-    pub(crate) accepted: Option<Accepted<S>>,
-    pub(crate) ready: bool,
-    pub(crate) queued: bool,
-    /// After a failure: how long it waited last, until the backlog has been emptied again.
-    backoff: Option<Duration>,
-    /// The timer that ends the wait.
-    retry: Option<TimerKey>,
-    /// Until this tick, failures are logged at debug level only.
-    quiet_until: u64,
-    open: usize,
-    limit: usize,
-    /// Its connections speak TLS.
-    #[cfg(feature = "tls")]
-    pub(crate) tls: Option<std::sync::Arc<rustls::ServerConfig>>,
-    serial: NonZeroU32,
-}
-
-impl<S> Tenant<Slot<S>> for Acceptor<S> {
-    fn serial(&mut self) -> &mut NonZeroU32 {
-        &mut self.serial
-    }
-    fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
-        match slot {
-            Slot::Listener(listener) => Some(listener),
-            _ => None,
-        }
-    }
-    fn into_slot(self) -> Slot<S> {
-        Slot::Listener(Box::new(self))
-    }
-}
 
 impl<S> Acceptor<S> {
     pub(crate) fn may_accept(&self) -> bool {
@@ -395,7 +356,7 @@ impl<S> Core<S> {
             let first = acceptor.backoff.is_none();
             let wait = acceptor.backoff.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY));
             acceptor.backoff = Some(wait);
-            acceptor.retry = Some(self.timers.insert(self.clock.tick_after(wait), Alarm::Retry(key)));
+            acceptor.retry = Some(self.timers.insert(self.clock.tick_after(wait), Task::Accept(key)));
             let warns = first && acceptor.quiet_until <= self.clock.tick();
             if warns {
                 acceptor.quiet_until = self.clock.tick_after(WARNING_INTERVAL);

@@ -8,10 +8,10 @@ use mio::event::Source;
 use mio::{Interest, Token};
 
 use crate::base::readiness::Readiness;
-use crate::base::slots::{Key, Tenant};
+use crate::base::slots::Key;
 use crate::net::poll::Poller;
 use crate::reactor::core::Core;
-use crate::reactor::slot::Slot;
+use crate::reactor::slot::{Step, Watched, Watcher};
 use crate::{Cx, WatchId};
 
 /// A state machine over a raw source: a UDP socket, a pipe, a descriptor of somebody else's
@@ -49,44 +49,6 @@ pub trait Watch<E, S = ()> {
     }
 }
 
-/// What a watched source needs next. Readiness is edge-triggered: it is told once, so a source that was not used
-/// until it said `WouldBlock` will not be heard of again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "the loop has to know whether the source was drained"]
-pub enum Step {
-    /// Every ready direction was used until it said `WouldBlock`: wait for the next event.
-    Wait,
-    /// There may be more: come back in the next turn, after the others had theirs.
-    Again,
-    /// Finished: deregister the source.
-    Done,
-}
-
-/// A watched source and its machine.
-pub(crate) struct Watcher<S> {
-    /// Out of its slot for the length of a callback.
-    pub(crate) pair: Option<Box<dyn Watched<S>>>,
-    pub(crate) ready: Readiness,
-    pub(crate) queued: bool,
-    pub(crate) doomed: bool,
-    serial: NonZeroU32,
-}
-
-impl<S> Tenant<Slot<S>> for Watcher<S> {
-    fn serial(&mut self) -> &mut NonZeroU32 {
-        &mut self.serial
-    }
-    fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
-        match slot {
-            Slot::Watch(watcher) => Some(watcher),
-            _ => None,
-        }
-    }
-    fn into_slot(self) -> Slot<S> {
-        Slot::Watch(Box::new(self))
-    }
-}
-
 impl<S> Watcher<S> {
     pub(crate) fn new<E: Source + 'static>(source: E, machine: impl Watch<E, S> + 'static) -> Self {
         let pair = Pair { source, machine: Box::new(machine) };
@@ -98,14 +60,6 @@ impl<S> Watcher<S> {
             serial: NonZeroU32::MIN,
         }
     }
-}
-
-/// A source and its machine, their types forgotten.
-pub(crate) trait Watched<S> {
-    fn ready(&mut self, cx: &mut Cx<'_, S>, ready: Readiness) -> io::Result<Step>;
-    fn register(&mut self, driver: &Poller, token: Token, interest: Interest) -> io::Result<()>;
-    fn deregister(&mut self, driver: &Poller);
-    fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, result: io::Result<()>);
 }
 
 struct Pair<E, M> {

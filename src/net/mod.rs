@@ -1,7 +1,9 @@
 //! How bytes and readiness come in: from the kernel by way of mio, or from a simulation.
 
+pub(crate) mod connecting;
 pub(crate) mod listening;
 pub(crate) mod mailbox;
+pub(crate) mod names;
 pub(crate) mod options;
 pub(crate) mod plain;
 pub(crate) mod poll;

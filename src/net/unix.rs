@@ -1,30 +1,21 @@
-//! Unix-domain stream sockets: listening on a path, whose file goes when the listener does, and connecting to one,
-//! where a full backlog means to ask again.
+//! Unix-domain listeners: the path, and its file, which is removed with the listener.
 
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mio::net::UnixListener;
 
 use crate::base::error;
-use crate::base::slots::Key;
-use crate::base::wheel::TimerKey;
-use crate::connect::Dial;
-use crate::net::plain::Plain;
-use crate::reactor::core::Core;
-use crate::reactor::timers::Alarm;
 
 /// Bytes in a path: unix(7) has room for this many and the null byte.
 const LONGEST_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
 
 /// Refuses what the kernel would take for something else, or not at all.
-fn check(path: &Path) -> io::Result<()> {
+pub(crate) fn check(path: &Path) -> io::Result<()> {
     let bytes = path.as_os_str().as_bytes();
     let wrong = match bytes.len() {
         0 => "the path is empty".to_string(),
@@ -82,48 +73,4 @@ pub(crate) fn cannot_listen(path: &Path, error: io::Error) -> io::Error {
         _ => "",
     };
     error::new(error.kind(), format!("listening on {}: {error}{hint}", path.display()))
-}
-
-/// The wait before a listener with a full backlog is asked again: doubled each time, from the first to the longest.
-const FIRST_KNOCK: Duration = Duration::from_millis(1);
-const LONGEST_KNOCK: Duration = Duration::from_millis(64);
-
-/// A connect that had no room in the backlog. On Linux that is `EAGAIN`, connect(2), and unlike with TCP nothing is
-/// under way then: no event will tell when there is room.
-pub(crate) struct Knock {
-    path: Arc<Path>,
-    wait: Duration,
-    pub(crate) timer: TimerKey,
-}
-
-impl fmt::Display for Knock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("waiting for room in the listener's backlog")
-    }
-}
-
-impl<S> Core<S> {
-    pub(crate) fn connect_to_path(&mut self, key: Key, path: &Path) -> io::Result<()> {
-        check(path)?;
-        self.knock(key, path.into(), FIRST_KNOCK)
-    }
-
-    fn knock(&mut self, key: Key, path: Arc<Path>, wait: Duration) -> io::Result<()> {
-        match Plain::connect_to_path(&self.poll, &path) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let timer = self.timers.insert(self.clock.tick_after(wait), Alarm::Redial(key));
-                self.dial(key, Dial::Knocking(Knock { path, wait, timer }));
-                Ok(())
-            }
-            socket => self.install(key, socket?.into()),
-        }
-    }
-
-    pub(crate) fn knock_again(&mut self, key: Key) {
-        if let Some(Dial::Knocking(Knock { path, wait, .. })) = self.undial(key)
-            && let Err(error) = self.knock(key, path, (2 * wait).min(LONGEST_KNOCK))
-        {
-            self.cannot_connect(key, error);
-        }
-    }
 }

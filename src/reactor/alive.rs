@@ -1,13 +1,18 @@
 //! What is alive in a loop, for people.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::base::clock::NO_DEADLINE;
+use crate::base::error;
+use crate::net::poll::Poller;
 use crate::reactor::core::Core;
+use crate::reactor::posted::Asker;
 use crate::reactor::slot::{Connection, Slot};
 use crate::stream::Stream;
 use crate::stream::state::{Phase, WriteHalf};
+use crate::{Cx, Reactor};
 
 /// Rows beyond this are only counted.
 const ROWS: usize = 40;
@@ -35,7 +40,11 @@ impl Alive {
             watched: 0,
             timers: core.timers.len(),
             handles: core.mailbox.handles(),
-            look_ups: core.look_ups.hosts().map(str::to_string).collect(),
+            look_ups: core
+                .look_ups
+                .hosts(|asker| matches!(asker, Asker::Call(_)))
+                .map(str::to_string)
+                .collect(),
         };
         for (key, slot) in core.slots.iter() {
             let kind = match slot {
@@ -54,7 +63,8 @@ impl Alive {
                     Slot::Connection(Connection { stream, .. }) => {
                         let due = stream.due();
                         let deadline = (due != NO_DEADLINE).then(|| core.clock.until(due));
-                        let dial = core.dials.get(&key).map(|dial| format!(", {dial}")).unwrap_or_default();
+                        let dial =
+                            core.connecting.get(&key).map(|dial| format!(", {dial}")).unwrap_or_default();
                         format!("connection {key} {}{dial}", describe(stream, deadline))
                     }
                     Slot::Watch(_) => format!("watch {key}"),
@@ -63,6 +73,62 @@ impl Alive {
             }
         }
         alive
+    }
+}
+
+impl<S> Cx<'_, S> {
+    /// What is alive, for people: `println!("{}", cx.alive())` lists the listeners, the connections with their
+    /// peers, what they have to send and whether they are paused, and counts the timers and handles.
+    pub fn alive(&mut self) -> Alive {
+        Alive::of(self.core)
+    }
+}
+
+impl<S> Reactor<S> {
+    /// What is alive, for people: see [`Cx::alive`].
+    pub fn alive(&mut self) -> Alive {
+        Alive::of(&mut self.core)
+    }
+}
+
+impl<S> Core<S> {
+    /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left
+    /// to send, or a listener that has no place for more of them; and there is no timer, no handle, no call that one has
+    /// posted, and no look-up.
+    pub(crate) fn is_stuck(&mut self) -> bool {
+        self.paused > 0
+            && self.paused + self.listeners.len() == self.slots.len()
+            && self.timers.is_empty()
+            && self.mailbox.handles() == 0
+            && self.mailbox.is_empty()
+            && self.look_ups.is_empty()
+            && self.slots.iter().all(|(_, slot)| match slot {
+                Slot::Connection(Connection { stream, .. }) => {
+                    !stream.has_to_send() && !stream.state.is_connecting()
+                }
+                Slot::Listener(acceptor) => acceptor.is_full(),
+                Slot::Watch(_) | Slot::Attempt(_) => false,
+            })
+    }
+
+    /// A wait has failed. Only a simulation knows that nothing will ever happen: with no connection left, that is a
+    /// good end; otherwise somebody waits in vain.
+    #[cold]
+    pub(crate) fn cannot_wait(&mut self, error: io::Error) -> io::Result<()> {
+        let Poller::Simulated(kernel) = &self.poll else { return Err(error) };
+        if error.kind() != io::ErrorKind::Deadlock {
+            return Err(error);
+        }
+        if self.streams > 0 {
+            let seed = kernel.seed();
+            let message = format!(
+                "nothing will ever happen again in this simulation (seed {seed}): somebody waits without a deadline; {}",
+                Alive::of(self)
+            );
+            return Err(error::new(io::ErrorKind::Deadlock, message));
+        }
+        self.stopping = true;
+        Ok(())
     }
 }
 

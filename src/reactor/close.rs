@@ -159,7 +159,7 @@ impl<S> Core<S> {
     pub(crate) fn dismantle(&mut self, mut stream: Stream, key: Key, result: io::Result<()>) -> End {
         self.streams -= usize::from(stream.socket.is_some());
         if stream.state.is_connecting() {
-            self.hang_up(key);
+            self.cancel_connecting(key);
         }
         self.paused -= usize::from(stream.state.is_paused());
         if let Some(timer) = stream.timer {

@@ -13,27 +13,24 @@ use crate::base::clock::NO_DEADLINE;
 use crate::base::error::{self, while_doing};
 use crate::base::slots::{Key, Slots, WAKER};
 use crate::base::wheel::{TimerKey, Timers};
-use crate::connect::Dials;
-use crate::connect::race::Attempt;
-use crate::connect::resolve::LookUps;
-use crate::listen::Acceptor;
+use crate::net::connecting::{Attempt, Connecting};
 use crate::net::mailbox::Mailbox;
+use crate::net::names::LookUps;
 use crate::net::poll::Poller;
-use crate::reactor::posted::{Call, Deferred};
+use crate::reactor::posted::{Asker, Call, Deferred};
 use crate::reactor::protocol::Protocol;
-use crate::reactor::slot::{Connection, Slot};
-use crate::reactor::timers::Alarm;
+use crate::reactor::slot::{Acceptor, Connection, Slot, Watcher};
+use crate::reactor::timers::Task;
 use crate::stream::Stream;
 use crate::stream::cork::Cork;
 use crate::stream::state::Phase;
-use crate::watch::Watcher;
 use crate::{Config, Readiness};
 
 pub(crate) struct Core<S> {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) slots: Slots<Slot<S>>,
-    pub(crate) timers: Timers<Alarm<S>>,
+    pub(crate) timers: Timers<Task<S>>,
     pub(crate) spares: Spares,
     pub(crate) cork: Cork,
     /// Who has work, each at most once.
@@ -46,8 +43,8 @@ pub(crate) struct Core<S> {
     pub(crate) doomed: VecDeque<(Key, io::Result<()>)>,
     pub(crate) listeners: Vec<Key>,
     /// What stands in for the sockets that some streams do not have yet.
-    pub(crate) dials: Dials,
-    pub(crate) look_ups: LookUps<S>,
+    pub(crate) connecting: HashMap<Key, Connecting>,
+    pub(crate) look_ups: LookUps<Asker<S>>,
     pub(crate) mailbox: Arc<Mailbox<Call<S>>>,
     /// Calls from other threads, taken over for this turn.
     pub(crate) calls: VecDeque<Call<S>>,
@@ -96,7 +93,7 @@ impl<S> Core<S> {
             dirty: Vec::new(),
             doomed: VecDeque::new(),
             listeners: Vec::new(),
-            dials: Dials::new(),
+            connecting: HashMap::new(),
             look_ups,
             deferred: Rc::new(Deferred::new(&mailbox)),
             mailbox,
@@ -333,7 +330,7 @@ impl<S> Core<S> {
             stream.timer = None;
         }
         if tick != NO_DEADLINE {
-            stream.timer = Some(self.timers.insert(tick, Alarm::Deadline(key)));
+            stream.timer = Some(self.timers.insert(tick, Task::Deadline(key)));
         }
     }
 
@@ -367,45 +364,6 @@ impl<S> Core<S> {
             && !(self.more_calls | self.stopping)
             && self.shutdown_by.is_none()
             && !self.slots.is_empty()
-    }
-
-    /// Whether a wait without end would be one: every source is a connection paused by its user, with nothing left
-    /// to send, or a listener that has no place for more of them; and there is no timer, no handle, no call that one has
-    /// posted, and no look-up.
-    pub(crate) fn is_stuck(&mut self) -> bool {
-        self.paused > 0
-            && self.paused + self.listeners.len() == self.slots.len()
-            && self.timers.is_empty()
-            && self.mailbox.handles() == 0
-            && self.mailbox.is_empty()
-            && self.look_ups.is_empty()
-            && self.slots.iter().all(|(_, slot)| match slot {
-                Slot::Connection(Connection { stream, .. }) => {
-                    !stream.has_to_send() && !stream.state.is_connecting()
-                }
-                Slot::Listener(acceptor) => acceptor.is_full(),
-                Slot::Watch(_) | Slot::Attempt(_) => false,
-            })
-    }
-
-    /// A wait has failed. Only a simulation knows that nothing will ever happen: with no connection left, that is a
-    /// good end; otherwise somebody waits in vain.
-    #[cold]
-    pub(crate) fn cannot_wait(&mut self, error: io::Error) -> io::Result<()> {
-        let Poller::Simulated(kernel) = &self.poll else { return Err(error) };
-        if error.kind() != io::ErrorKind::Deadlock {
-            return Err(error);
-        }
-        if self.streams > 0 {
-            let seed = kernel.seed();
-            let message = format!(
-                "nothing will ever happen again in this simulation (seed {seed}): somebody waits without a deadline; {}",
-                crate::Alive::of(self)
-            );
-            return Err(error::new(io::ErrorKind::Deadlock, message));
-        }
-        self.stopping = true;
-        Ok(())
     }
 
     /// Notes readiness of a source that is no stream.

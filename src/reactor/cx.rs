@@ -12,10 +12,9 @@ use crate::base::slots::Key;
 use crate::base::target::Target;
 use crate::base::wheel::TimerKey;
 use crate::net::socket::Socket;
-use crate::reactor::alive::Alive;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::Protocol;
-use crate::reactor::timers::{Alarm, Periodic};
+use crate::reactor::timers::{Periodic, Task};
 use crate::stream::Stream;
 use crate::stream::state::State;
 
@@ -173,7 +172,7 @@ impl<S> Cx<'_, S> {
     /// turn and holds up nothing else.
     pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut Cx<'_, S>) + 'static) -> TimerId {
         let due = self.core.clock.fresh_tick_after(delay);
-        TimerId(self.core.timers.insert(due, Alarm::Once(Box::new(call))))
+        TimerId(self.core.timers.insert(due, Task::Once(Box::new(call))))
     }
 
     /// Calls `call` every `period`, first one period from now. It keeps to that grid whatever each call takes; a
@@ -182,7 +181,7 @@ impl<S> Cx<'_, S> {
         let period = period.max(Duration::from_millis(1));
         let due = self.core.clock.fresh_after(period);
         let periodic = Periodic { period, due, call: Box::new(call) };
-        TimerId(self.core.timers.insert(Clock::tick_at(due), Alarm::Every(Box::new(periodic))))
+        TimerId(self.core.timers.insert(Clock::tick_at(due), Task::Every(Box::new(periodic))))
     }
 
     /// Cancels a timer; `false` if it has fired for the last time or was cancelled before.
@@ -213,12 +212,6 @@ impl<S> Cx<'_, S> {
     /// came from the last `closed`, [`Reactor::cx`](crate::Reactor::cx) can set up new work at once.
     pub fn shutdown(&mut self, within: Duration) {
         self.core.shutdown(within);
-    }
-
-    /// What is alive, for people: `println!("{}", cx.alive())` lists the listeners, the connections with their
-    /// peers, what they have to send and whether they are paused, and counts the timers and handles.
-    pub fn alive(&mut self) -> Alive {
-        Alive::of(self.core)
     }
 }
 

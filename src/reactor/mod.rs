@@ -22,7 +22,6 @@ use crate::base::clock::LONGEST_WAIT;
 use crate::net::mailbox::Mailbox;
 use crate::net::poll::{Batch, Poller};
 use crate::net::socket::Socket;
-use crate::reactor::alive::Alive;
 use crate::reactor::core::Core;
 use crate::reactor::posted::Call;
 use crate::{Config, Cx};
@@ -191,11 +190,6 @@ impl<S> Reactor<S> {
         resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) {
         self.core.look_ups.set_resolver(Arc::new(resolver));
-    }
-
-    /// What is alive, for people: see [`Cx::alive`].
-    pub fn alive(&mut self) -> Alive {
-        Alive::of(&mut self.core)
     }
 
     /// What there is to do in a turn besides taking in events.

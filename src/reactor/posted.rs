@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::Cx;
+use crate::base::slots::Key;
 use crate::net::mailbox::Mailbox;
+use crate::net::resolver::Answer;
 
 /// What another thread has posted.
 pub(crate) type Call<S> = Box<dyn FnOnce(&mut Cx<'_, S>) + Send>;
@@ -51,4 +53,10 @@ impl<S> Deferred<S> {
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.get()
     }
+}
+
+/// What waits for the answer to a look-up.
+pub(crate) enum Asker<S> {
+    Connection(Key),
+    Call(Box<dyn FnOnce(&mut Cx<'_, S>, Answer)>),
 }

@@ -2,13 +2,20 @@
 
 use std::num::NonZeroU32;
 
+use crate::Cx;
+use crate::base::peer::Peer;
+use crate::base::readiness::Readiness;
 use crate::base::slots::{self, Tenant};
 use crate::base::slots::{Key, Slots};
-use crate::connect::race::Attempt;
-use crate::listen::Acceptor;
+use crate::base::wheel::TimerKey;
+use crate::net::connecting::Attempt;
+use crate::net::listening::ListeningSocket;
+use crate::net::poll::Poller;
 use crate::reactor::protocol::Protocol;
 use crate::stream::Stream;
-use crate::watch::Watcher;
+use mio::{Interest, Token};
+use std::io;
+use std::time::Duration;
 
 /// What a slot holds. Listeners, watched sources and attempts are few and boxed, so that a slot is as small as a stream.
 pub(crate) enum Slot<S> {
@@ -57,6 +64,106 @@ impl<S> Slots<Slot<S>> {
     #[inline]
     pub(crate) fn stream(&mut self, key: Key) -> Option<&mut Stream> {
         self.get::<Connection<S>>(key).map(|connection| &mut connection.stream)
+    }
+}
+
+/// Makes the machine of an accepted connection.
+pub(crate) type Accepted<S> = Box<dyn FnMut(&mut Cx<'_, S>, &Peer) -> Box<dyn Protocol<S>>>;
+
+/// A listening socket, and the closure that makes machines.
+pub(crate) struct Acceptor<S> {
+    pub(crate) socket: ListeningSocket,
+    /// Out of its slot for the length of a callback.
+    pub(crate) accepted: Option<Accepted<S>>,
+    pub(crate) ready: bool,
+    pub(crate) queued: bool,
+    /// After a failure: how long it waited last, until the backlog has been emptied again.
+    pub(crate) backoff: Option<Duration>,
+    /// The timer that ends the wait.
+    pub(crate) retry: Option<TimerKey>,
+    /// Until this tick, failures are logged at debug level only.
+    pub(crate) quiet_until: u64,
+    pub(crate) open: usize,
+    pub(crate) limit: usize,
+    /// Its connections speak TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+    pub(crate) serial: NonZeroU32,
+}
+
+/// A watched source and its machine.
+pub(crate) struct Watcher<S> {
+    /// Out of its slot for the length of a callback.
+    pub(crate) pair: Option<Box<dyn Watched<S>>>,
+    pub(crate) ready: Readiness,
+    pub(crate) queued: bool,
+    pub(crate) doomed: bool,
+    pub(crate) serial: NonZeroU32,
+}
+
+/// A source and its machine, their types forgotten.
+pub(crate) trait Watched<S> {
+    fn ready(&mut self, cx: &mut Cx<'_, S>, ready: Readiness) -> io::Result<Step>;
+    fn register(&mut self, driver: &Poller, token: Token, interest: Interest) -> io::Result<()>;
+    fn deregister(&mut self, driver: &Poller);
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, result: io::Result<()>);
+}
+
+/// What a watched source needs next. Readiness is edge-triggered: it is told once, so a source that was not used
+/// until it said `WouldBlock` will not be heard of again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "the loop has to know whether the source was drained"]
+pub enum Step {
+    /// Every ready direction was used until it said `WouldBlock`: wait for the next event.
+    Wait,
+    /// There may be more: come back in the next turn, after the others had theirs.
+    Again,
+    /// Finished: deregister the source.
+    Done,
+}
+
+impl<S> Tenant<Slot<S>> for Acceptor<S> {
+    fn serial(&mut self) -> &mut NonZeroU32 {
+        &mut self.serial
+    }
+    fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
+        match slot {
+            Slot::Listener(listener) => Some(listener),
+            _ => None,
+        }
+    }
+    fn into_slot(self) -> Slot<S> {
+        Slot::Listener(Box::new(self))
+    }
+}
+
+impl<S> Tenant<Slot<S>> for Watcher<S> {
+    fn serial(&mut self) -> &mut NonZeroU32 {
+        &mut self.serial
+    }
+    fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
+        match slot {
+            Slot::Watch(watcher) => Some(watcher),
+            _ => None,
+        }
+    }
+    fn into_slot(self) -> Slot<S> {
+        Slot::Watch(Box::new(self))
+    }
+}
+
+impl<S> Tenant<Slot<S>> for Attempt {
+    fn serial(&mut self) -> &mut NonZeroU32 {
+        &mut self.serial
+    }
+    fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
+        match slot {
+            Slot::Attempt(attempt) => Some(attempt),
+            _ => None,
+        }
+    }
+    fn into_slot(self) -> Slot<S> {
+        Slot::Attempt(Box::new(self))
     }
 }
 

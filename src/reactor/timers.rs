@@ -11,13 +11,13 @@ use crate::reactor::core::Core;
 type Many<S> = Box<dyn FnMut(&mut Cx<'_, S>)>;
 type Once<S> = Box<dyn FnOnce(&mut Cx<'_, S>)>;
 
-pub(crate) enum Alarm<S> {
+pub(crate) enum Task<S> {
     /// A connection's deadline may have come: the connection knows.
     Deadline(Key),
     /// A listener that could not accept tries again.
-    Retry(Key),
+    Accept(Key),
     /// A connection that has no socket yet tries another address, or the same listener again.
-    Redial(Key),
+    Connecting(Key),
     Once(Once<S>),
     Every(Box<Periodic<S>>),
 }
@@ -51,14 +51,14 @@ impl<S> Core<S> {
         self.timers.expire(now);
         for _ in 0..self.config.timer_budget {
             // What does not repeat has fired for the last time, whatever its call comes to.
-            let fired = self.timers.fire(|alarm| matches!(alarm, Alarm::Every(_)));
-            let Some((timer, alarm)) = fired else { return };
-            match alarm {
-                Alarm::Every(periodic) => self.fire_periodic(state, timer, periodic),
-                Alarm::Deadline(key) => self.deadline_due(state, key),
-                Alarm::Retry(key) => self.retry_accept(key),
-                Alarm::Redial(key) => self.redial(key),
-                Alarm::Once(call) => {
+            let fired = self.timers.fire(|task| matches!(task, Task::Every(_)));
+            let Some((timer, task)) = fired else { return };
+            match task {
+                Task::Every(periodic) => self.fire_periodic(state, timer, periodic),
+                Task::Deadline(key) => self.deadline_due(state, key),
+                Task::Accept(key) => self.retry_accept(key),
+                Task::Connecting(key) => self.connecting_due(key),
+                Task::Once(call) => {
                     call(&mut Cx { state, core: self });
                     self.returned("a timer", None);
                 }
@@ -72,7 +72,7 @@ impl<S> Core<S> {
         self.returned("a periodic timer", None);
         if self.firing.take().is_some() {
             periodic.step(self.clock.elapsed());
-            self.timers.rearm(timer, Clock::tick_at(periodic.due), Alarm::Every(periodic));
+            self.timers.rearm(timer, Clock::tick_at(periodic.due), Task::Every(periodic));
         }
     }
 }

@@ -366,7 +366,7 @@ fn run(sim: &Sim, list: &[Operation<Do>]) -> u64 {
     let wrong = world.ends.iter().position(|ends| *ends != 1);
     assert_eq!(wrong, None, "an exchange was not told its end once");
     let stats = pool.snapshot().stats;
-    assert_eq!(stats.opened, Reason::ALL.iter().map(|reason| stats.closed(*reason)).sum());
+    assert_eq!(stats.opened, Reason::ALL.iter().map(|reason| stats.closed(*reason)).sum::<u64>());
     world.operations
 }
 
