@@ -228,9 +228,9 @@ impl<S> Core<S> {
     /// Sends what a stream has waiting, and takes the steps that become due when all is sent.
     pub(crate) fn push_out(&mut self, key: Key) {
         let Some(stream) = self.slots.stream(key) else { return };
-        let before = stream.unsent();
+        let before = stream.state.is_extensible().then(|| stream.unsent());
         let sent = if stream.may_send() { stream.flush(&mut self.spares) } else { Ok(()) };
-        if stream.unsent() < before {
+        if before.is_some_and(|before| stream.unsent() < before) {
             self.extend_closing(key);
         }
         self.after_flush(key, sent);
@@ -241,7 +241,9 @@ impl<S> Core<S> {
         if let Err(error) = sent {
             return self.write_failed(key, error);
         }
-        self.wind_up(key);
+        if self.slots.stream(key).is_some_and(|stream| stream.state.winds_up()) {
+            self.wind_up(key);
+        }
         // No event comes for what is left to do: output after a send that a signal interrupted, a call of `drained`.
         self.queue_stream(key);
     }

@@ -133,6 +133,8 @@ predicates! {
     /// `close` was called, or worse has happened.
     is_ending: any CLOSING | DOOMED;
     is_broken: any BROKEN;
+    /// Steps of finishing or closing may be due when everything is sent.
+    winds_up: any FINISHING | SHUT | CLOSING;
     is_readable: any READABLE;
     is_writable: any WRITABLE;
     /// No further event comes for reading: the socket is read to its end, whatever a read returns.
@@ -227,10 +229,10 @@ impl State {
     pub(crate) fn has_work(self, held: Held) -> bool {
         self.may_read()
             || held.output && self.may_send()
+            || self.may_open()
             || !held.output && self.may_finish() && self.is_writable()
             || self.may_offer()
             || self.has_drained(held)
-            || self.may_open()
             || self.may_connect()
             || self.may_discard()
             || self.may_have_reset()
