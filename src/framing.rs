@@ -1,4 +1,4 @@
-//! AnyFraming: messages in a stream of bytes.
+//! Framing: messages in a stream of bytes.
 //!
 //! TCP carries bytes, not messages. The bytes of one write may arrive in two pieces, or together with those of the
 //! next. A framing defines the end of a message. This module has the three framings that most protocols use: [`Lines`],
