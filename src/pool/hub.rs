@@ -348,7 +348,7 @@ impl<S: 'static> Hub<S> {
     }
 
     /// A connection has disappeared without `closed`. Its place is free, and the loop acts on that later. A protocol
-    /// that is still stored was not in a callback, so it is told.
+    /// that is still stored was not in a callback: its `closed` is called.
     pub(super) fn lost(&self, member: usize) {
         let mut inner = self.inner();
         let claim = inner.table.gone(member, Reason::Lost, Instant::now());

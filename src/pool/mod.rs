@@ -12,7 +12,7 @@
 //! use enjamb::{Conn, Cx, End, Input, Protocol};
 //! use std::io;
 //!
-//! /// Asks one question, and keeps the answer.
+//! /// Sends one question, and stores the answer.
 //! struct Ask(&'static str);
 //!
 //! impl Protocol<Vec<String>> for Ask {
@@ -43,29 +43,29 @@
 //!
 //! let pool = Pool::new(Config { limit: Some(1), ..Config::default() })?;
 //! pool.acquire(&mut cx, &server.into(), Ask("one\n"));
-//! pool.acquire(&mut cx, &server.into(), Ask("two\n")); // waits for the first, and uses its connection
+//! pool.acquire(&mut cx, &server.into(), Ask("two\n")); // waits for the first request, and reuses its connection
 //! reactor.run(&mut answers)?;
 //! assert_eq!(answers, ["1", "2"]);
 //! assert_eq!(pool.snapshot().stats.opened, 1);
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - A connection that is connecting, leased, idle or closing has its place in the [limits](Config) until its descriptor
-//!   is closed, and every way out gives the place back: a refused connect, a cancelled one, a reset, a panic.
-//! - Nothing calls back within the call: what happens is told by the loop, later.
-//! - Who comes first is served first, at each host. Hosts take turns; one at its own limit holds up no other. A
-//!   connection goes from one user straight to the next of its host, but a host that wants a place is passed over like
-//!   that 8 times at most.
-//! - A connection is used again only if nothing is left to send or to read and neither side has finished. Just
-//!   before its next user is called, the socket is asked: that is the one system call that reuse takes. If it turns out to
-//!   be of no use, its user, who has said nothing yet, gets another and is none the wiser.
-//! - One that is idle is watched: it is closed when its server closes it, or says something that nobody asked for.
-//! - A ticket is enough to [cancel](Pool::cancel) a request, in any state, and costs no other anything.
+//! - A connection that is connecting, leased, idle or closing counts against the [limits](Config) until its descriptor
+//!   is closed. Every end frees its place: a refused connect, a cancelled one, a reset, a panic.
+//! - No method calls back before it returns. The loop calls the protocol later.
+//! - Requests for one host are served in their order. Hosts take turns, and a host at its own limit delays no other. A
+//!   released connection goes straight to the next request for its host, but at most 8 times while another host waits
+//!   for a place.
+//! - A connection is reused only if it has no output to send, no input to read, and neither side has finished. The
+//!   socket is read just before the next protocol is called: the only system call of a reuse. If the connection turns
+//!   out unusable, its protocol, which has sent nothing yet, gets another one without notice.
+//! - An idle connection is watched. It is closed when its server closes it or sends unsolicited bytes.
+//! - A [`Ticket`] can [cancel](Pool::cancel) a request in any state, without an effect on other requests.
 //!
-//! What went wrong is a [pool error](Error::of) within the [`End`]'s. How things are is told by
-//! [`snapshot`](Pool::snapshot).
+//! A failure is a [pool error](Error::of) in the result of the [`End`]. [`snapshot`](Pool::snapshot) shows the state of
+//! the pool.
 
 // How to read this. `decide` makes all decisions and does no I/O. `hub` carries them out: it connects, closes, and
 // calls protocols. `member` stands between the loop and the protocols. `recheck`, `lease` and `ending` are special

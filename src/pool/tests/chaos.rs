@@ -49,7 +49,7 @@ struct World {
     sim: Sim,
     pool: Pool<World>,
     hosts: u64,
-    /// The number of times that each exchange was told its end.
+    /// The number of calls of `closed` of each exchange.
     ends: Vec<u8>,
     tickets: Vec<Ticket>,
     leases: Vec<Lease<World>>,
