@@ -1,4 +1,4 @@
-//! What a machine may do with a connection that is lent to it: ask whether it was used before, and release it.
+//! The methods of `Conn` for a pooled connection.
 
 use crate::Conn;
 #[cfg(doc)]
@@ -6,13 +6,14 @@ use crate::Protocol;
 use crate::pool::Reuse;
 
 impl<S> Conn<'_, S> {
-    /// Ends the exchange: the connection goes back to the [pool](crate::pool) it is from, when this callback returns.
-    /// [`closed`](Protocol::closed) is called then, with `Ok`; nothing that comes later is this machine's.
+    /// Ends the exchange. When this callback returns, the connection goes back to its [pool](crate::pool), and
+    /// [`closed`](Protocol::closed) is called with `Ok`. Later input goes to the connection's next protocol.
     ///
-    /// A connection that is no pool's, or that another than its own machine releases, is [closed](Self::close). So one
-    /// machine does for both.
+    /// A connection that is not pooled is [closed](Self::close) instead, so one protocol works for both. The same
+    /// happens if a callback of another protocol releases the connection.
     ///
-    /// The connection keeps its [id](Self::id) for its next user: whoever has noted it, for a timer say, must forget it.
+    /// The connection keeps its [id](Self::id) for its next protocol. So forget an id that you have stored, for a timer
+    /// for example.
     pub fn release(&mut self, reuse: Reuse) {
         match &mut self.loan {
             None => self.close(),
@@ -21,8 +22,8 @@ impl<S> Conn<'_, S> {
         }
     }
 
-    /// Whether this is a connection of a [pool](crate::pool)'s that has been used before: its peer may have closed it, or
-    /// said something on it, before it could know that it is used again.
+    /// Whether this is a pooled connection that has carried an exchange before. Its peer may have closed it or sent
+    /// bytes on it before it could know about this exchange.
     pub fn is_reused(&self) -> bool {
         self.loan.as_ref().is_some_and(|loan| loan.reused)
     }

@@ -1,5 +1,5 @@
-//! The machine of a pooled connection for all of its life. It passes the callbacks on to the machine whose connection it
-//! is just now, and sees to it that nothing is said while it is nobody's.
+//! The protocol of a pooled connection for its whole life. It forwards callbacks to the protocol that currently owns
+//! the connection, and closes an idle connection that receives input.
 
 use std::io;
 
@@ -20,7 +20,7 @@ pub(super) struct Member<S: 'static> {
     index: usize,
     /// It has left the pool.
     gone: bool,
-    /// The connection stands; where its key says so, the TLS handshake comes next.
+    /// The connect has completed. If its key says so, the TLS handshake comes next.
     reached: bool,
 }
 
@@ -29,7 +29,7 @@ impl<S: 'static> Member<S> {
         Member { hub, index, gone: false, reached: false }
     }
 
-    /// Whose connection this is, and its machine.
+    /// The owner of this connection, and its protocol.
     fn owner(&self) -> Option<(Ticket, bool, Box<dyn Protocol<S>>)> {
         let mut inner = self.hub.inner();
         let Entry { claim, reused, .. } = inner.table.members[self.index];
@@ -38,7 +38,7 @@ impl<S: 'static> Member<S> {
         Some((inner.table.ticket(claim), reused, machine))
     }
 
-    /// Calls the owner's machine. Returns `false` if there is none.
+    /// Calls the owner's protocol. Returns `false` if there is no owner.
     fn call(
         &self,
         conn: &mut Conn<'_, S>,
@@ -66,7 +66,7 @@ impl<S: 'static> Member<S> {
             self.hub.close_one(self.index, Reason::Lost, conn.cx().now());
         }
         let mut inner = self.hub.inner();
-        // A lease may have been given to another machine meanwhile: this one has had its last call then.
+        // A lease may have started another protocol meanwhile. Then this call was the last for the old one.
         let (machine, before) = match inner.take_machine(ticket.claim) {
             Some(given) => (given, Some(machine)),
             None => (machine, None),
@@ -85,14 +85,14 @@ impl<S: 'static> Member<S> {
         input: &mut Input<'_>,
     ) {
         let end = End { result: Ok(()), unsent: conn.unsent(), unread: input.len() + conn.unread() };
-        // Who releases it as dirty knows that something is left.
+        // A dirty release implies that input may be left.
         let unread = !input.is_empty() && reuse != Reuse::Dirty;
         let left = unread.then(|| unexpected(conn.id().0, input.take_all(), None));
         self.hub.give_back(conn.cx(), self.index, reuse, left);
         machine.closed(conn.cx(), end);
     }
 
-    /// Begins the handshake where there is to be one, and says whether it has.
+    /// Begins the TLS handshake if the key asks for one. Returns whether it did.
     #[cfg(feature = "tls")]
     fn begin_tls(&self, conn: &mut Conn<'_, S>) -> io::Result<bool> {
         let inner = self.hub.inner();
@@ -114,7 +114,7 @@ impl<S: 'static> Member<S> {
         Ok(false)
     }
 
-    /// Ends a connection that is nobody's.
+    /// Closes a connection without an owner.
     fn end(&self, conn: &mut Conn<'_, S>, reason: Reason) {
         self.hub.close_one(self.index, reason, conn.cx().now());
         let id = conn.id();
@@ -123,7 +123,7 @@ impl<S: 'static> Member<S> {
 }
 
 impl<S: 'static> Protocol<S> for Member<S> {
-    /// Called when the connection stands, again after a handshake, and whenever it has got another owner.
+    /// Called after the connect, after a TLS handshake, and for every new owner.
     fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         if !std::mem::replace(&mut self.reached, true) && self.begin_tls(conn)? {
             return Ok(());
@@ -199,7 +199,7 @@ impl<S: 'static> Protocol<S> for Member<S> {
     }
 }
 
-/// A callback that panicked drops the machine, and `switch` from elsewhere does: then the place is given back here.
+/// If a callback panics, or `switch` replaces this protocol from outside, the place is freed here.
 impl<S: 'static> Drop for Member<S> {
     fn drop(&mut self) {
         if !self.gone {

@@ -1,12 +1,12 @@
-//! Many seeds, and the one that failed again.
+//! Runs a test for many seeds, and replays one.
 
 use std::env;
 
 use crate::net::simulated::SEED;
 use crate::sim::Sim;
 
-/// Runs a test once for every seed, each time in a new simulation. A run that panics prints its seed and the last events;
-/// with `ENJAMB_SEED=17` in the environment, only seed 17 is run, and does the same again.
+/// Runs a test once for each seed, each time in a new simulation. A run that panics prints its seed and the last
+/// events. With `ENJAMB_SEED=17` in the environment, only seed 17 runs, and repeats that run.
 ///
 /// ```
 /// use enjamb::sim::{Script, check};
@@ -21,7 +21,7 @@ use crate::sim::Sim;
 /// ```
 ///
 /// # Panics
-/// Where `test` does, and where `ENJAMB_SEED` is not a number.
+/// If `test` panics, or if `ENJAMB_SEED` is not a number.
 pub fn check(seeds: impl IntoIterator<Item = u64>, test: impl Fn(&Sim)) {
     match env::var(SEED) {
         Ok(seed) => {

@@ -1,15 +1,15 @@
-//! In which characters a body is written.
+//! Decoding of a body's text, by its charset.
 
 use std::borrow::Cow;
 
 use crate::http::Headers;
 
-/// The body as text.
+/// Decodes a body as text.
 #[cfg(feature = "charset")]
 pub(in crate::http) fn decode<'a>(headers: &Headers, body: &'a [u8]) -> Cow<'a, str> {
     let named = headers.get("content-type").and_then(charset);
     let encoding = named.and_then(|name| encoding_rs::Encoding::for_label(name.as_bytes()));
-    // A byte order mark says more than a field does: WHATWG Encoding, section 6.
+    // A byte order mark overrides the charset of the field: WHATWG Encoding, section 6.
     encoding.unwrap_or(encoding_rs::UTF_8).decode(body).0
 }
 
@@ -18,7 +18,7 @@ pub(in crate::http) fn decode<'a>(_: &Headers, body: &'a [u8]) -> Cow<'a, str> {
     String::from_utf8_lossy(body)
 }
 
-/// The parameter of a Content-Type: RFC 9110, section 8.3.2.
+/// The charset parameter of a Content-Type (RFC 9110 section 8.3.2).
 #[cfg(feature = "charset")]
 fn charset(content_type: &str) -> Option<&str> {
     content_type.split(';').skip(1).find_map(|parameter| {

@@ -4,34 +4,35 @@ use crate::Input;
 use crate::http::message::head::{FIELD_LIMIT, received};
 use crate::http::{Headers, Rule};
 
-/// Most bytes of all chunk extensions of a body, with the blanks around them: 16 KiB. Nobody uses any, and without a limit
-/// they are a body that never comes.
+/// The maximum total size of a body's chunk extensions, with the whitespace around them: 16 KiB. Servers do not use
+/// extensions; without a limit, a server could send extensions for ever and never any data.
 pub const EXTENSION_LIMIT: usize = 16 * 1024;
-/// Most bytes of a body's trailers: 16 KiB.
+/// The maximum size of a body's trailers: 16 KiB.
 pub const TRAILER_LIMIT: usize = 16 * 1024;
 
-/// As many as a u64 has.
+/// The number of hexadecimal digits in a u64.
 const MOST_DIGITS: u8 = 16;
 
-/// Trailers of these names would change what is long decided, and are dropped (RFC 9110 section 6.5.1).
+/// These fields describe framing that is already decided. Trailers with these names are dropped (RFC 9110 section
+/// 6.5.1).
 const NOT_IN_TRAILERS: [&str; 7] =
     ["transfer-encoding", "content-length", "connection", "keep-alive", "te", "trailer", "upgrade"];
 
-/// What the decoder has found next.
+/// The next piece that the decoder found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Chunk<'a> {
-    /// All that was there is taken; more must come.
+    /// The input is used up. The body needs more.
     More,
-    /// Bytes of the body: a chunk's, or as much of it as there was.
+    /// Bytes of the body: a chunk's data, or the part of it that the input holds.
     Data(&'a [u8]),
-    /// The end of the body, with its trailers. The input is left right behind it.
+    /// The end of the body, with its trailers. The input is left right after it.
     End(Headers),
 }
 
-/// Takes the chunked coding off a body.
+/// Decodes the chunked transfer coding.
 ///
-/// It owns no data: what it finds is lent from the input. Lines end with CRLF and nothing else, since those who took a
-/// bare LF for the end of a line have been misled by it.
+/// The decoder copies no data: each piece is borrowed from the input. Lines must end with CRLF. A decoder that also
+/// accepts a bare LF can disagree with an intermediary about where a chunk ends.
 ///
 /// ```
 /// use enjamb::Input;
@@ -47,19 +48,19 @@ pub enum Chunk<'a> {
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
     state: State,
-    /// Bytes of extensions so far.
+    /// The bytes of all extensions so far.
     extensions: usize,
     trailers: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// In a chunk's size: the digits so far, and their value.
+    /// In a chunk's size, with the number of digits so far and their value.
     Size {
         digits: u8,
         size: u64,
     },
-    /// Behind the size: blanks, until an extension or the line's end.
+    /// In whitespace after the size, before an extension or the line's end.
     Blanks {
         size: u64,
     },
@@ -67,25 +68,25 @@ enum State {
     Extension {
         size: u64,
     },
-    /// At the LF of the size's line.
+    /// Before the LF of the line with the size.
     SizeEnd {
         size: u64,
     },
-    /// In a chunk's data, with so many bytes to come.
+    /// In a chunk's data, with `left` bytes missing.
     Data {
         left: u64,
     },
-    /// At the CR behind the data.
+    /// Before the CR after the data.
     DataEnd,
-    /// At the LF behind the data.
+    /// Before the LF after the data.
     DataEndLf,
-    /// At the start of a trailer's line: an empty one is the end.
+    /// At the start of a trailer line. An empty line ends the body.
     TrailerStart,
-    /// In a trailer.
+    /// In a trailer line.
     Trailer,
-    /// At the LF of a trailer's line.
+    /// Before the LF of a trailer line.
     TrailerLf,
-    /// At the last LF of all.
+    /// Before the LF of the empty line that ends the body.
     Last,
     Done,
     Failed(Rule),
@@ -98,17 +99,16 @@ impl Default for State {
 }
 
 impl ChunkDecoder {
-    /// A decoder at the start of a body.
+    /// Creates a decoder at the start of a body.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes bytes up to the next piece of data, or up to the end. After the end it takes no more.
+    /// Returns the next piece of data, or the end. After the end it takes no more input.
     ///
     /// # Errors
     ///
-    /// The rule that is broken; the input is left right behind the byte that breaks it. It will be the same error
-    /// for ever.
+    /// The broken rule. The input is left right after the offending byte. Every later call returns the same error.
     pub fn next<'a>(&mut self, input: &mut Input<'a>) -> Result<Chunk<'a>, Rule> {
         loop {
             if let State::Data { left } = self.state {
@@ -144,7 +144,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Takes one byte that is not data.
+    /// Handles one byte that is not data, and returns the next state.
     fn step(&mut self, byte: u8) -> Result<State, Rule> {
         Ok(match (self.state, byte) {
             (State::Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
@@ -234,7 +234,8 @@ impl ChunkDecoder {
 mod tests {
     use super::*;
 
-    /// The data, the trailers, and how many bytes were taken: whole and a byte at a time, which must be the same.
+    /// Decodes the bytes at once and byte by byte, which must agree. Returns the data, the trailers, and the number of
+    /// bytes taken.
     fn decode(bytes: &[u8]) -> (Vec<u8>, Result<Option<Headers>, Rule>, usize) {
         let decode_in = |size: usize| {
             let (mut decoder, mut data, mut taken) = (ChunkDecoder::new(), Vec::new(), 0);

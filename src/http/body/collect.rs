@@ -1,28 +1,28 @@
-//! Answers, collected: from events to one value.
+//! Collects a whole response into one value.
 
 use crate::Input;
 use crate::http::body::content::PIECE;
 use crate::http::{ContentDecoder, Event, Request, Response, ResponseError, ResponseParser, Rule, Url};
 
-/// Most bytes of a whole body, decoded, unless the caller says otherwise: 10 MiB.
+/// The default limit on a whole body, decoded: 10 MiB.
 pub const BODY_LIMIT: u64 = 10 * 1024 * 1024;
 
-/// How far the collector has got.
+/// The progress of a [`Collector`].
 #[derive(Debug, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "it is matched where it is made; a box would be an allocation for each answer"
+    reason = "the caller matches it at once; a box would cost an allocation for each response"
 )]
 pub enum Progress {
-    /// All that was there is taken; more must come.
+    /// The input is used up. The response needs more.
     More,
-    /// The server wants the body (100). More is to come, and more may be there.
+    /// The server wants the body (status 100). The response is not complete; the input may hold more of it.
     Continue,
-    /// The answer is complete. What is left in the input does not belong to it.
+    /// The response is complete. The bytes left in the input do not belong to it.
     Done(Response),
 }
 
-/// Collects an answer into a [`Response`], decoded, up to a limit.
+/// Collects a response into a [`Response`], decoded, with a limit on the body's size.
 ///
 /// ```
 /// use enjamb::Input;
@@ -41,13 +41,13 @@ pub struct Collector {
     parser: ResponseParser,
     url: Url,
     accepts_gzip: bool,
-    /// Once the head is there.
+    /// Set when the head has arrived.
     begun: Option<(Response, ContentDecoder)>,
     limit: u64,
 }
 
 impl Collector {
-    /// For the answer to this request, with a body of at most `limit` bytes, decoded.
+    /// Creates a collector for the response to this request. The decoded body has at most `limit` bytes.
     pub fn new(request: &Request, limit: u64) -> Self {
         Collector {
             parser: ResponseParser::new(request),
@@ -58,16 +58,16 @@ impl Collector {
         }
     }
 
-    /// The parser underneath, which knows what has come, and whether the connection can be used again.
+    /// The underlying parser. It counts the bytes received, and decides whether the connection can be reused.
     pub fn parser(&mut self) -> &mut ResponseParser {
         &mut self.parser
     }
 
-    /// Takes what has come. It is not to be called again after [`Progress::Done`].
+    /// Takes the input. Do not call it again after [`Progress::Done`].
     ///
     /// # Errors
     ///
-    /// The rule that is broken; what arrived before is in [`ResponseError::partial`].
+    /// The broken rule. [`ResponseError::partial`] holds the response up to that point.
     pub fn feed(&mut self, input: &mut Input<'_>) -> Result<Progress, ResponseError> {
         loop {
             match self.parser.next(input) {
@@ -83,11 +83,11 @@ impl Collector {
         }
     }
 
-    /// The stream has ended.
+    /// Tells the collector that the stream has ended, and returns the response.
     ///
     /// # Errors
     ///
-    /// The answer is not complete; what arrived is in [`ResponseError::partial`].
+    /// The response is incomplete: [`ResponseError::partial`] holds the received part.
     pub fn ended(&mut self) -> Result<Response, ResponseError> {
         match self.parser.ended() {
             Ok(_) => self.end(),
@@ -95,7 +95,7 @@ impl Collector {
         }
     }
 
-    /// Takes one event; whether it was a 100.
+    /// Handles one event. Returns whether it was a 100.
     fn take(&mut self, event: Event<'_>) -> Result<bool, ResponseError> {
         let result = match (event, &mut self.begun) {
             (Event::Interim(head), _) => return Ok(head.status == 100),
@@ -122,7 +122,7 @@ impl Collector {
         if let Some((_, decoder)) = &self.begun {
             decoder.finish().map_err(|rule| self.broken(rule))?;
         }
-        // The parser says that it ended after a head only, and once.
+        // The parser reports the end once, and only after a head.
         self.begun.take().map(|(response, _)| response).ok_or_else(|| self.broken(Rule::NoAnswer))
     }
 
@@ -136,7 +136,7 @@ impl Collector {
     }
 }
 
-/// Decodes all of the input, a piece at a time, so that the limit holds for what is in memory too.
+/// Decodes the input piece by piece, so that the limit also bounds memory.
 fn decode(
     decoder: &mut ContentDecoder,
     data: &mut Input<'_>,
@@ -150,7 +150,7 @@ fn decode(
     loop {
         piece.clear();
         let made = decoder.decode(data, &mut piece, PIECE);
-        // First, since what came before an error counts too.
+        // Push before checking the result: the bytes before an error count too.
         response.push(&piece, limit)?;
         if made? < PIECE {
             return Ok(());

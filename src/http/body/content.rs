@@ -1,14 +1,14 @@
-//! Content codings: what a body went through before it was framed.
+//! Content codings: the compression of a body.
 
 use crate::Input;
 #[cfg(feature = "gzip")]
 use crate::http::body::gunzip::Gunzip;
 use crate::http::{Head, Request, Rule};
 
-/// How many bytes of a body are decoded, or written, in one go.
+/// The number of body bytes decoded or written at a time.
 pub(in crate::http) const PIECE: usize = 16 * 1024;
 
-/// Takes the compression off a body, where there is one that was asked for: gzip, with the feature of that name.
+/// Removes the compression from a body that the request allowed: gzip, with the feature `gzip`.
 #[derive(Debug)]
 pub struct ContentDecoder(Coding);
 
@@ -20,8 +20,8 @@ enum Coding {
 }
 
 impl ContentDecoder {
-    /// For the answer with this head to this request. A coding that was not asked for, or that the caller had asked for in
-    /// an `Accept-Encoding` of its own, is left on.
+    /// Creates a decoder for the response with this head to this request. A coding that was not requested is left in
+    /// place. So is one that the caller requested with an `Accept-Encoding` field.
     pub fn of(request: &Request, head: &Head) -> Self {
         Self::new(request.accepts_gzip(), head)
     }
@@ -39,17 +39,18 @@ impl ContentDecoder {
         ContentDecoder(Coding::Identity)
     }
 
-    /// Whether it changes nothing.
+    /// Whether the decoder passes the body through unchanged.
     pub(crate) fn is_identity(&self) -> bool {
         matches!(self.0, Coding::Identity)
     }
 
-    /// Decodes from `input` to the end of `out`, `most` bytes at most, and says how many. Where that many came, there may
-    /// be more: call it again. So a body that is small and unpacks to something huge is in memory a piece at a time.
+    /// Decodes from `input`, appends at most `most` bytes to `out`, and returns their number. If it returns `most`,
+    /// call it again: there may be more. So a small body that unpacks to a huge one is in memory one piece at a time.
     ///
     /// # Errors
     ///
-    /// [`Rule::Gzip`], [`Rule::GzipMembers`]. Some of what came before is in `out`; how much, depends on how the bytes came.
+    /// [`Rule::Gzip`], [`Rule::GzipMembers`]. `out` then holds some of the data before the error; the amount depends on
+    /// how the input was split.
     pub fn decode(&mut self, input: &mut Input<'_>, out: &mut Vec<u8>, most: usize) -> Result<usize, Rule> {
         match &mut self.0 {
             Coding::Identity => {
@@ -62,11 +63,12 @@ impl ContentDecoder {
         }
     }
 
-    /// The body has ended.
+    /// Tells the decoder that the body has ended.
     ///
     /// # Errors
     ///
-    /// [`Rule::GzipTruncated`]: too early. An empty body is none too early: some servers send it as it is.
+    /// [`Rule::GzipTruncated`] if the compressed data is incomplete. An empty body is accepted, since some servers
+    /// label an empty body as gzip.
     pub fn finish(&self) -> Result<(), Rule> {
         match &self.0 {
             Coding::Identity => Ok(()),

@@ -1,16 +1,16 @@
-//! The gzip format (RFC 1952) around the deflate of flate2, a piece at a time.
+//! The gzip format (RFC 1952), around flate2's inflate, decoded piece by piece.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use crate::Input;
 use crate::http::Rule;
 
-/// Most bytes of a member's header: 64 KiB, the most that its extra field alone may have. Names and comments have no length,
-/// and could go on for ever.
+/// The maximum size of a member's header: 64 KiB, which its extra field alone may have. Name and comment have no length
+/// of their own and could go on for ever.
 const HEADER_LIMIT: usize = 64 * 1024;
 
-/// A member with less in it is small, and there are at most so many of those: each is a decoder set up anew, so that a
-/// body of empty ones would cost much and yield nothing.
+/// A member that unpacks to fewer bytes than this is small. The number of small members is limited: each one resets the
+/// inflater, so a body of empty members would cost much work and yield nothing.
 const SMALL: u32 = 1024;
 const SMALL_MEMBERS: u32 = 1000;
 
@@ -20,38 +20,38 @@ const NAME: u8 = 1 << 3;
 const COMMENT: u8 = 1 << 4;
 const RESERVED: u8 = 0b1110_0000;
 
-/// Takes gzip apart: one member after the other (RFC 1952 section 2.2).
+/// Decodes a gzip stream, one member after the other (RFC 1952 section 2.2).
 #[derive(Debug)]
 pub(crate) struct Gunzip {
     state: State,
     inflate: Decompress,
     crc: Crc,
-    /// What is inflated goes here first: room at the end of a vector would have to be zeroed for each piece of input, which
-    /// may be a byte long.
+    /// Inflated data goes here first. Inflating directly into the output vector would zero its spare room for each
+    /// piece of input, which may be one byte long.
     scratch: [u8; 4096],
-    /// How many bytes have come that are not deflated, of this member's header or behind the last member.
+    /// The number of bytes outside deflated data: of this member's header, or after the last member.
     header: usize,
     flags: u8,
-    /// How many small members there were.
+    /// The number of small members so far.
     small: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// In the ten bytes that every member begins with.
+    /// In the first ten bytes of a member.
     Fixed(usize),
-    /// Behind a member: there may be another, or zeros to fill up a block, as gzip(1) takes them.
+    /// After a member. Another member may follow, or zeros that fill a block, which gzip(1) accepts too.
     Between,
-    /// In the zeros behind the last member.
+    /// In the zeros after the last member.
     Padding,
-    /// In the two bytes of the extra field's length.
+    /// In the two bytes with the length of the extra field.
     ExtraLength(usize, u16),
     Extra(u16),
     Name,
     Comment,
     HeaderCrc(usize),
     Deflate,
-    /// In the checksum and the length at the end: the bytes so far.
+    /// In the checksum and the length at the end, with the bytes so far.
     Trailer(usize, [u8; 8]),
     Failed(Rule),
 }
@@ -71,7 +71,7 @@ impl Default for Gunzip {
 }
 
 impl Gunzip {
-    /// As [`ContentDecoder::decode`](crate::http::ContentDecoder::decode).
+    /// See [`ContentDecoder::decode`](crate::http::ContentDecoder::decode).
     pub(crate) fn decode(
         &mut self,
         input: &mut Input<'_>,
@@ -103,7 +103,7 @@ impl Gunzip {
         }
     }
 
-    /// Inflates what there is room for; whether the deflated data ended.
+    /// Inflates as much as there is room for. Returns whether the deflated data ended.
     fn inflate(&mut self, input: &mut Input<'_>, out: &mut Vec<u8>, end: usize) -> Result<bool, Rule> {
         loop {
             let room = self.scratch.len().min(end - out.len());
@@ -120,12 +120,12 @@ impl Gunzip {
                     self.state = State::Trailer(0, [0; 8]);
                     return Ok(true);
                 }
-                // It neither takes nor gives, though it could do both: it never will.
+                // There is input and room, but no progress: there never will be.
                 Ok(_) if made == 0 && taken == 0 && !input.is_empty() && out.len() < end => {
                     return Err(Rule::Gzip);
                 }
                 Ok(_) if out.len() == end => return Ok(false),
-                // Where it filled the room, it may hold more back.
+                // If the output is full, the inflater may hold back more data.
                 Ok(_) if input.is_empty() && made < room => return Ok(false),
                 Ok(_) => {}
                 Err(_) => return Err(Rule::Gzip),
@@ -133,7 +133,7 @@ impl Gunzip {
         }
     }
 
-    /// Takes one byte outside the deflated data.
+    /// Handles one byte outside the deflated data, and returns the next state.
     fn step(&mut self, byte: u8) -> Result<State, Rule> {
         self.header += 1;
         if self.header > HEADER_LIMIT {
@@ -148,7 +148,7 @@ impl Gunzip {
                 let good = match at {
                     0 => byte == 0x1f,
                     1 => byte == 0x8b,
-                    2 => byte == 8, // deflate, the only method there is
+                    2 => byte == 8, // deflate, the only method in use
                     3 => byte & RESERVED == 0,
                     _ => true,
                 };
@@ -206,7 +206,7 @@ impl Gunzip {
         State::Deflate
     }
 
-    /// CRC-32 and length, both with the lowest byte first (RFC 1952 section 2.3.1).
+    /// Checks the CRC-32 and the length. Both are little-endian (RFC 1952 section 2.3.1).
     fn end_member(&mut self, bytes: [u8; 8]) -> Result<State, Rule> {
         let [a, b, c, d, e, f, g, h] = bytes;
         let good = u32::from_le_bytes([a, b, c, d]) == self.crc.sum()
@@ -219,7 +219,7 @@ impl Gunzip {
         if good { Ok(State::Between) } else { Err(Rule::Gzip) }
     }
 
-    /// The body has ended: good behind a member, and before the first.
+    /// Checks that the body may end here: after a member, or before the first.
     pub(crate) fn finish(&self) -> Result<(), Rule> {
         match self.state {
             State::Fixed(0) | State::Between | State::Padding => Ok(()),

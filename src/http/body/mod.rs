@@ -1,4 +1,4 @@
-//! The body of a message: chunks, codings, charsets, and what collects or writes one.
+//! Message bodies: chunked coding, compression, charsets, collecting and writing.
 
 pub(in crate::http) mod charset;
 pub(in crate::http) mod chunked;

@@ -1,8 +1,8 @@
-//! Writing a streamed body.
+//! The framing of a streamed request body.
 
 use crate::http::{Body, Error, Request};
 
-/// Frames the pieces of a streamed body, and sees that they are as long as was said.
+/// Frames the pieces of a streamed body, and checks their total length against the announced one.
 ///
 /// ```
 /// use enjamb::http::{BodyWriter, Request};
@@ -16,13 +16,13 @@ use crate::http::{Body, Error, Request};
 /// ```
 #[derive(Debug)]
 pub struct BodyWriter {
-    /// `None`: in chunks.
+    /// `None`: the body is sent in chunks.
     announced: Option<u64>,
     given: u64,
 }
 
 impl BodyWriter {
-    /// For this request's body. Where that is not a stream, it has no bytes to come.
+    /// Creates a writer for this request's body. It accepts no bytes if the body is not a stream.
     pub fn new(request: &Request) -> Self {
         let announced = match request.body() {
             Body::Stream(length) => *length,
@@ -31,18 +31,18 @@ impl BodyWriter {
         BodyWriter { announced, given: 0 }
     }
 
-    /// Appends a piece, framed, to what is to be sent.
+    /// Frames a piece and appends it to `out`.
     ///
     /// # Errors
     ///
-    /// [`Error::Length`]: it is more than was announced. Nothing is appended.
+    /// [`Error::Length`] if the body becomes longer than announced. Nothing is appended then.
     pub fn write(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let given = self.given + piece.len() as u64;
         if let Some(announced) = self.announced.filter(|&announced| given > announced) {
             return Err(Error::Length { announced, given });
         }
         self.given = given;
-        // A chunk without bytes would be the end.
+        // A chunk without data would end the body.
         match self.announced {
             None if !piece.is_empty() => {
                 out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
@@ -54,11 +54,11 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// Appends the end.
+    /// Appends the end of the body to `out`.
     ///
     /// # Errors
     ///
-    /// [`Error::Length`]: there was less than was announced. The connection is of no more use then.
+    /// [`Error::Length`] if the body is shorter than announced. The connection cannot be reused then.
     pub fn finish(self, out: &mut Vec<u8>) -> Result<(), Error> {
         match self.announced {
             None => out.extend_from_slice(b"0\r\n\r\n"),

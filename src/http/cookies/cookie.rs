@@ -1,40 +1,40 @@
-//! One cookie: what a Set-Cookie field says (RFC 6265bis section 5.6), and where it goes.
+//! One cookie: parsing of a Set-Cookie field (RFC 6265bis section 5.6), and matching with a URL.
 
 use std::time::{Duration, SystemTime};
 
 use crate::http::cookies::date::cookie_date;
 use crate::http::{Scheme, Url};
 
-/// Most bytes of a name and value together; larger cookies are not kept.
+/// The maximum size of a name and value together, in bytes. Larger cookies are ignored.
 pub const COOKIE_LIMIT: usize = 4096;
-/// Most bytes of an attribute's value; longer ones are passed over.
+/// The maximum size of an attribute's value, in bytes. Longer attributes are ignored.
 const ATTRIBUTE_LIMIT: usize = 1024;
-/// No cookie is kept longer than 400 days.
+/// The maximum lifetime of a cookie: 400 days.
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// A cookie, as it is kept.
+/// A cookie in the jar.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cookie {
-    /// Its name; may be empty.
+    /// The name; it may be empty.
     pub name: String,
-    /// Its value.
+    /// The value.
     pub value: String,
-    /// The host that it is for.
+    /// The domain: the host, or a parent domain of it.
     pub domain: String,
-    /// Whether it is for that host alone, and not for those below it.
+    /// Whether the cookie goes to this host only, and not to hosts below it.
     pub host_only: bool,
-    /// Where the paths that it is for begin.
+    /// The path. The cookie goes to this path and the paths below it.
     pub path: String,
-    /// Whether it goes over https only.
+    /// Whether the cookie goes over https only.
     pub secure: bool,
-    /// Whether the server wants it kept from scripts. There are none here.
+    /// Whether the server hides the cookie from scripts. It has no effect here.
     pub http_only: bool,
-    /// When it ends; `None`: with the session.
+    /// The time at which the cookie expires. `None`: it lasts as long as the jar.
     pub expires: Option<SystemTime>,
 }
 
-/// The value may be a secret; it is not shown.
+/// The value may be a secret, so it is not shown.
 impl std::fmt::Debug for Cookie {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cookie")
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Cookie {
 }
 
 impl Cookie {
-    /// The cookie that a field in an answer from this URL sets; `None` where it is not to be kept.
+    /// Parses a Set-Cookie field of a response from this URL. `None` if the cookie must be ignored.
     pub(crate) fn parse(field: &str, url: &Url, now: SystemTime) -> Option<Cookie> {
         if field.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
             return None;
@@ -93,13 +93,13 @@ impl Cookie {
                 _ => {}
             }
         }
-        // Max-Age goes before Expires.
+        // Max-Age overrides Expires.
         cookie.expires = match max_age {
             Some(Some(age)) => now.checked_add(age.min(LONGEST)),
             Some(None) => Some(SystemTime::UNIX_EPOCH),
             None => cookie.expires.map(|at| now.checked_add(LONGEST).map_or(at, |longest| at.min(longest))),
         };
-        // Without a list of public suffixes, those of one label can be told at least.
+        // A domain of one label is a public suffix, even without a list of them.
         let has_labels = domain.strip_suffix('.').unwrap_or(&domain).contains('.');
         if !domain.is_empty() && domain != cookie.domain {
             if !has_labels || !domain_matches(url.host(), &domain) {
@@ -114,7 +114,8 @@ impl Cookie {
         good.then_some(cookie)
     }
 
-    /// The promises that a name makes (section 4.1.3); a value without a name cannot make them.
+    /// Checks the conditions of a `__Secure-` or `__Host-` name (section 4.1.3). A cookie without a name cannot meet
+    /// them.
     fn keeps_its_prefix(&self, root_path: bool) -> bool {
         let text = if self.name.is_empty() { &self.value } else { &self.name };
         let has =
@@ -127,14 +128,14 @@ impl Cookie {
         }
     }
 
-    /// Whether it is sent with a request to this URL, if it has not ended.
+    /// Whether the cookie goes with a request to this URL. Expiry is checked elsewhere.
     pub(crate) fn is_for(&self, url: &Url) -> bool {
         let host =
             if self.host_only { url.host() == self.domain } else { domain_matches(url.host(), &self.domain) };
         host && path_matches(url.path(), &self.path) && (!self.secure || url.scheme() == Scheme::Https)
     }
 
-    /// Whether it is another value of the same cookie.
+    /// Whether both have the same name, domain and path: this one replaces the other.
     pub(crate) fn replaces(&self, other: &Cookie) -> bool {
         let of = |cookie: &Cookie| {
             (cookie.name.clone(), cookie.domain.clone(), cookie.host_only, cookie.path.clone())
@@ -142,7 +143,7 @@ impl Cookie {
         of(self) == of(other)
     }
 
-    /// Whether it would hide a cookie that came over https: from http, it may not (section 5.7).
+    /// Whether the cookie would shadow a Secure cookie. A response over http must not set such a cookie (section 5.7).
     pub(crate) fn hides(&self, secure: &Cookie) -> bool {
         let domains =
             domain_matches(&self.domain, &secure.domain) || domain_matches(&secure.domain, &self.domain);
@@ -158,18 +159,18 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-/// `Some(None)`: no time at all, or less.
+/// Parses the value of Max-Age. `Some(None)`: zero or negative, so the cookie expires at once.
 fn seconds(text: &str) -> Option<Option<Duration>> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    // Too many digits are too long a time.
+    // A number that overflows is a very long time.
     let seconds = digits.parse().unwrap_or(u64::MAX);
     Some((!negative && seconds > 0).then(|| Duration::from_secs(seconds)))
 }
 
-/// Up to the last slash, without it (section 5.1.4).
+/// The path up to its last slash, without that slash (section 5.1.4).
 fn default_path(path: &str) -> &str {
     match path.rfind('/') {
         None | Some(0) => "/",
@@ -182,7 +183,7 @@ fn path_matches(path: &str, cookie: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || cookie.ends_with('/') || rest.starts_with('/'))
 }
 
-/// Whether the host is the domain or below it (section 5.1.3); an address is below nothing.
+/// Whether the host is the domain or a subdomain of it (section 5.1.3). An IP address has no subdomains.
 fn domain_matches(host: &str, domain: &str) -> bool {
     host == domain
         || (!is_address(host) && host.strip_suffix(domain).is_some_and(|start| start.ends_with('.')))

@@ -1,12 +1,12 @@
-//! Dates in cookies, in all the forms that servers write (RFC 6265 section 5.1.1).
+//! The parser for cookie dates. It accepts every format that servers use (RFC 6265 section 5.1.1).
 
 use std::time::{Duration, SystemTime};
 
-/// The date in this text; one before 1970 becomes the start of 1970, which is past just as well.
+/// Parses a date. A date before 1970 becomes the start of 1970, which is equally in the past.
 pub(crate) fn cookie_date(text: &str) -> Option<SystemTime> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     for token in text.split(is_delimiter).filter(|token| !token.is_empty()) {
-        // Each token is the first of these that it can be and that is not known yet.
+        // A token takes the first meaning that fits and is still open.
         if let Some(found) = clock(token).filter(|_| time.is_none()) {
             time = Some(found);
         } else if let Some(found) = number(token, 1, 2).filter(|_| day.is_none()) {
@@ -36,7 +36,7 @@ fn is_delimiter(character: char) -> bool {
     matches!(character, '\t' | ' '..='/' | ';'..='@' | '['..='`' | '{'..='~')
 }
 
-/// So many digits, and then nothing or something that is no digit.
+/// Parses a number of `least` to `most` digits. A non-digit may follow.
 fn number(token: &str, least: usize, most: usize) -> Option<u32> {
     let digits = token.bytes().take_while(u8::is_ascii_digit).count();
     if (least..=most).contains(&digits) { token[..digits].parse().ok() } else { None }
@@ -49,7 +49,7 @@ fn clock(token: &str) -> Option<(u32, u32, u32)> {
     Some((whole(hour)?, whole(minute)?, number(second, 1, 2)?))
 }
 
-/// From 1.
+/// The number of a month, from 1.
 fn month_of(token: &str) -> Option<u32> {
     const MONTHS: [&str; 12] =
         ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -67,12 +67,13 @@ fn days_in(month: u32, year: u32) -> u32 {
     }
 }
 
-/// In the Gregorian calendar: years that begin in March have their odd day at the end.
+/// The number of days from 1970-01-01, in the Gregorian calendar. Years are counted from March, so that the leap day is
+/// the last.
 fn days_since_1970(year: u32, month: u32, day: u32) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year / 4 - year / 100 + year / 400;
     let in_year = (153 * month + 2) / 5 + day - 1;
-    // 719,468 days from 1 March of the year 0 to 1970.
+    // There are 719,468 days from 1 March of the year 0 to 1 January 1970.
     i64::from(year) * 365 + i64::from(leap_days) + i64::from(in_year) - 719_468
 }
 

@@ -10,21 +10,21 @@ use std::time::SystemTime;
 use crate::http::cookies::cookie::{Cookie, is_address};
 use crate::http::{Headers, Scheme, Url};
 
-/// Most cookies that are kept for a domain.
+/// The maximum number of cookies for one domain.
 pub const COOKIES_PER_HOST: usize = 50;
-/// Most cookies that are kept in all.
+/// The maximum number of cookies in a jar.
 pub const COOKIES_IN_ALL: usize = 3_000;
 
-/// A cookie jar, as RFC 6265bis describes it: `Secure`, `HttpOnly`, `Path`, `Domain`, `Max-Age` and `Expires` are honoured,
-/// and so are the prefixes `__Secure-` and `__Host-`.
+/// A cookie jar (RFC 6265bis). It honours `Secure`, `HttpOnly`, `Path`, `Domain`, `Max-Age` and `Expires`, and the
+/// prefixes `__Secure-` and `__Host-`.
 ///
-/// It has no list of public suffixes: a server below `co.uk` can set a cookie for all of `co.uk`, though none for `uk`. So
-/// do not share a jar between servers that must not know of each other. `SameSite` has no meaning here, since there
-/// are no sites that embed others.
+/// There is no list of public suffixes: a server below `co.uk` can set a cookie for all of `co.uk`, though not for
+/// `uk`. Do not share a jar between servers that must not learn of each other. `SameSite` is ignored, since no site
+/// embeds another here.
 ///
-/// A cookie belongs to a host, whatever its port, and goes from https to http too unless it is `Secure`: so the RFC has it
-/// (section 8.5). A host with a dot at its end is another than the one without. A cookie whose bytes are not UTF-8 is not
-/// kept, since it could not be sent as it came.
+/// A cookie belongs to a host, on any port, and goes to both https and http unless it is `Secure` (section 8.5). A host
+/// with a trailing dot is not the same host as the one without. A cookie with bytes that are not UTF-8 is dropped,
+/// since it could not be sent back unchanged.
 ///
 /// ```
 /// use enjamb::http::{Cookies, Headers, Url};
@@ -32,19 +32,19 @@ pub const COOKIES_IN_ALL: usize = 3_000;
 ///
 /// let (mut jar, now) = (Cookies::new(), SystemTime::now());
 /// let url: Url = "https://example.org/login".parse()?;
-/// let mut answer = Headers::new();
-/// answer.append("Set-Cookie", "id=31; Path=/; Secure; HttpOnly")?;
-/// jar.store(&url, &answer, now);
+/// let mut response = Headers::new();
+/// response.append("Set-Cookie", "id=31; Path=/; Secure; HttpOnly")?;
+/// jar.store(&url, &response, now);
 /// assert_eq!(jar.header(&"https://example.org/members".parse()?, now).as_deref(), Some("id=31"));
 /// assert_eq!(jar.header(&"http://example.org/members".parse()?, now), None);
 /// # Ok::<(), enjamb::http::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Cookies {
-    /// By domain.
+    /// The cookies, by domain.
     kept: BTreeMap<String, Vec<Kept>>,
     len: usize,
-    /// Counts what is set and what is used, for the order in which they were.
+    /// A counter of changes and uses. It orders the cookies by age and by last use.
     clock: u64,
 }
 
@@ -56,49 +56,49 @@ struct Kept {
 }
 
 impl Kept {
-    /// When it was used last: no two are the same, though a request uses several cookies at once.
+    /// The time of the last use. No two cookies have the same, even if one request used both.
     fn last_used(&self) -> (u64, u64) {
         (self.used, self.created)
     }
 }
 
 impl Cookies {
-    /// An empty jar.
+    /// Creates an empty jar.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many cookies there are, those that have ended since included.
+    /// The number of cookies, expired ones included.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the jar is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All cookies, in the order of their domains.
+    /// All cookies, ordered by domain.
     pub fn iter(&self) -> impl Iterator<Item = &Cookie> {
         self.kept.values().flatten().map(|kept| &kept.cookie)
     }
 
-    /// Forgets all of them: a log-out that needs no server.
+    /// Removes all cookies: a log-out without the server.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Keeps what the answer from this URL sets. What is malformed, too large, or for somebody else is passed over, as the
-    /// RFC has it.
-    pub fn store(&mut self, url: &Url, answer: &Headers, now: SystemTime) {
-        for field in answer.get_all_exact("set-cookie") {
+    /// Stores the cookies that the response from this URL sets. As the RFC requires, a cookie is ignored if it is
+    /// malformed, too large, or set for another host.
+    pub fn store(&mut self, url: &Url, response: &Headers, now: SystemTime) {
+        for field in response.get_all_exact("set-cookie") {
             if let Some(cookie) = Cookie::parse(field, url, now) {
                 self.keep(cookie, url, now);
             }
         }
     }
 
-    /// The value of the Cookie field for a request to this URL; `None` where there is nothing to send.
+    /// The value of the Cookie field for a request to this URL. `None` if no cookie applies.
     pub fn header(&mut self, url: &Url, now: SystemTime) -> Option<String> {
         if self.is_empty() {
             return None;
@@ -114,7 +114,7 @@ impl Cookies {
                 }
             }
         }
-        // Longer paths first, and then those that were there first (section 5.8.3).
+        // Longer paths first, then older cookies (section 5.8.3).
         found.sort();
         let pairs: Vec<String> = found.into_iter().map(|(_, pair)| pair).collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
@@ -138,7 +138,7 @@ impl Cookies {
                 of_domain.retain(|kept| !kept.cookie.has_ended(now));
             }
             if of_domain.len() >= COOKIES_PER_HOST {
-                // Those that anybody on the way may have seen go first.
+                // Cookies that are not Secure go first, since eavesdroppers may have seen them.
                 let least = of_domain
                     .iter()
                     .enumerate()
@@ -155,7 +155,7 @@ impl Cookies {
         self.bound(now);
     }
 
-    /// Within the limit for all: without what has ended, and then without what has not been used for longest (section 5.7).
+    /// Enforces the limit on the whole jar. Expired cookies go first, then the least recently used (section 5.7).
     fn bound(&mut self, now: SystemTime) {
         if self.len > COOKIES_IN_ALL {
             self.retain(|kept| !kept.cookie.has_ended(now));
@@ -179,7 +179,7 @@ fn pair(cookie: &Cookie) -> String {
     if cookie.name.is_empty() { cookie.value.clone() } else { format!("{}={}", cookie.name, cookie.value) }
 }
 
-/// A host, and the domains it is below.
+/// The host and its parent domains.
 fn domains(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(host), |domain| domain.split_once('.').map(|(_, above)| above))
         .take(if is_address(host) { 1 } else { usize::MAX })
@@ -193,9 +193,9 @@ mod tests {
     fn a_cookie_that_has_ended_leaves_nothing_behind() {
         let (mut jar, url) = (Cookies::new(), "http://h/".parse().unwrap());
         for cookie in ["a=b; Max-Age=0", "a=b", "a=b; Max-Age=0"] {
-            let mut answer = Headers::new();
-            answer.append("Set-Cookie", cookie).unwrap();
-            jar.store(&url, &answer, SystemTime::UNIX_EPOCH);
+            let mut response = Headers::new();
+            response.append("Set-Cookie", cookie).unwrap();
+            jar.store(&url, &response, SystemTime::UNIX_EPOCH);
         }
         assert!(jar.kept.is_empty());
     }

@@ -2,26 +2,26 @@
 
 use crate::http::Error;
 
-/// The value of an Authorization field.
+/// The value of an Authorization field for this user and password.
 pub(crate) fn basic(user: &[u8], password: &[u8]) -> Result<String, Error> {
     if user.contains(&b':') {
-        return Err(Error::Request("a user's name for basic authentication has no colon"));
+        return Err(Error::Request("a user name for basic authentication must not contain a colon"));
     }
     if user.iter().chain(password).any(u8::is_ascii_control) {
         return Err(Error::Request(
-            "a user's name and password for basic authentication have no control characters",
+            "a user name and password for basic authentication must not contain control characters",
         ));
     }
     Ok(format!("Basic {}", base64(&[user, b":", password].concat())))
 }
 
-/// The value for what stands before the `@` of a URL.
+/// The value of an Authorization field for the user and password of a URL.
 pub(crate) fn from_userinfo(userinfo: &str) -> Result<String, Error> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     basic(&percent_decoded(user), &percent_decoded(password))
 }
 
-/// Of text whose escapes are known to be good: a URL's.
+/// Decodes the percent-encoding of a URL's part. The URL parser has already checked the escapes.
 fn percent_decoded(text: &str) -> Vec<u8> {
     let (mut decoded, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let Some((&byte, behind)) = rest.split_first() {
@@ -33,7 +33,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-/// RFC 4648 section 4.
+/// Base64 with padding (RFC 4648 section 4).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
     }
 
-    /// RFC 7617 section 2 and 2.1.
+    /// RFC 7617 sections 2 and 2.1.
     #[test]
     fn basic_credentials_are_those_of_the_rfc() {
         assert_eq!(basic(b"Aladdin", b"open sesame").unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");

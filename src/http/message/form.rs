@@ -1,9 +1,10 @@
 //! The encoding of forms and queries: `application/x-www-form-urlencoded`.
 
-/// Encodes names and values as a form's body, or as a query.
+/// Encodes names and values as a form's body or as a query.
 ///
-/// As browsers do it (the URL standard, "application/x-www-form-urlencoded serializing"): letters, digits and `*-._` stay, a
-/// blank becomes a plus sign, and every other byte of the UTF-8 becomes % and two hexadecimal digits.
+/// The encoding is that of browsers (URL standard, "application/x-www-form-urlencoded serializing"). Letters, digits
+/// and `*-._` stay. A blank becomes a plus sign. Every other byte of the UTF-8 text becomes % and two hexadecimal
+/// digits.
 ///
 /// ```
 /// assert_eq!(enjamb::http::form_encode([("name", "Ann & Bob"), ("sum", "1+1")]), "name=Ann+%26+Bob&sum=1%2B1");

@@ -1,17 +1,17 @@
-//! Where a body ends: the rules of RFC 9112 section 6.3, in their order.
+//! The end of a body, by the rules of RFC 9112 section 6.3, in their order.
 
 use crate::http::{Head, Headers, Method, Rule, Version};
 
-/// How a body is delimited.
+/// The delimitation of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// There is none.
+    /// There is no body.
     Nothing,
-    /// It comes in chunks.
+    /// The chunked transfer coding.
     Chunked,
-    /// It has so many bytes.
+    /// A Content-Length, in bytes.
     Length(u64),
-    /// It ends where the stream does.
+    /// The end of the stream.
     Close,
 }
 
@@ -27,10 +27,11 @@ impl Framing {
     }
 }
 
-/// A Transfer-Encoding overrides a Content-Length (RFC 9112 section 6.3), which is not looked at then, and the connection is
-/// not used again: [`TwoFramings`](super::NotReusable::TwoFramings).
+/// The framing by a Transfer-Encoding. It overrides a Content-Length, which is ignored, and the connection is not
+/// reused (RFC 9112 section 6.3): see [`TwoFramings`](super::NotReusable::TwoFramings).
 ///
-/// Anything but one `chunked` would leave the end of the body to guesses, and another guess to whoever stands in between.
+/// Only a single `chunked` is accepted. With any other value the end of the body is a guess, and an intermediary may
+/// guess differently.
 fn transfer_encoding(head: &Head) -> Result<Framing, Rule> {
     let mut fields = head.headers.get_all("transfer-encoding");
     let only = fields.next().is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
@@ -41,12 +42,12 @@ fn transfer_encoding(head: &Head) -> Result<Framing, Rule> {
     }
 }
 
-/// The length said by all copies alike, whether they are fields of their own or elements of a list.
+/// The value of Content-Length. All copies must agree, whether they are separate fields or elements of one list.
 ///
-/// Copies have the same digits. RFC 9112 section 6.3 takes a list for one value where all of its values are the same, and
-/// RFC 9110 section 8.6 says why, and that a recipient may also reject it: "a duplicate was generated or combined by an
-/// upstream message processor". `5` beside `05` is no such duplicate: it has two authors, and another reader may see two
-/// lengths (`010` as octal).
+/// Copies must have the same digits. RFC 9112 section 6.3 accepts a list of equal values as one value. RFC 9110 section
+/// 8.6 gives the reason, and also allows a recipient to reject the message: "a duplicate was generated or combined by
+/// an upstream message processor". `5` beside `05` is not such a duplicate: two programs wrote them, and another
+/// recipient may read two lengths (`010` as octal).
 fn content_length(headers: &Headers) -> Result<Option<u64>, Rule> {
     let values = headers.get_all("content-length").flat_map(|value| value.split(','));
     let mut copies = values.map(|value| value.trim_matches([' ', '\t']));
@@ -55,7 +56,7 @@ fn content_length(headers: &Headers) -> Result<Option<u64>, Rule> {
     length.map(Some).ok_or(Rule::ContentLength)
 }
 
-/// Digits only, where `u64::from_str` would take a plus sign, and below 2^63.
+/// Parses a length below 2^63 of digits only. `u64::from_str` would accept a plus sign.
 fn length(text: &str) -> Option<u64> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -1,51 +1,54 @@
-//! The head of an answer: its status line and fields, put together from whatever pieces it comes in.
+//! The head of a response: its status line and fields, received in pieces of any size.
 
 use std::mem::MaybeUninit;
 
 use crate::Input;
 use crate::http::{Headers, Rule};
 
-/// Most bytes of a head, together with all interim answers before it: 64 KiB. Servers themselves stop at 8 to 32 KiB.
+/// The maximum size of a head together with the interim responses before it: 64 KiB. Servers limit their own heads to 8
+/// to 32 KiB.
 pub const HEAD_LIMIT: usize = 64 * 1024;
-/// Most fields of a head: 100, as in most clients.
+/// The maximum number of fields in a head: 100, as in most clients.
 pub const FIELD_LIMIT: usize = 100;
 
-/// Every answer begins with this; that it does not is known before the first line is complete.
+/// The start of every response. A stream that begins otherwise is rejected before its first line is complete.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
-/// The version of an answer.
+/// The version of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// HTTP/1.0: a connection is closed after the answer unless both sides say otherwise.
+    /// HTTP/1.0. The connection closes after the response, unless both sides ask to keep it.
     Http10,
-    /// HTTP/1.1: a connection is kept unless one side says otherwise.
+    /// HTTP/1.1. The connection stays open, unless one side asks to close it.
     Http11,
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Head {
-    /// The version that the server speaks.
+    /// The server's version of HTTP.
     pub version: Version,
     /// The status code, 100 to 999 (RFC 9110 section 15).
     pub status: u16,
-    /// The text after the status code; it means nothing, and may be empty.
+    /// The text after the status code. It has no meaning, and may be empty.
     pub reason: String,
-    /// The fields.
+    /// The header fields.
     pub headers: Headers,
-    /// How many bytes of a body follow, as they are sent. `None` where only its end tells: in chunks, or up to the close.
+    /// The length of the body as sent, in bytes. `None` if it is not known in advance: the body is chunked, or ends
+    /// with the stream.
     pub body_length: Option<u64>,
 }
 
 impl Head {
-    /// Whether this is an interim answer, with another one to come (RFC 9110 section 15.2). 101 is not: it is the
-    /// last answer in HTTP.
+    /// Whether this is an interim response, so that another one follows (RFC 9110 section 15.2). A 101 is not: it is
+    /// the last HTTP response on its connection.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
     }
 
-    /// Whether it is known already that the whole body will be above the limit. Of a coded body, the length says nothing.
+    /// Checks the announced length against the limit on the decoded body. The length of a compressed body tells nothing
+    /// about it.
     pub(crate) fn check_length(&self, limit: u64) -> Result<(), Rule> {
         match self.body_length {
             Some(length) if length > limit && !self.headers.contains("content-encoding") => {
@@ -56,31 +59,31 @@ impl Head {
     }
 }
 
-/// Where the reader is within a line.
+/// The position of the reader within a line.
 #[derive(Debug, Clone, Copy, Default)]
 enum Line {
-    /// Right after a line feed.
+    /// After an LF.
     Start,
-    /// After a line feed and a CR.
+    /// After an LF and a CR.
     Cr,
     #[default]
     Within,
 }
 
-/// Puts heads together. What is there as a whole is parsed where it lies; only pieces are copied.
+/// Collects the bytes of a head. A head that arrives whole is parsed in place; only pieces are copied.
 #[derive(Debug, Default)]
 pub(crate) struct HeadReader {
     pieces: Vec<u8>,
     line: Line,
-    /// Bytes of all heads so far, interim ones included.
+    /// The number of bytes of all heads so far, interim ones included.
     taken: usize,
 }
 
 impl HeadReader {
-    /// Takes bytes up to the end of a head; `None` where more must come.
+    /// Takes bytes up to the end of a head. `None`: the head needs more.
     ///
-    /// The end is found first, a line at a time, and the head parsed once: so it costs the same, and gives the same,
-    /// however it is split.
+    /// The reader first finds the end, line by line, and then parses the head once. So neither the cost nor the result
+    /// depends on how the head is split.
     pub(crate) fn read(&mut self, input: &mut Input<'_>) -> Result<Option<Head>, Rule> {
         let room = HEAD_LIMIT - self.taken;
         let window = &input.peek()[..input.len().min(room)];
@@ -106,13 +109,13 @@ impl HeadReader {
         parse(&std::mem::take(&mut self.pieces)).map(Some)
     }
 
-    /// The first byte that cannot begin an answer.
+    /// The offset of the first byte that does not match the start of a response.
     fn strays(&self, window: &[u8]) -> Option<usize> {
         let expected = BEGINNING.get(self.pieces.len()..)?;
         window.iter().zip(expected).position(|(byte, expected)| byte != expected)
     }
 
-    /// How many bytes of the window belong to this head, if it ends there: with an empty line.
+    /// The number of bytes in the window up to the end of the head, which is an empty line. `None` if the head goes on.
     fn end(&mut self, window: &[u8]) -> Option<usize> {
         let mut start = 0;
         for (at, &byte) in window.iter().enumerate() {
@@ -158,11 +161,11 @@ fn parse(bytes: &[u8]) -> Result<Head, Rule> {
         status,
         reason: parsed.reason.unwrap_or_default().to_owned(),
         headers: received(parsed.headers, bytes.len()).ok_or(Rule::Head)?,
-        body_length: Some(0), // until its framing is known
+        body_length: Some(0), // the parser sets it when it knows the framing
     })
 }
 
-/// Copies parsed fields, which have at most so many bytes in all.
+/// Copies parsed fields. `bytes` is an upper bound of their total size.
 pub(crate) fn received(fields: &[httparse::Header<'_>], bytes: usize) -> Option<Headers> {
     let mut headers = Headers::with_capacity(fields.len(), bytes);
     for field in fields {

@@ -1,13 +1,13 @@
-//! Header fields: names without case, in order, as often as they come.
+//! Header fields: case-insensitive names, in order, with repetitions.
 
 use std::fmt;
 
 use crate::http::error::{HeaderByte, HeaderError};
 
-/// Header fields (RFC 9110 section 5), in the order in which they were added or arrived.
+/// Header fields (RFC 9110 section 5), in the order in which they were added or received.
 ///
-/// Names are compared without regard to case. Values are text: the bytes of an answer that are not UTF-8 are taken for
-/// ISO 8859-1, as RFC 9110 section 5.5 has it.
+/// Names are case-insensitive. Values are text: a received value that is not UTF-8 is decoded as ISO 8859-1 (RFC 9110
+/// section 5.5).
 ///
 /// ```
 /// use enjamb::http::Headers;
@@ -19,53 +19,53 @@ use crate::http::error::{HeaderByte, HeaderError};
 /// assert_eq!(headers.get_all("accept").collect::<Vec<_>>(), ["text/html", "text/plain"]);
 ///
 /// let error = headers.append("X-Note", "one\r\nX-Forged: two").unwrap_err();
-/// assert_eq!(error.to_string(), r#"the header "X-Note": its value, byte 3: a CR, LF or NUL would forge a field"#);
+/// assert_eq!(error.to_string(), r#"the header "X-Note": its value, byte 3: a CR, LF or NUL could inject another field"#);
 /// # Ok::<(), enjamb::http::Error>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// All names and values, one after the other: one allocation for all of them.
+    /// All names and values in one string: one allocation for all fields.
     text: String,
     fields: Vec<Field>,
 }
 
-/// Where a field is in the text: its value follows its name.
+/// The place of a field in the text. Its value follows its name.
 #[derive(Clone, Copy)]
 struct Field {
     name: usize,
     value: usize,
     end: usize,
-    /// Whether its value's bytes are those that came, and not taken for ISO 8859-1.
+    /// Whether the value is unchanged, and was not decoded as ISO 8859-1.
     exact: bool,
 }
 
 impl Headers {
-    /// No fields.
+    /// Creates an empty list of fields.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many fields there are.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// The first field of this name.
+    /// The value of the first field with this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.get_all(name).next()
     }
 
-    /// All fields of this name.
+    /// The values of all fields with this name.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// All fields of this name whose values would be sent with the bytes that came.
+    /// The values of all fields with this name that would be sent back with the same bytes.
     pub(crate) fn get_all_exact<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let fields = self.fields.iter().zip(self.iter());
         fields
@@ -73,34 +73,35 @@ impl Headers {
             .map(|(_, (_, value))| value)
     }
 
-    /// Whether there is a field of this name.
+    /// Whether there is a field with this name.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// All fields: name and value, in order.
+    /// All fields in order, as name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields
             .iter()
             .map(|field| (&self.text[field.name..field.value], &self.text[field.value..field.end]))
     }
 
-    /// Adds a field after those that are there.
+    /// Adds a field at the end.
     ///
     /// # Errors
     ///
-    /// A name that is no token (RFC 9110 section 5.6.2), or a value with a control character: nothing is added.
+    /// The name is not a token (RFC 9110 section 5.6.2), or the value contains a control character. Nothing is added
+    /// then.
     pub fn append(&mut self, name: &str, value: &str) -> Result<(), HeaderError> {
         check(name, value)?;
         self.push(name, value.trim_matches([' ', '\t']), true);
         Ok(())
     }
 
-    /// Puts this field in the place of all of its name.
+    /// Replaces all fields of this name with this one.
     ///
     /// # Errors
     ///
-    /// As for [`append`](Self::append); nothing is changed then.
+    /// As for [`append`](Self::append). Nothing is changed then.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), HeaderError> {
         check(name, value)?;
         self.remove(name);
@@ -108,14 +109,14 @@ impl Headers {
         Ok(())
     }
 
-    /// Removes all fields of this name, and says whether there were any.
+    /// Removes all fields of this name. Returns whether there were any.
     pub fn remove(&mut self, name: &str) -> bool {
         let (text, before) = (&self.text, self.fields.len());
         self.fields.retain(|field| !text[field.name..field.value].eq_ignore_ascii_case(name));
         self.fields.len() < before
     }
 
-    /// Adds a field that has been checked.
+    /// Adds a field that is already checked.
     fn push(&mut self, name: &str, value: &str, exact: bool) {
         let start = self.text.len();
         self.text.push_str(name);
@@ -124,13 +125,13 @@ impl Headers {
         self.fields.push(Field { name: start, value: middle, end: self.text.len(), exact });
     }
 
-    /// Room for so many fields, with so many bytes in all.
+    /// Creates an empty list with room for this many fields, and for this many bytes in all.
     pub(crate) fn with_capacity(fields: usize, bytes: usize) -> Self {
         Headers { text: String::with_capacity(bytes), fields: Vec::with_capacity(fields) }
     }
 
-    /// Adds a field that has arrived: a folded value's line breaks, with the blanks around them, become a blank each
-    /// (RFC 9112 section 5.2). `None` where the value holds what no value may.
+    /// Adds a received field. In a folded value, each line break with the whitespace around it becomes one blank (RFC
+    /// 9112 section 5.2). `None` if the value contains a forbidden byte.
     pub(crate) fn push_received(&mut self, name: &str, value: &[u8]) -> Option<()> {
         if !value.iter().any(|&byte| matches!(byte, b'\r' | b'\n' | 0)) {
             let value = trim(value);
@@ -149,7 +150,7 @@ impl Headers {
             }
             joined.extend_from_slice(line);
         }
-        // Every LF is gone now: this ends here.
+        // `joined` contains no LF, so the recursion ends here.
         if joined.iter().any(|&byte| matches!(byte, b'\r' | 0)) {
             None
         } else {
@@ -157,7 +158,7 @@ impl Headers {
         }
     }
 
-    /// The elements of a field that is a list (RFC 9110 section 5.6.1), over all its lines, without the empty ones.
+    /// The elements of a list field (RFC 9110 section 5.6.1), from all its lines. Empty elements are skipped.
     pub(crate) fn list<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.get_all(name)
             .flat_map(|value| value.split(','))
@@ -165,13 +166,13 @@ impl Headers {
             .filter(|element| !element.is_empty())
     }
 
-    /// Whether a list has this element, without regard to case.
+    /// Whether a list field contains this element, case-insensitively.
     pub(crate) fn lists(&self, name: &str, token: &str) -> bool {
         self.list(name).any(|element| element.eq_ignore_ascii_case(token))
     }
 }
 
-/// Without the blanks around it. Only these: a CR there is an error.
+/// Removes blanks and tabs at both ends. A CR stays: it is an error there.
 fn trim(mut line: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = line {
         line = rest;
@@ -179,12 +180,12 @@ fn trim(mut line: &[u8]) -> &[u8] {
     line
 }
 
-/// ISO 8859-1 is the first 256 characters of Unicode.
+/// Decodes ISO 8859-1, the first 256 characters of Unicode.
 fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| char::from(byte)).collect()
 }
 
-/// A character of a token (RFC 9110 section 5.6.2).
+/// Whether a token may contain this byte (RFC 9110 section 5.6.2).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -192,19 +193,21 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 fn check(name: &str, value: &str) -> Result<(), HeaderError> {
     let error = |at, why| Err(HeaderError { name: name.to_owned(), at, why });
     if name.is_empty() {
-        return error(HeaderByte::Name(0), "there is none");
+        return error(HeaderByte::Name(0), "it is empty");
     }
     if let Some(at) = name.bytes().position(|byte| !is_token_byte(byte)) {
-        return error(HeaderByte::Name(at), "only letters, digits and !#$%&'*+-.^_`|~ may be there");
+        return error(HeaderByte::Name(at), "a name has only letters, digits and !#$%&'*+-.^_`|~");
     }
     match value.bytes().enumerate().find(|&(_, byte)| byte.is_ascii_control() && byte != b'\t') {
-        Some((at, b'\r' | b'\n' | 0)) => error(HeaderByte::Value(at), "a CR, LF or NUL would forge a field"),
-        Some((at, _)) => error(HeaderByte::Value(at), "a control character cannot be sent"),
+        Some((at, b'\r' | b'\n' | 0)) => {
+            error(HeaderByte::Value(at), "a CR, LF or NUL could inject another field")
+        }
+        Some((at, _)) => error(HeaderByte::Value(at), "a value must not contain control characters"),
         None => Ok(()),
     }
 }
 
-/// Fields whose values are secrets are not shown.
+/// The values of secret fields are not shown.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
@@ -219,7 +222,7 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// Equal when they have the same fields in the same order; names are compared without regard to case.
+/// Two lists are equal if they have the same fields in the same order, with case-insensitive names.
 impl PartialEq for Headers {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len()

@@ -9,24 +9,24 @@ use crate::http::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// Fetch.
+    /// GET: fetch a resource.
     Get,
-    /// Fetch the head only.
+    /// HEAD: fetch the head of a response only.
     Head,
-    /// Hand in.
+    /// POST: submit data.
     Post,
-    /// Put in this place.
+    /// PUT: create or replace a resource.
     Put,
-    /// Delete.
+    /// DELETE: remove a resource.
     Delete,
-    /// Change a part.
+    /// PATCH: change a part of a resource.
     Patch,
-    /// Ask what can be done.
+    /// OPTIONS: query the supported methods and features.
     Options,
 }
 
 impl Method {
-    /// As it is sent: method names have case.
+    /// The method as it is sent, in capitals. Methods are case-sensitive.
     pub fn as_str(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -39,12 +39,13 @@ impl Method {
         }
     }
 
-    /// Whether doing it twice is the same as doing it once (RFC 9110 section 9.2.2).
+    /// Whether repeating the request has the same effect as sending it once (RFC 9110 section 9.2.2).
     pub fn is_idempotent(self) -> bool {
         !matches!(self, Method::Post | Method::Patch)
     }
 
-    /// Whether a server expects a body, so that its absence must be said (RFC 9110 section 8.6).
+    /// Whether a request of this method usually has a body, so that an empty one needs a `Content-Length: 0` (RFC 9110
+    /// section 8.6).
     pub(crate) fn expects_body(self) -> bool {
         matches!(self, Method::Post | Method::Put | Method::Patch)
     }
@@ -56,7 +57,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// From its name, in capitals.
+/// Parses a method in capitals.
 impl FromStr for Method {
     type Err = Error;
 
@@ -72,7 +73,7 @@ impl FromStr for Method {
         ];
         ALL.into_iter()
             .find(|method| method.as_str() == name)
-            .ok_or(Error::Request("the method is none of GET, HEAD, POST, PUT, DELETE, PATCH and OPTIONS"))
+            .ok_or(Error::Request("a method is one of GET, HEAD, POST, PUT, DELETE, PATCH and OPTIONS"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests and answers: their heads, where a body ends, and whether a connection can be used again.
+//! HTTP messages: requests and responses, the end of a body, and the reuse of a connection.
 
 pub(in crate::http) mod basic;
 pub(in crate::http) mod form;

@@ -1,4 +1,4 @@
-//! The parser of answers: bytes in, events out.
+//! The response parser: bytes in, events out.
 
 use crate::Input;
 use crate::http::body::chunked::{Chunk, ChunkDecoder};
@@ -6,31 +6,33 @@ use crate::http::message::framing::Framing;
 use crate::http::message::head::HeadReader;
 use crate::http::{Head, Headers, Method, NotReusable, Request, ResponseError, Rule};
 
-/// Most bytes of an unread body that are read only to keep its connection: 16 KiB. Above that, a new connection is cheaper.
+/// The maximum size of a rest of a body that [`ResponseParser::drain`] discards to keep the connection: 16 KiB. Above
+/// that, a new connection is cheaper.
 pub const DRAIN_LIMIT: usize = 16 * 1024;
 
-/// What the parser has found next.
+/// The next event that the parser found.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// All that was there is taken; more must come.
+    /// The input is used up. The response needs more.
     More,
-    /// An interim answer (1xx), with more answers to come: 100 says that the body may be sent.
+    /// An interim response (1xx); another response follows. A 100 means that the client may send the body.
     Interim(Head),
-    /// The head of the answer.
+    /// The head of the response.
     Head(Head),
-    /// Bytes of the body, without the transfer coding; still compressed, if they are.
+    /// Bytes of the body, without the transfer coding. They are still compressed if the server compressed them.
     Data(&'a [u8]),
-    /// The trailers of a chunked body. Only where there are any.
+    /// The trailers of a chunked body, if there are any.
     Trailers(Headers),
-    /// The end of the answer. What is left in the input does not belong to it.
+    /// The end of the response. The bytes left in the input do not belong to it.
     End,
 }
 
-/// Reads one answer, fed with its bytes as they come.
+/// Parses one response, from input in pieces of any size.
 ///
-/// It does no I/O, and never waits: a [`Protocol`](crate::Protocol)'s `received` passes it the input until it says
-/// [`Event::More`], and `ended` tells it that the stream has ended. It copies pieces of a head, and nothing of a body.
+/// The parser does no I/O. A [`Protocol`](crate::Protocol) passes the input of `received` to [`next`](Self::next) until
+/// that returns [`Event::More`], and calls [`ended`](Self::ended) when the stream ends. The parser copies only heads
+/// that arrive in pieces, and nothing of a body.
 ///
 /// ```
 /// use enjamb::Input;
@@ -44,7 +46,7 @@ pub enum Event<'a> {
 /// assert_eq!(parser.next(&mut input)?, Event::Data(b"hello"));
 /// assert_eq!(parser.next(&mut input)?, Event::End);
 ///
-/// parser.request_written(); // whoever wrote the request says so
+/// parser.request_written(); // the caller wrote it
 /// assert!(parser.reusable(input.len()).is_ok());
 /// # Ok::<(), enjamb::http::Error>(())
 /// ```
@@ -53,7 +55,7 @@ pub struct ResponseParser {
     method: Method,
     state: State,
     received: u64,
-    /// Why the connection cannot be used again, as far as the request and the head tell.
+    /// The reason against reusing the connection, as far as the request and the head show it.
     spoilt: Option<NotReusable>,
     written: bool,
 }
@@ -61,7 +63,7 @@ pub struct ResponseParser {
 #[derive(Debug)]
 enum State {
     Head(HeadReader),
-    /// In a body, with so many bytes to come.
+    /// In a body, with this many bytes missing.
     Length(u64),
     Chunked(ChunkDecoder),
     Close,
@@ -70,7 +72,7 @@ enum State {
 }
 
 impl ResponseParser {
-    /// A parser for the answer to this request.
+    /// Creates a parser for the response to this request.
     pub fn new(request: &Request) -> Self {
         let closes = request.headers().lists("connection", "close");
         ResponseParser {
@@ -82,11 +84,11 @@ impl ResponseParser {
         }
     }
 
-    /// Takes bytes up to the next event. After [`Event::End`] it takes no more, and says the same again.
+    /// Returns the next event. After [`Event::End`] it takes no more input, and returns the same event again.
     ///
     /// # Errors
     ///
-    /// The rule that is broken, and how many bytes had come. It will be the same error for ever.
+    /// The broken rule, with the number of bytes received. Every later call returns the same error.
     pub fn next<'a>(&mut self, input: &mut Input<'a>) -> Result<Event<'a>, ResponseError> {
         let before = input.len();
         let result = self.step(input);
@@ -94,11 +96,11 @@ impl ResponseParser {
         result.map_err(|rule| self.fail(rule))
     }
 
-    /// The stream has ended: [`Event::End`] where that ends the answer.
+    /// Tells the parser that the stream has ended. Returns [`Event::End`] if that completes the response.
     ///
     /// # Errors
     ///
-    /// The answer is not complete, or had failed before.
+    /// The response is incomplete, or an earlier call failed.
     pub fn ended(&mut self) -> Result<Event<'static>, ResponseError> {
         let rule = match self.state {
             State::Length(0) | State::Close | State::Done => {
@@ -168,22 +170,23 @@ impl ResponseParser {
         Ok(())
     }
 
-    /// How many bytes of this answer have come, interim answers included. Where none has, the connection may have been
-    /// closed before the server saw the request.
+    /// The number of bytes received, interim responses included. If it is 0, the connection may have closed before the
+    /// server saw the request.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// The request has been written whole.
+    /// Tells the parser that the whole request has been written.
     pub fn request_written(&mut self) {
         self.written = true;
     }
 
-    /// Whether the connection can be used for another request; `left_over` bytes are behind the end of this answer.
+    /// Checks whether the connection can carry another request. `left_over` is the number of bytes after the end of
+    /// this response.
     ///
     /// # Errors
     ///
-    /// Why it must be closed.
+    /// The reason for closing the connection.
     pub fn reusable(&self, left_over: usize) -> Result<(), NotReusable> {
         match self.spoilt {
             Some(why) => Err(why),
@@ -194,8 +197,8 @@ impl ResponseParser {
         }
     }
 
-    /// Reads on to the end of a body that nobody wants, within what has already arrived and [`DRAIN_LIMIT`]. Whether it
-    /// got there: then the connection may be kept, and otherwise it is to be closed.
+    /// Discards the rest of a body, from input that has already arrived and up to [`DRAIN_LIMIT`] bytes. Returns
+    /// whether it reached the end. If it did not, close the connection; otherwise it can be kept.
     ///
     /// ```
     /// # use enjamb::{Input, http::{Request, ResponseParser}};

@@ -1,15 +1,16 @@
-//! Redirects: whether to go on, where, and with what.
+//! Redirects: the decision to follow one, and the next request.
 
 use crate::http::error::RedirectError;
 use crate::http::url::reference::escape_illegal;
 use crate::http::{Body, Head, Headers, Method, Request, Scheme, Url};
 
-/// Most redirects that are followed, unless the caller says otherwise.
+/// The default limit on redirects.
 pub const REDIRECT_LIMIT: u32 = 10;
 
-/// Never sent to another origin than the one they were meant for. Host is the caller's own name for that one.
+/// Credentials are sent only to the origin for which the caller set them. A Host field is the caller's own name for
+/// that origin.
 const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "host"];
-/// They describe a body, and go with it.
+/// These fields describe the body, and are dropped with it.
 const OF_THE_BODY: [&str; 6] =
     ["content-type", "content-encoding", "content-language", "content-location", "content-md5", "expect"];
 
@@ -25,19 +26,19 @@ const OF_THE_BODY: [&str; 6] =
 /// # };
 /// let mut request = Request::post("http://example.org/login").form([("user", "ann")]).build()?;
 /// let mut redirects = Redirects::default();
-/// let answer = head(&request, b"HTTP/1.1 303 See Other\r\nLocation: /welcome\r\n\r\n");
-/// assert!(redirects.follow(&mut request, &answer)?); // it is to be sent again, and is now:
+/// let response = head(&request, b"HTTP/1.1 303 See Other\r\nLocation: /welcome\r\n\r\n");
+/// assert!(redirects.follow(&mut request, &response)?); // the request is now the next one:
 /// assert_eq!(request.method().as_str(), "GET");
 /// assert_eq!(request.url().to_string(), "http://example.org/welcome");
 /// # Ok::<(), enjamb::http::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Redirects {
-    /// How many to follow, one after the other. Default [`REDIRECT_LIMIT`]; with 0, the first is an error.
+    /// The maximum number of redirects in a row. Default [`REDIRECT_LIMIT`]. With 0, the first redirect is an error.
     pub limit: u32,
-    /// Whether to go from https to http. Default no.
+    /// Whether a redirect may lead from https to http. Default no.
     pub allow_downgrade: bool,
-    /// How many have been followed.
+    /// The number of redirects followed so far.
     pub followed: u32,
 }
 
@@ -48,13 +49,13 @@ impl Default for Redirects {
 }
 
 impl Redirects {
-    /// Whether the answer with this head sends the request elsewhere; then the request is changed to the one that is to be
-    /// sent next. Credentials that it carries are dropped where that is another origin; cookies from a jar are asked for
-    /// anew.
+    /// Returns whether the response with this head is a redirect to follow. If it is, `request` becomes the next
+    /// request. If that goes to another origin, its credentials are dropped. Cookies from a jar are not part of the
+    /// request: ask the jar again.
     ///
     /// # Errors
     ///
-    /// It should go on, and cannot. The request is not changed.
+    /// The redirect cannot be followed. The request is unchanged.
     pub fn follow(&mut self, request: &mut Request, head: &Head) -> Result<bool, RedirectError> {
         let becomes_get = match head.status {
             301 | 302 => request.method == Method::Post,
@@ -93,15 +94,15 @@ fn remove(headers: &mut Headers, names: &[&str]) {
     }
 }
 
-/// The one place that is named, maybe several times.
+/// The value of the Location field. All copies must be equal.
 fn location(headers: &Headers) -> Result<Option<&str>, RedirectError> {
     let mut all = headers.get_all("location");
     let first = all.next();
     if all.any(|other| Some(other) != first) { Err(RedirectError::Ambiguous) } else { Ok(first) }
 }
 
-/// A user and password that a server names are not the caller's, and are left out. A fragment is inherited (RFC 9110 section
-/// 10.2.2).
+/// Resolves the Location. A user and password in it come from the server, not from the caller, and are dropped. A
+/// missing fragment is inherited (RFC 9110 section 10.2.2).
 fn resolve(from: &Url, location: &str) -> Result<Url, crate::http::UrlError> {
     let url = from.join(&escape_illegal(location))?.without_userinfo();
     let fragment = url.fragment().or(from.fragment()).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Requests: what is asked for, built step by step, and checked at the end.
+//! Requests, and a builder that checks them.
 
 use std::fmt;
 
@@ -8,23 +8,24 @@ use crate::http::{Error, Headers, IntoUrl, Method, Url, form_encode};
 /// The body of a request.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum Body {
-    /// None.
+    /// No body.
     #[default]
     Empty,
-    /// These bytes.
+    /// The whole body.
     Bytes(Vec<u8>),
-    /// Bytes to come, through a [`BodyWriter`](crate::http::BodyWriter): so many, or in chunks where that is not known.
+    /// A streamed body, written with a [`BodyWriter`](crate::http::BodyWriter): of this length in bytes, or in chunks
+    /// if the length is not known.
     Stream(Option<u64>),
 }
 
 impl Body {
-    /// Whether it can be sent a second time.
+    /// Whether the body can be sent a second time.
     pub fn is_replayable(&self) -> bool {
         !matches!(self, Body::Stream(_))
     }
 }
 
-/// The bytes may be secret, and many; they are not shown.
+/// The bytes may be secret and numerous, so they are not shown.
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -35,7 +36,7 @@ impl fmt::Debug for Body {
     }
 }
 
-/// A request that can be sent: whatever was wrong with it, [`build`](RequestBuilder::build) has said.
+/// A valid request: [`build`](RequestBuilder::build) has checked it.
 ///
 /// ```
 /// use enjamb::http::Request;
@@ -61,49 +62,49 @@ pub struct Request {
     pub(in crate::http) body: Body,
 }
 
-/// A request being built. What goes wrong on the way is kept, the first of it, and told by
-/// [`build`](RequestBuilder::build): so a chain of calls needs one question mark.
+/// Builds a request. The builder keeps the first error until [`build`](RequestBuilder::build) returns it, so a chain of
+/// calls needs a single `?`.
 #[derive(Debug, Clone)]
 #[must_use = "it does nothing until it is built"]
 pub struct RequestBuilder(Result<Request, Error>);
 
 impl Request {
-    /// Fetches.
+    /// Builds a GET request: fetches a resource.
     pub fn get(url: impl IntoUrl) -> RequestBuilder {
         Self::to(Method::Get, url)
     }
 
-    /// Fetches the head only.
+    /// Builds a HEAD request: fetches the head of a response only.
     pub fn head(url: impl IntoUrl) -> RequestBuilder {
         Self::to(Method::Head, url)
     }
 
-    /// Hands in a body.
+    /// Builds a POST request: submits a body.
     pub fn post(url: impl IntoUrl) -> RequestBuilder {
         Self::to(Method::Post, url)
     }
 
-    /// Puts a body in this place.
+    /// Builds a PUT request: creates or replaces the resource.
     pub fn put(url: impl IntoUrl) -> RequestBuilder {
         Self::to(Method::Put, url)
     }
 
-    /// Deletes.
+    /// Builds a DELETE request: removes the resource.
     pub fn delete(url: impl IntoUrl) -> RequestBuilder {
         Self::to(Method::Delete, url)
     }
 
-    /// Changes a part.
+    /// Builds a PATCH request: changes a part of the resource.
     pub fn patch(url: impl IntoUrl) -> RequestBuilder {
         Self::to(Method::Patch, url)
     }
 
-    /// Asks what can be done.
+    /// Builds an OPTIONS request: queries the supported methods and features.
     pub fn options(url: impl IntoUrl) -> RequestBuilder {
         Self::to(Method::Options, url)
     }
 
-    /// A request of any method.
+    /// Builds a request with any method.
     pub fn to(method: Method, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(url.into_url().map(|url| Request {
             method,
@@ -118,35 +119,36 @@ impl Request {
         self.method
     }
 
-    /// Where it goes.
+    /// The URL of the request.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Its fields; those that follow from the rest (`Host`, the length) or by default are added as it is written.
+    /// The fields that the caller set. [`write_head`](Self::write_head) adds the fields that follow from the request
+    /// (`Host`, the body's length) and the default ones.
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// Its body.
+    /// The body.
     pub fn body(&self) -> &Body {
         &self.body
     }
 
-    /// Whether the body is to wait for the server's 100 (RFC 9110 section 10.1.1); for a second at most, since many servers
-    /// never send one.
+    /// Whether the body waits for a 100 from the server (RFC 9110 section 10.1.1). A [`Session`](crate::http::Session)
+    /// waits for one second at most, since many servers never send a 100.
     pub fn expects_continue(&self) -> bool {
         self.headers.contains("expect")
     }
 
-    /// Whether the answer's body, where it is in gzip, is to be decoded: only where that was not the caller's own wish, and
-    /// not a piece of it.
+    /// Whether the client asks for gzip by itself and decodes it. It does not if the caller set `Accept-Encoding`, or
+    /// asks for a `Range` of the body.
     pub(crate) fn accepts_gzip(&self) -> bool {
         cfg!(feature = "gzip") && !self.headers.contains("accept-encoding") && !self.headers.contains("range")
     }
 
-    /// Writes the request line and the fields, up to and with the empty line. `cookies` is what the
-    /// [jar](crate::http::Cookies::header) has for it.
+    /// Writes the request line, the fields and the empty line after them. `cookies` is the value from the
+    /// [jar](crate::http::Cookies::header).
     pub fn write_head(&self, cookies: Option<&str>, out: &mut Vec<u8>) {
         let mut put = |parts: [&str; 4]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
         put([self.method.as_str(), " ", self.url.target(), " HTTP/1.1\r\n"]);
@@ -157,7 +159,7 @@ impl Request {
             ("Accept-Encoding", self.accepts_gzip().then_some("gzip")),
         ];
         for (name, value) in by_default {
-            // Host comes first (RFC 9112 section 3.2), also where it is the caller's.
+            // Host comes first (RFC 9112 section 3.2), even if the caller set it.
             let own = (name == "Host").then(|| self.headers.get(name)).flatten();
             match own.or(value) {
                 Some(value) if own.is_some() || !self.headers.contains(name) => {
@@ -171,7 +173,7 @@ impl Request {
                 put([name, ": ", value, "\r\n"]);
             }
         }
-        // One field for all (RFC 6265 section 5.4).
+        // All cookies go in one field (RFC 6265 section 5.4).
         let all: Vec<&str> = self.headers.get_all("cookie").chain(cookies).collect();
         if !all.is_empty() {
             put(["Cookie: ", &all.join("; "), "\r\n", ""]);
@@ -191,7 +193,7 @@ impl Request {
 }
 
 impl RequestBuilder {
-    /// Adds to the URL's query, encoded as a form is.
+    /// Adds names and values to the URL's query, encoded as a form.
     pub fn query<N: AsRef<str>, V: AsRef<str>>(mut self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         if let Ok(request) = &mut self.0 {
             let encoded = form_encode(pairs);
@@ -202,7 +204,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Adds a field. Content-Length and Transfer-Encoding follow from the body, and cannot be given.
+    /// Adds a field. Content-Length and Transfer-Encoding follow from the body and cannot be set.
     pub fn header(self, name: &str, value: &str) -> Self {
         self.and_then(|request| {
             check_framing(name)?;
@@ -210,7 +212,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Puts this field in the place of all of its name: another `Content-Type` than that of a [form](Self::form).
+    /// Replaces all fields of this name. Use it to change the `Content-Type` of a [form](Self::form).
     pub fn set_header(self, name: &str, value: &str) -> Self {
         self.and_then(|request| {
             check_framing(name)?;
@@ -218,8 +220,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Identifies a user with a password (RFC 7617), in the clear unless the URL is https. A user in the URL, as in
-    /// `http://ann:pw@example.org/`, is the same.
+    /// Sets basic authentication (RFC 7617). The password is readable on the way unless the URL is https. A user and
+    /// password in the URL, as in `http://ann:pw@example.org/`, have the same effect.
     pub fn basic_auth(self, user: &str, password: &str) -> Self {
         self.and_then(|request| {
             let credentials = basic(user.as_bytes(), password.as_bytes())?;
@@ -227,7 +229,7 @@ impl RequestBuilder {
         })
     }
 
-    /// With these bytes as its body. What they are, a `Content-Type` should say.
+    /// Sets the body. A `Content-Type` field should describe it.
     pub fn body(self, bytes: impl Into<Vec<u8>>) -> Self {
         self.and_then(|request| {
             request.body = Body::Bytes(bytes.into());
@@ -235,7 +237,7 @@ impl RequestBuilder {
         })
     }
 
-    /// With a form as its body, as a browser sends it.
+    /// Sets a form as the body, in the encoding of browsers.
     pub fn form<N: AsRef<str>, V: AsRef<str>>(self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         self.and_then(|request| {
             request.body = Body::Bytes(form_encode(pairs).into_bytes());
@@ -243,7 +245,7 @@ impl RequestBuilder {
         })
     }
 
-    /// With a body that is written piece by piece: of this length, or in chunks where it is not known.
+    /// Announces a streamed body: of this length in bytes, or in chunks for `None`.
     pub fn stream(self, length: impl Into<Option<u64>>) -> Self {
         self.and_then(|request| {
             request.body = Body::Stream(length.into());
@@ -251,16 +253,17 @@ impl RequestBuilder {
         })
     }
 
-    /// Lets the body wait until the server has said that it wants it.
+    /// Makes the body wait until the server asks for it with a 100.
     pub fn expect_continue(self) -> Self {
         self.and_then(|request| Ok(request.headers.set("Expect", "100-continue")?))
     }
 
-    /// The request, if all of it is good.
+    /// Checks the request and returns it.
     ///
     /// # Errors
     ///
-    /// The first thing that was wrong: [`Error::Url`], [`Error::Header`] or [`Error::Request`].
+    /// The first error: [`Error::Url`], [`Error::Header`] or [`Error::Request`]. As an [`io::Error`](std::io::Error)
+    /// each has the kind `InvalidInput`.
     pub fn build(self) -> Result<Request, Error> {
         let mut request = self.0?;
         if let Some(userinfo) = request.url.userinfo() {
@@ -268,23 +271,23 @@ impl RequestBuilder {
                 let credentials = from_userinfo(userinfo)?;
                 request.headers.set("Authorization", &credentials)?;
             }
-            // It has served its end, and is not to turn up anywhere else.
+            // The user and password are in the Authorization field now; remove them from the URL.
             request.url = request.url.without_userinfo();
         }
         for single in ["host", "authorization", "content-type", "expect"] {
             if request.headers.get_all(single).nth(1).is_some() {
                 return Err(Error::Request(
-                    "there can be one Host, one Authorization, one Content-Type and one Expect; set_header replaces \
+                    "a request has at most one Host, Authorization, Content-Type and Expect; set_header replaces \
                      what is there",
                 ));
             }
         }
         if let Some(expect) = request.headers.get("expect") {
             if !expect.eq_ignore_ascii_case("100-continue") {
-                return Err(Error::Request("all that can be expected is 100-continue"));
+                return Err(Error::Request("the only supported Expect is 100-continue"));
             }
             if request.body == Body::Empty {
-                return Err(Error::Request("100-continue is expected for a body, and there is none"));
+                return Err(Error::Request("Expect: 100-continue needs a body"));
             }
         }
         Ok(request)
@@ -303,13 +306,15 @@ impl RequestBuilder {
 fn check_framing(name: &str) -> Result<(), Error> {
     for framing in ["content-length", "transfer-encoding"] {
         if name.eq_ignore_ascii_case(framing) {
-            return Err(Error::Request("Content-Length and Transfer-Encoding follow from the body"));
+            return Err(Error::Request(
+                "Content-Length and Transfer-Encoding follow from the body and cannot be set",
+            ));
         }
     }
     Ok(())
 }
 
-/// As [`RequestBuilder::build`]: whatever takes a request takes a builder too.
+/// Calls [`RequestBuilder::build`], so that a function that takes a request also takes a builder.
 impl TryFrom<RequestBuilder> for Request {
     type Error = Error;
 

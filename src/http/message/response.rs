@@ -1,4 +1,4 @@
-//! Answers, whole.
+//! A whole response.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,23 +6,24 @@ use std::fmt;
 use crate::http::body::charset;
 use crate::http::{Head, Headers, Rule, Url, Version};
 
-/// An answer with its whole body.
+/// A response with its whole body.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
-    /// Where it came from: after redirects, the last place.
+    /// The URL of the response: after redirects, the last one.
     pub url: Url,
-    /// The version that the server speaks.
+    /// The server's version of HTTP.
     pub version: Version,
     /// The status code.
     pub status: u16,
     /// The text after the status code; it may be empty.
     pub reason: String,
-    /// The fields, as they came: a `Content-Length` is that of the body as it was sent, and not as it is here.
+    /// The header fields as received. `Content-Length` is the length of the body as sent, which may differ from `body`
+    /// here.
     pub headers: Headers,
     /// The body, without transfer coding and compression.
     pub body: Vec<u8>,
-    /// The fields behind a chunked body.
+    /// The trailers of a chunked body.
     pub trailers: Headers,
 }
 
@@ -32,7 +33,7 @@ impl Response {
         Response { url, version, status, reason, headers, body: Vec::new(), trailers: Headers::new() }
     }
 
-    /// Adds a piece of the body, as far as the limit allows.
+    /// Appends a piece of the body, up to the limit.
     pub(crate) fn push(&mut self, piece: &[u8], limit: u64) -> Result<(), Rule> {
         let room = limit.saturating_sub(self.body.len() as u64);
         let fits = piece.len().min(usize::try_from(room).unwrap_or(usize::MAX));
@@ -40,19 +41,20 @@ impl Response {
         if fits < piece.len() { Err(Rule::BodyTooLarge(limit)) } else { Ok(()) }
     }
 
-    /// Whether the status says that it went well: 200 to 299.
+    /// Whether the status is a success: 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The body as text: UTF-8, or with the feature `charset` whatever a byte order mark or the `Content-Type` names; with
-    /// `\u{fffd}` in place of what is not. What a page says of itself within its text is not looked at.
+    /// Decodes the body as text: as UTF-8, or with the feature `charset` in the charset of a byte order mark or of the
+    /// `Content-Type`. Invalid bytes become `\u{fffd}`. A charset that the page itself declares, as in a `<meta>`
+    /// element, is ignored.
     pub fn text(&self) -> Cow<'_, str> {
         charset::decode(&self.headers, &self.body)
     }
 }
 
-/// The body may be long; its length is shown.
+/// The body may be long, so only its length is shown.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")

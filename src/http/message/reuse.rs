@@ -1,4 +1,4 @@
-//! Whether a connection can carry another request, and what bytes on an idle one mean.
+//! The reuse of a connection, and the meaning of bytes on an idle one.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,50 +6,50 @@ use std::time::Duration;
 use crate::http::message::framing::Framing;
 use crate::http::{Head, Headers, Request, Version};
 
-/// Why a connection cannot be used for another request (RFC 9112 section 9.3).
+/// The reason against using a connection for another request (RFC 9112 section 9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotReusable {
     /// The request said `Connection: close`.
     Asked,
-    /// The answer said `Connection: close`.
+    /// The response said `Connection: close`.
     Close,
-    /// The answer is HTTP/1.0, and did not say `Connection: keep-alive`.
+    /// The response is HTTP/1.0 and did not say `Connection: keep-alive`.
     Http10,
-    /// The connection has been upgraded: what it carries now is not HTTP.
+    /// The connection was upgraded and no longer carries HTTP.
     Upgraded,
-    /// The answer had both a Transfer-Encoding and a Content-Length. The Transfer-Encoding overrides (RFC 9112 section
-    /// 6.3), so the answer is taken as it says. But an intermediary may have believed the Content-Length, and what it takes
-    /// for the next answer may be a part of this one: so the connection is closed (section 6.1).
+    /// The response had both a Transfer-Encoding and a Content-Length. The Transfer-Encoding overrides, so the response
+    /// is read by it (RFC 9112 section 6.3). But an intermediary may have used the Content-Length and may take a part
+    /// of this response for the next one, so the connection is closed (section 6.1).
     TwoFramings,
-    /// The end of the body was that of the stream.
+    /// The body ended with the stream.
     ByClose,
-    /// The answer is not complete.
+    /// The response is incomplete.
     Incomplete,
-    /// The answer came before the request was written whole.
+    /// The response arrived before the whole request was written.
     RequestUnfinished,
-    /// There were bytes behind the answer.
+    /// There were bytes after the response.
     LeftOver,
 }
 
 impl fmt::Display for NotReusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            NotReusable::Asked => "the request asked to close",
-            NotReusable::Close => "the server closes",
-            NotReusable::Http10 => "the server speaks HTTP/1.0 and does not keep alive",
-            NotReusable::Upgraded => "it was upgraded",
-            NotReusable::TwoFramings => "the answer had a Transfer-Encoding and a Content-Length",
+            NotReusable::Asked => "the request asked to close the connection",
+            NotReusable::Close => "the server asked to close the connection",
+            NotReusable::Http10 => "the server speaks HTTP/1.0 without keep-alive",
+            NotReusable::Upgraded => "the connection was upgraded",
+            NotReusable::TwoFramings => "the response had a Transfer-Encoding and a Content-Length",
             NotReusable::ByClose => "the body ends with the stream",
-            NotReusable::Incomplete => "the answer is not complete",
-            NotReusable::RequestUnfinished => "the request was not written whole",
-            NotReusable::LeftOver => "there were bytes behind the answer",
+            NotReusable::Incomplete => "the response is incomplete",
+            NotReusable::RequestUnfinished => "the request was not completely written",
+            NotReusable::LeftOver => "there were bytes after the response",
         })
     }
 }
 
 impl NotReusable {
-    /// What a head alone forbids.
+    /// The reasons that a head shows.
     pub(crate) fn by_head(head: &Head, framing: Framing) -> Option<NotReusable> {
         let headers = &head.headers;
         if head.status == 101 {
@@ -68,8 +68,8 @@ impl NotReusable {
     }
 }
 
-/// How long the server says that it keeps an idle connection: `Keep-Alive: timeout=5` (RFC 2068 section 19.7.1.1, and in
-/// wide use). To send on it later is to lose a race with its close.
+/// The time for which the server keeps an idle connection: `Keep-Alive: timeout=5` (RFC 2068 section 19.7.1.1; in wide
+/// use). A request that is sent later races with the server's close.
 ///
 /// ```
 /// # use enjamb::http::{Headers, keep_alive};
@@ -89,18 +89,18 @@ pub fn keep_alive(headers: &Headers) -> Option<Duration> {
     })
 }
 
-/// What bytes on an idle connection are. They are never an answer: whoever takes them for one serves them to the next
-/// request. Either way the connection is to be closed.
+/// The kinds of bytes on an idle connection. They are never a response: a client that takes them for one would give
+/// them to its next request. In both cases, close the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdleBytes {
-    /// A 408: how some servers say that they close a connection which was idle too long. Nothing to speak of.
+    /// A 408. Some servers send it as they close an idle connection; it is not worth a warning.
     Timeout,
-    /// Something that nobody asked for; worth a warning.
+    /// Unsolicited bytes; they are worth a warning.
     Unasked,
 }
 
 impl IdleBytes {
-    /// Of the bytes that have arrived.
+    /// Classifies the bytes that have arrived.
     ///
     /// ```
     /// # use enjamb::http::IdleBytes;
@@ -117,21 +117,21 @@ impl IdleBytes {
     }
 }
 
-/// What became of an attempt to send a request, for deciding on a second one.
+/// An attempt to send a request that failed. [`may_be_repeated`](Self::may_be_repeated) decides on a second one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    /// The connection had carried a request before.
+    /// Whether the connection had already carried a request.
     pub reused: bool,
-    /// Bytes of an answer that came: [`ResponseParser::received`](crate::http::ResponseParser::received).
+    /// The number of response bytes received: [`ResponseParser::received`](crate::http::ResponseParser::received).
     pub answered: u64,
-    /// It was a second attempt itself.
+    /// Whether this was already the second attempt.
     pub repeated: bool,
 }
 
 impl Attempt {
-    /// Whether a request whose connection was lost may be sent again, on a fresh connection: once, and only if the server
-    /// may have closed an idle connection before it saw the request, and if seeing it twice does no harm (RFC 9112 section
-    /// 9.3.1).
+    /// Whether the request may be sent again, on a new connection. It may be if the server can have closed an idle
+    /// connection before it saw the request, and if a second request does no harm (RFC 9112 section 9.3.1). There is no
+    /// third attempt.
     pub fn may_be_repeated(self, request: &Request) -> bool {
         self.reused
             && self.answered == 0

@@ -1,4 +1,4 @@
-//! URLs of http and https, in strict ASCII (RFC 3986).
+//! Absolute URLs for http and https, in ASCII only (RFC 3986).
 
 pub(in crate::http) mod parse;
 pub(in crate::http) mod reference;
@@ -12,11 +12,13 @@ use crate::http::url::parse::parse;
 
 /// An absolute URL for http or https.
 ///
-/// It is strict: only the characters of RFC 3986, a host in ASCII (`xn--…` for others), a dotted IPv4 address in full. What
-/// does not fit is an error that names the part and the byte; it is never guessed at. Scheme and host become lower-case,
-/// the default port is left out, and `.` and `..` in the path are resolved.
+/// The parser is strict. It accepts the characters of RFC 3986, a host in ASCII (other names need their `xn--` form),
+/// and an IPv4 address as four decimal numbers. Anything else is an error that names the part and the byte; the parser
+/// never guesses. Scheme and host become lower-case, the default port is dropped, and `.` and `..` in the path are
+/// resolved.
 ///
-/// A user and password are kept apart, for basic authentication, and are not shown.
+/// The user and password are stored apart from the text, for basic authentication. [`Display`](std::fmt::Display) does
+/// not show them.
 ///
 /// ```
 /// use enjamb::http::Url;
@@ -36,14 +38,15 @@ use crate::http::url::parse::parse;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
-    /// From the scheme to the end of the query. Shared, since a call, its connection and its answer all have it.
+    /// The URL from the scheme to the end of the query, without the user and password. A call, its connection and its
+    /// response share this text.
     pub(in crate::http) text: Arc<str>,
     pub(in crate::http) scheme: Scheme,
-    /// Where the host ends, and the target begins.
+    /// Where the host ends.
     pub(in crate::http) host_end: usize,
     pub(in crate::http) target: usize,
     pub(in crate::http) port: u16,
-    /// As written, with its percent-encoding.
+    /// The user and password as written, with percent-encoding.
     pub(in crate::http) userinfo: Option<String>,
     pub(in crate::http) fragment: Option<String>,
 }
@@ -51,14 +54,14 @@ pub struct Url {
 /// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// In the clear.
+    /// Plain TCP, not encrypted.
     Http,
-    /// Over TLS.
+    /// HTTP over TLS.
     Https,
 }
 
 impl Scheme {
-    /// In lower case.
+    /// The scheme's name, in lower case.
     pub fn as_str(self) -> &'static str {
         match self {
             Scheme::Http => "http",
@@ -66,7 +69,7 @@ impl Scheme {
         }
     }
 
-    /// The port that need not be written.
+    /// The port of a URL that names none: 80 for http, 443 for https.
     pub fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
@@ -74,26 +77,27 @@ impl Scheme {
         }
     }
 
-    /// How long `http://` is.
+    /// The length in bytes of `http://` or `https://`.
     pub(in crate::http) fn prefix_len(self) -> usize {
         self.as_str().len() + "://".len()
     }
 }
 
-/// Where a credential belongs: scheme, host and port (RFC 6454 section 4). A cookie belongs to a host:
-/// [`Cookies`](crate::http::Cookies).
+/// The origin of a URL: scheme, host and port (RFC 6454 section 4).
+///
+/// Credentials belong to an origin. Cookies belong to a host: see [`Cookies`](crate::http::Cookies).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin<'a> {
     /// The scheme.
     pub scheme: Scheme,
     /// The host, in lower case.
     pub host: &'a str,
-    /// The port, also where it is the default.
+    /// The port; the scheme's default port if the URL names none.
     pub port: u16,
 }
 
 impl Url {
-    /// http or https.
+    /// The scheme: http or https.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
@@ -103,59 +107,59 @@ impl Url {
         &self.text[self.scheme.prefix_len()..self.host_end]
     }
 
-    /// The port, also where it is the default.
+    /// The port; the scheme's default port if the URL names none.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Host and port as they go into a `Host` field: without the default port.
+    /// The host and port for a `Host` field. The default port is left out.
     pub fn authority(&self) -> &str {
         &self.text[self.scheme.prefix_len()..self.target]
     }
 
-    /// Scheme, host and port.
+    /// The origin: scheme, host and port.
     pub fn origin(&self) -> Origin<'_> {
         Origin { scheme: self.scheme, host: self.host(), port: self.port }
     }
 
-    /// Path and query: what is asked for on the request line.
+    /// The path and query, as they go on the request line.
     pub fn target(&self) -> &str {
         &self.text[self.target..]
     }
 
-    /// The path; at least a slash.
+    /// The path. It has at least one slash.
     pub fn path(&self) -> &str {
         self.target().split_once('?').map_or(self.target(), |(path, _)| path)
     }
 
-    /// What follows the question mark.
+    /// The text after the question mark, without the mark.
     pub fn query(&self) -> Option<&str> {
         self.target().split_once('?').map(|(_, query)| query)
     }
 
-    /// What follows the `#`. It is not sent.
+    /// The text after the `#`. A request does not contain it.
     pub fn fragment(&self) -> Option<&str> {
         self.fragment.as_deref()
     }
 
-    /// User and password before an `@`, as written; the password may be missing.
+    /// The text before the `@`, with percent-encoding. The password may be missing.
     pub(crate) fn userinfo(&self) -> Option<&str> {
         self.userinfo.as_deref()
     }
 
-    /// Without its user and password.
+    /// Removes the user and password.
     pub(crate) fn without_userinfo(mut self) -> Url {
         self.userinfo = None;
         self
     }
 
-    /// With this in place of its fragment.
+    /// Replaces the fragment.
     pub(crate) fn with_fragment(mut self, fragment: Option<&str>) -> Url {
         self.fragment = fragment.map(str::to_owned);
         self
     }
 
-    /// With more of a query: text that is encoded already.
+    /// Appends to the query. The text is already encoded.
     pub(crate) fn push_query(&mut self, encoded: &str) {
         let mark = match self.query() {
             None => "?",
@@ -198,13 +202,14 @@ impl TryFrom<String> for Url {
     }
 }
 
-/// What a request can go to: a [`Url`], or text that is one.
+/// A type that converts into a [`Url`]: a [`Url`] itself, or text.
 pub trait IntoUrl {
-    /// The URL.
+    /// Converts into a [`Url`].
     ///
     /// # Errors
     ///
-    /// [`Error::Url`]: the text is none.
+    /// [`Error::Url`] if the text is not a valid URL. As an [`io::Error`](std::io::Error) it has the kind
+    /// `InvalidInput`.
     fn into_url(self) -> Result<Url, Error>;
 }
 
@@ -246,8 +251,8 @@ impl fmt::Display for Origin<'_> {
     }
 }
 
-/// For an error: without what may be a password. Where the error is in front of the path, that may be anything up to the
-/// last `@`: a slash in a password looks like the beginning of a path.
+/// The text for an error message, with a possible user and password replaced by `…`. If the error is before the path,
+/// everything up to the last `@` may be a password, since a slash in a password looks like the start of the path.
 fn redacted(text: &str, part: UrlPart) -> String {
     let start = text.find("//").map_or(0, |slashes| slashes + 2);
     let in_front = matches!(part, UrlPart::Scheme | UrlPart::Userinfo | UrlPart::Host | UrlPart::Port);

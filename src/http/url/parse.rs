@@ -1,11 +1,11 @@
-//! Taking a URL apart (RFC 3986 section 3).
+//! The parser for URLs (RFC 3986 section 3).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::http::error::UrlPart;
 use crate::http::url::{Scheme, Url};
 
-/// The part that is wrong, the byte, and why.
+/// The part at fault, the byte offset, and the reason.
 type Wrong = (UrlPart, usize, &'static str);
 
 const ENCODE: &str = "this character must be written as % and two hexadecimal digits";
@@ -61,7 +61,7 @@ pub(in crate::http) fn parse(text: &str) -> Result<Url, Wrong> {
 fn scheme(text: &str) -> Result<Scheme, Wrong> {
     let wrong = |why| (UrlPart::Scheme, 0, why);
     let Some((scheme, rest)) = text.split_once(':') else {
-        return Err(wrong("there is none; a URL begins with http:// or https://"));
+        return Err(wrong("it is missing; a URL begins with http:// or https://"));
     };
     let found = match scheme {
         _ if scheme.eq_ignore_ascii_case("http") => Scheme::Http,
@@ -74,7 +74,7 @@ fn scheme(text: &str) -> Result<Scheme, Wrong> {
     Ok(found)
 }
 
-/// The host, normalised, and the port, if there is one; `at` is where they begin.
+/// Parses the host and the port. The host is normalised. `at` is the offset of `text` in the URL.
 fn host_and_port(text: &str, at: usize) -> Result<(String, Option<u16>), Wrong> {
     let wrong = |at, why| Err((UrlPart::Host, at, why));
     if let Some(inside) = text.strip_prefix('[') {
@@ -82,7 +82,7 @@ fn host_and_port(text: &str, at: usize) -> Result<(String, Option<u16>), Wrong> 
             return wrong(at, "the bracket is not closed");
         };
         let Ok(address) = address.parse::<Ipv6Addr>() else {
-            return wrong(at + 1, "within brackets there is an IPv6 address, without a zone");
+            return wrong(at + 1, "brackets must enclose an IPv6 address without a zone");
         };
         let port_at = at + text.len() - rest.len();
         let port = match rest.strip_prefix(':') {
@@ -93,7 +93,7 @@ fn host_and_port(text: &str, at: usize) -> Result<(String, Option<u16>), Wrong> 
         return Ok((format!("[{address}]"), port));
     }
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-    // From left to right, so that the first wrong byte is the one that is named.
+    // Left to right, so that the error names the first wrong byte.
     let name = name(host, at)?;
     let port = port.map(|port| self::port(port, at + host.len() + 1)).transpose()?.flatten();
     Ok((name, port))
@@ -101,10 +101,10 @@ fn host_and_port(text: &str, at: usize) -> Result<(String, Option<u16>), Wrong> 
 
 fn port(text: &str, at: usize) -> Result<Option<u16>, Wrong> {
     if text.is_empty() {
-        return Ok(None); // RFC 3986 section 3.2.3 allows for a colon without a port
+        return Ok(None); // RFC 3986 section 3.2.3 allows a colon without a port
     }
     if let Some(bad) = text.bytes().position(|byte| !byte.is_ascii_digit()) {
-        return Err((UrlPart::Port, at + bad, "a port is made of digits; an IPv6 address goes in brackets"));
+        return Err((UrlPart::Port, at + bad, "a port has digits only; write an IPv6 address in brackets"));
     }
     match text.parse() {
         Ok(port) if port > 0 => Ok(Some(port)),
@@ -112,20 +112,21 @@ fn port(text: &str, at: usize) -> Result<Option<u16>, Wrong> {
     }
 }
 
-/// A name of letters, digits, hyphens and underscores between dots, or an IPv4 address.
+/// Checks a name of letters, digits, hyphens and underscores between dots, or an IPv4 address. Returns it in lower
+/// case.
 fn name(text: &str, at: usize) -> Result<String, Wrong> {
     let wrong = |at, why| Err((UrlPart::Host, at, why));
     if text.is_empty() {
-        return wrong(at, "there is none; an IPv6 address goes in brackets");
+        return wrong(at, "it is missing; write an IPv6 address in brackets");
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if let Some(bad) = text.bytes().position(|byte| !allowed(byte)) {
         return wrong(
             at + bad,
-            "only letters, digits, - and . may be there; a name that is not ASCII has a form with xn--",
+            "a host has letters, digits, - . and _ only; write a name outside ASCII in its xn-- form",
         );
     }
-    // The dot at the end of a fully qualified name is no label.
+    // The trailing dot of a fully qualified name does not start another label.
     let labels = text.strip_suffix('.').unwrap_or(text);
     // RFC 1035 section 2.3.4.
     if labels.len() > 253 {
@@ -134,11 +135,12 @@ fn name(text: &str, at: usize) -> Result<String, Wrong> {
     let mut label_at = at;
     for label in labels.split('.') {
         if label.is_empty() || label.len() > 63 {
-            return wrong(label_at, "between dots there are 1 to 63 bytes");
+            return wrong(label_at, "a label between dots has 1 to 63 bytes");
         }
         label_at += label.len() + 1;
     }
-    // `127.1`, `0x7f.1` and `2130706433` are loopback to some and a name to others: only one form is taken.
+    // Some resolvers read `127.1`, `0x7f.1` and `2130706433` as loopback, others as names. Only the dotted form is
+    // accepted.
     let last = labels.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     let hex = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let numeric = hex || last.bytes().all(|byte| byte.is_ascii_digit());
@@ -148,7 +150,7 @@ fn name(text: &str, at: usize) -> Result<String, Wrong> {
     Ok(text.to_ascii_lowercase())
 }
 
-/// Checks the characters of a part that begins at this byte, and its percent-encoding.
+/// Checks the characters and the percent-encoding of a part that begins at byte `start`.
 fn check(part: UrlPart, start: usize, text: &str, allowed: impl Fn(u8) -> bool) -> Result<(), Wrong> {
     let bytes = text.as_bytes();
     for (at, &byte) in bytes.iter().enumerate() {
@@ -167,7 +169,7 @@ pub(in crate::http) fn is_escape(bytes: &[u8]) -> bool {
     matches!(bytes, [b'%', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
 }
 
-/// RFC 3986 section 3.3, without the percent-encoding.
+/// Whether RFC 3986 section 3.3 allows this byte in a path segment. A percent-escape is checked elsewhere.
 pub(in crate::http) fn is_pchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
@@ -189,7 +191,7 @@ fn without_dots(path: &str) -> String {
             }
         }
         if last {
-            segments.push(""); // a path that ends in dots names a folder
+            segments.push(""); // a path that ends in `.` or `..` names a folder
         }
     }
     format!("/{}", segments.join("/"))

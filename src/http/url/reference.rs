@@ -1,12 +1,12 @@
-//! References to other URLs: resolved against the one they were found at (RFC 3986 section 5), and mended where servers write
-//! what is none.
+//! References: resolution against a base URL (RFC 3986 section 5), and escaping of illegal characters in a server's
+//! reference.
 
 use crate::http::error::UrlError;
 use crate::http::url::Url;
 use crate::http::url::parse::{is_escape, is_pchar};
 
 impl Url {
-    /// The URL that a reference found at this one means (RFC 3986 section 5.2): `../style.css`, `?page=2`, `//other/x`.
+    /// Resolves a reference against this URL (RFC 3986 section 5.2): `../style.css`, `?page=2`, `//other/x`.
     ///
     /// ```
     /// # let url: enjamb::http::Url = "https://example.org/a/b?q#f".parse()?;
@@ -17,7 +17,7 @@ impl Url {
     ///
     /// # Errors
     ///
-    /// The reference is malformed, or leads out of http and https. The URL in the error is the one it came to.
+    /// The reference is malformed, or the result is not an http or https URL. The error contains the resolved text.
     pub fn join(&self, reference: &str) -> Result<Url, UrlError> {
         if has_scheme(reference) {
             return reference.parse();
@@ -43,12 +43,12 @@ impl Url {
         } else {
             format!("{}{fragment}", self.text)
         };
-        // The same server: who may come in is the same too.
+        // The server is the same, so the credentials remain valid.
         joined.parse().map(|url: Url| Url { userinfo: self.userinfo.clone(), ..url })
     }
 }
 
-/// Whether a reference begins with a scheme: a colon before any of `/?#`, behind a letter and letters, digits, `+-.`.
+/// Whether a reference begins with a scheme. A scheme is a letter, then letters, digits and `+-.`, and ends at a colon.
 fn has_scheme(reference: &str) -> bool {
     reference.split_once(':').is_some_and(|(scheme, _)| {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -56,8 +56,9 @@ fn has_scheme(reference: &str) -> bool {
     })
 }
 
-/// Percent-encodes what a URL may not contain, for references that servers write: blanks, brackets in a query, letters
-/// that are not ASCII, and a `%` that begins no escape. A server's name is left as it is: mended, it might be another's.
+/// Percent-encodes the characters that a URL may not contain: blanks, brackets in a query, non-ASCII letters, and a `%`
+/// that begins no escape. Servers send such references. The authority stays as it is, since a changed name could be
+/// that of another server.
 pub(in crate::http) fn escape_illegal(reference: &str) -> String {
     let bytes = reference.as_bytes();
     let path = path_start(reference);
@@ -80,7 +81,7 @@ pub(in crate::http) fn escape_illegal(reference: &str) -> String {
     escaped
 }
 
-/// Where a reference's path begins: behind the authority, if it has one (RFC 3986 section 3.2).
+/// The offset of a reference's path: the end of its authority, if it has one (RFC 3986 section 3.2).
 fn path_start(reference: &str) -> usize {
     let behind_scheme = match reference.split_once(':') {
         Some((_, behind)) if has_scheme(reference) => behind,
@@ -143,7 +144,7 @@ mod tests {
         ] {
             assert_eq!(base.join(reference).unwrap().to_string(), resolved, "{reference:?}");
         }
-        // Section 5.4.2: not the lenient reading.
+        // Section 5.4.2: the strict reading.
         assert!(base.join("http:g").is_err());
         assert!(base.join("mailto:a@b").is_err());
     }

@@ -1,5 +1,5 @@
-//! What the net layer knows of simulations in a build without the feature `sim`: types of which there are no values. So
-//! the layer is written once, and the compiler leaves out whatever is there for a simulation.
+//! Uninhabited types in place of the simulation, for builds without the feature `sim`. The core is written once, and
+//! the compiler removes the branches for a simulation.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,22 +1,22 @@
-//! Addresses and ports as Linux understands them: ip(7), ipv6(7).
+//! Addresses and ports, with the rules of Linux: ip(7), ipv6(7).
 //!
-//! A socket of IPv6 takes part in IPv4 too, as IPV6_V6ONLY is off unless a program or the system sets it: there, an
-//! address of IPv4 is told as an IPv4-mapped one (`::ffff:10.0.0.1`, RFC 4291, section 2.5.5.2).
+//! An IPv6 socket handles IPv4 too, since IPV6_V6ONLY is off by default. Such a socket reports an IPv4 address as an
+//! IPv4-mapped one (`::ffff:10.0.0.1`, RFC 4291, section 2.5.5.2).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::net::simulated::network::Network;
 
-/// The ports that clients get: those that RFC 6335, section 6, sets aside for it.
+/// The first port for clients. RFC 6335, section 6, reserves the ports from here on for them.
 pub(crate) const FIRST_PORT: u16 = 49152;
 
-/// The address without its mapping: the same for sockets of both families.
+/// The address without an IPv4 mapping, so that sockets of both families compare equal.
 pub(crate) fn canonical(mut addr: SocketAddr) -> SocketAddr {
     addr.set_ip(addr.ip().to_canonical());
     addr
 }
 
-/// The same address as a socket tells it whose own is of the family of `own`.
+/// The address as a socket of the family of `own` reports it.
 pub(crate) fn in_family(addr: SocketAddr, own: SocketAddr) -> SocketAddr {
     match canonical(addr) {
         SocketAddr::V4(v4) if own.is_ipv6() => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
@@ -24,7 +24,7 @@ pub(crate) fn in_family(addr: SocketAddr, own: SocketAddr) -> SocketAddr {
     }
 }
 
-/// What a connect to this address reaches: for the unspecified one that is loopback.
+/// The address that a connect reaches: loopback for the unspecified address.
 pub(crate) fn reached(addr: SocketAddr) -> SocketAddr {
     let mut addr = canonical(addr);
     if addr.ip().is_unspecified() {
@@ -33,8 +33,8 @@ pub(crate) fn reached(addr: SocketAddr) -> SocketAddr {
     addr
 }
 
-/// Whether a listener on one address answers to another: on the unspecified one it answers to all of its family, and
-/// on that of IPv6 to IPv4 too.
+/// Whether a listener accepts connects to another address. A listener on the unspecified address accepts all of its
+/// family; on the unspecified IPv6 address, IPv4 too.
 pub(crate) fn answers(listening: SocketAddr, asked: SocketAddr) -> bool {
     let (listening, asked) = (canonical(listening), canonical(asked));
     listening.port() == asked.port()
@@ -47,7 +47,7 @@ fn loopback(family: SocketAddr) -> IpAddr {
 }
 
 impl Network {
-    /// An address for a client of this server: its port may be that of another client, but of another server.
+    /// An address for a client of this server. Clients of different servers may share a port.
     pub(crate) fn client_addr(&mut self, server: SocketAddr) -> Option<SocketAddr> {
         let own = |port| SocketAddr::new(loopback(server), port);
         let port = self.free_port(|network, port| {
@@ -62,7 +62,7 @@ impl Network {
         self.free_port(|network, port| !network.is_taken(SocketAddr::new(on.ip(), port)))
     }
 
-    /// The next port that no listener has, on whatever address, and that `is_free`.
+    /// The next port that satisfies `is_free` and that no listener has, on any address.
     fn free_port(&mut self, is_free: impl Fn(&Network, u16) -> bool) -> Option<u16> {
         let next = self.last_port.checked_add(1).unwrap_or(FIRST_PORT);
         let port = (next..=u16::MAX).chain(FIRST_PORT..next).find(|&port| {
@@ -72,7 +72,7 @@ impl Network {
         Some(port)
     }
 
-    /// Whether another listener has this address, or a client.
+    /// Whether another listener or a client has this address.
     pub(crate) fn is_taken(&self, addr: SocketAddr) -> bool {
         let clients = self.ends.values().filter(|end| canonical(end.remote) == end.wire.server);
         let mut taken = self.listeners.values().map(|other| other.addr).chain(clients.map(|end| end.local));

@@ -1,9 +1,9 @@
-//! The simulated calls beside the kernel's: the same sequences of calls, on a listener and both ends of a connection,
-//! over loopback and simulated, give the same results, leave the sockets ready for the same, and tell of it in the same
-//! edge-triggered events.
+//! Compares the simulated calls with the kernel's. The same sequences of calls, on a listener and both ends of a
+//! connection, run over loopback and in the simulation. They must give the same results, the same readiness, and the
+//! same edge-triggered events.
 //!
-//! What a call causes at another socket takes the kernel a moment: after each call, its sockets must come to be as
-//! those of the simulation are.
+//! The kernel takes a moment until a call affects another socket. So after each call, the test waits until the kernel's
+//! sockets reach the state of the simulated ones.
 
 use std::cell::RefMut;
 use std::collections::BTreeSet;
@@ -23,12 +23,12 @@ use crate::net::simulated::random::Random;
 use crate::net::simulated::{Network, Simulation, SocketId};
 use crate::net::socket::Socket;
 
-/// What the kernel has not done after this long, it does not do.
+/// The time after which the kernel will not act any more.
 const HANGS: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Call {
-    /// Asks whether a connect has come through.
+    /// Checks whether a connect has completed.
     Connected,
     Write,
     Read,
@@ -52,36 +52,36 @@ enum Step {
 
 use Step::{Accept, Client, CloseListener, Server};
 
-/// How a socket is when it is newly registered.
+/// The state of a newly registered socket.
 #[derive(Debug, PartialEq)]
 struct State {
     ready: Readiness,
-    /// An error waits to be told.
+    /// An error is pending.
     failed: bool,
 }
 
-/// A simulated socket has a name; the kernel's have none here.
+/// A socket with its id in the simulation. A kernel socket does not use the id.
 type Named<T> = Option<(T, SocketId)>;
 
 const LISTENER: Token = Token(0);
 const CLIENT: Token = Token(1);
 const SERVER: Token = Token(2);
 
-/// The sockets of one driver, as far as they are there.
+/// The existing sockets of one driver.
 struct Sockets {
     poll: Poller,
     batch: Batch,
-    /// Clients that came before.
+    /// Earlier clients.
     others: Vec<Named<Socket>>,
     listener: Named<ListeningSocket>,
     client: Named<Socket>,
     server: Named<Socket>,
-    /// The names that these two have, or will have, in a simulation.
+    /// The ids in the simulation of the client and, once accepted, of the server's socket.
     names: [SocketId; 2],
 }
 
 impl Sockets {
-    /// A client that connects to a listener with a backlog of 0, behind so many others.
+    /// Creates a listener with a backlog of 0 and a client that connects to it after `before` other clients.
     fn new(poll: Poller, before: u32) -> Self {
         let (listener, client, server, names) = (None, None, None, [0; 2]);
         let (batch, others) = (Batch::new(8), Vec::new());
@@ -104,7 +104,7 @@ impl Sockets {
         sockets
     }
 
-    /// The same on the kernel's sockets and in a simulation.
+    /// Creates the same sockets in the kernel and in a simulation.
     fn both(others: u32) -> [Self; 2] {
         [Poller::new().unwrap(), Poller::Simulated(Simulation::new(0))].map(|poll| Sockets::new(poll, others))
     }
@@ -120,14 +120,14 @@ impl Sockets {
         }
     }
 
-    /// In a simulation, lets everything come about that is under way.
+    /// In a simulation, lets everything in flight arrive.
     fn settle(&self) {
         if let Poller::Simulated(kernel) = &self.poll {
             (0..10).for_each(|_| kernel.take_time(Duration::from_millis(1)));
         }
     }
 
-    /// `None` where the socket is not there.
+    /// Performs a step. `None` if its socket does not exist.
     fn take(&mut self, step: Step) -> Option<Result<usize, ErrorKind>> {
         let result = match step {
             Accept => {
@@ -178,7 +178,7 @@ impl Sockets {
         }
     }
 
-    /// The sockets of which something is told now.
+    /// The sockets with an event now.
     fn told(&mut self) -> BTreeSet<Token> {
         self.poll.wait(&mut self.batch, Some(Duration::ZERO)).unwrap();
         self.batch.iter().chain(self.batch.simulated().iter().copied()).map(|(who, _)| who).collect()
@@ -203,7 +203,7 @@ impl Sockets {
         State { ready, failed: network.ends.get(&id).is_some_and(|end| end.error.is_some()) }
     }
 
-    /// Whether what this step writes comes, in a simulation, to where there are bytes already.
+    /// Whether this step writes, in a simulation, to a peer that has unread bytes already.
     fn writes_behind_others(&self, step: Step) -> bool {
         let [client, server] = self.names;
         let reader = match step {
@@ -241,7 +241,7 @@ fn newly_registered(descriptor: RawFd) -> State {
     event.map_or(none, |event| State { ready: Readiness::of(event), failed: event.is_error() })
 }
 
-/// Waits until the kernel's sockets are as those of the simulation, and have told of it in the same events.
+/// Waits until the kernel's sockets have the states of the simulated ones, and have reported the same events.
 fn agree([kernel, sim]: &mut [Sockets; 2], so_far: &[Step]) {
     let start = Instant::now();
     let (told_by_sim, expected) = (sim.told(), sim.states());
@@ -270,12 +270,12 @@ fn agree([kernel, sim]: &mut [Sockets; 2], so_far: &[Step]) {
     );
 }
 
-/// Takes these steps in both; panics where they differ.
+/// Performs the steps in both. Panics if they differ.
 fn same(mut both: [Sockets; 2], steps: &[Step]) {
     agree(&mut both, &[]);
     for (n, &step) in steps.iter().enumerate() {
         if both[1].writes_behind_others(step) {
-            continue; // when they have come could not be seen
+            continue; // their arrival would not be visible
         }
         let [by_the_kernel, by_the_simulation] = both.each_mut().map(|sockets| sockets.take(step));
         let so_far = &steps[..=n];
@@ -325,7 +325,7 @@ fn calls_on_a_client_that_nobody_answers_yet_answer_as_the_kernels_do() {
     let mut random = Random::new(3);
     for _ in 0..100 {
         let mut steps = any_steps(&mut random, 6, |random| Client(any_call(random)));
-        steps.retain(|step| *step != Client(Finish)); // the loop does that to connections that stand
+        steps.retain(|step| *step != Client(Finish)); // the loop finishes open connections only
         same(Sockets::both(1), &steps);
     }
 }

@@ -1,4 +1,4 @@
-//! What a program may call on a simulated socket. Each is named after the kernel's, and answers as Linux does: tcp(7).
+//! The system calls on a simulated socket. Each has the kernel's name and the results of Linux: tcp(7).
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,7 +30,7 @@ impl Network {
         Ok(id)
     }
 
-    /// Whether a connect has come through: `None` while it is under way.
+    /// Whether a connect has completed, and how. `None` while it is in progress.
     pub(crate) fn connected(&mut self, id: SocketId) -> Option<io::Result<()>> {
         let endpoint = self.ends.get_mut(&id)?;
         if endpoint.connecting || endpoint.is_over() {
@@ -39,7 +39,7 @@ impl Network {
         Some(Ok(()))
     }
 
-    /// Whether a read would give bytes.
+    /// Whether a read would return bytes.
     pub(crate) fn has_unread(&self, id: SocketId) -> bool {
         self.ends.get(&id).is_some_and(|endpoint| endpoint.incoming.has_bytes())
     }
@@ -98,12 +98,12 @@ impl Network {
             if let Some(writer) = peer
                 && self.ends.get(&writer).is_some_and(|writer| writer.wants_room)
             {
-                let at = self.arrival(&wire.link); // the acknowledgement has to travel too
+                let at = self.arrival(&wire.link); // the acknowledgement takes time too
                 self.schedule(at, Event::Room(writer));
             }
             return Ok(n);
         }
-        // The end stays the end, whatever comes behind it.
+        // After the end, every read returns the end.
         if endpoint.incoming.is_at_end() {
             return Ok(0);
         }
@@ -153,7 +153,7 @@ impl Network {
         Ok(())
     }
 
-    /// SO_LINGER with zero.
+    /// SO_LINGER with a timeout of zero.
     pub(crate) fn reset_on_close(&mut self, id: SocketId) {
         if let Some(endpoint) = self.ends.get_mut(&id) {
             endpoint.reset_on_close = true;
@@ -171,7 +171,8 @@ impl Network {
         }
         self.note(id, What::Close);
         let Some(endpoint) = self.ends.get(&id) else { return };
-        // Closing with input unread destroys what the peer has not read: RFC 9293, section 3.10.4.
+        // A close with unread input sends a reset, which destroys the output that the peer has not read: RFC 9293,
+        // section 3.10.4.
         if endpoint.reset_on_close || endpoint.incoming.has_bytes() {
             return self.break_off(id);
         }
@@ -182,7 +183,7 @@ impl Network {
             self.send_end(id);
         }
         if let (Some(peer), Some(at)) = (peer, under_way) {
-            self.send_reset(peer, at.max(self.now), &wire); // what comes to the closed socket is answered with that
+            self.send_reset(peer, at.max(self.now), &wire); // data that arrives at a closed socket triggers a reset
         }
         self.remove(id);
     }
@@ -196,7 +197,7 @@ impl Network {
         self.ends.get(&id).map(|endpoint| endpoint.remote)
     }
 
-    /// EMFILE, where the limit is reached.
+    /// EMFILE if the limit is reached.
     fn out_of_descriptors(&self) -> io::Result<()> {
         let most = self.descriptors;
         if most == usize::MAX

@@ -1,4 +1,4 @@
-//! What happens in a simulation as time passes, and how it passes: at once to the next event when nothing is ready.
+//! The events of a simulation, and the passage of time: the clock jumps to the next event when nothing is ready.
 
 use std::cmp::Reverse;
 use std::io;
@@ -15,32 +15,32 @@ use crate::net::simulated::record::What;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Event {
-    /// A client's request to connect comes to the server's host.
+    /// A client's SYN arrives at the server's host.
     Syn {
         client: SocketId,
         tries: u32,
     },
-    /// The server's answer comes to the client: the listener and the other end, or a refusal.
+    /// The server's answer arrives at the client. `other` has the listener and the server's end; `None` is a refusal.
     Answer {
         client: SocketId,
         other: Option<(SocketId, SocketId)>,
     },
-    /// The client's confirmation comes to the server, whose end can be accepted now.
+    /// The client's ACK arrives at the server, whose end can now be accepted.
     Established {
         listener: SocketId,
         end: SocketId,
     },
-    /// Something that was under way may have arrived.
+    /// A segment in flight may have arrived.
     Arrive(SocketId),
     /// There may be room to send more.
     Room(SocketId),
     Reset(SocketId),
-    /// Something was sent again and again for too long.
+    /// The retransmissions have lasted too long.
     GiveUp(SocketId),
 }
 
 impl Event {
-    /// The socket to which it happens.
+    /// The socket that the event concerns.
     fn whose(self) -> SocketId {
         match self {
             Event::Syn { client: id, .. }
@@ -54,19 +54,19 @@ impl Event {
     }
 }
 
-/// A turn takes time, if only this much: else a timer set again and again for now would never let it pass.
+/// The minimum duration of a turn. Otherwise a timer that is set again and again for now would stop the clock.
 const TURN: Duration = Duration::from_micros(1);
 
-/// How often in a row the loop may go round with nothing to show for it.
+/// The maximum number of turns in a row without progress.
 const MOST_IDLE_TURNS: u32 = 10_000;
 
-/// How long a client waits before it asks again, at first; doubled each time: RFC 6298, section 2.
+/// The time before a client repeats its SYN. It doubles with each repetition: RFC 6298, section 2.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// How often it asks again: tcp(7), tcp_syn_retries. That makes 127 s.
+/// The number of repetitions: tcp(7), tcp_syn_retries. They take 127 s in all.
 const RETRIES: u32 = 6;
 
 impl Network {
-    /// Lets time pass until something is ready, or `timeout` is over. Returns `false` if nothing will ever be.
+    /// Lets time pass until a source is ready or `timeout` has passed. Returns `false` if no source will ever be ready.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -106,7 +106,7 @@ impl Network {
         )
     }
 
-    /// When the next event is. Those of sockets that are closed let no time pass.
+    /// The time of the next event. Events of closed sockets are dropped, and let no time pass.
     fn next_event(&mut self) -> Option<Duration> {
         while let Some(&Reverse((at, _, event))) = self.events.peek() {
             let end = self.ends.get(&event.whose());
@@ -123,7 +123,7 @@ impl Network {
         None
     }
 
-    /// Does what is due.
+    /// Performs the events that are due.
     pub(crate) fn happen(&mut self) {
         while let Some(Reverse((at, ..))) = self.events.peek()
             && *at <= self.now
@@ -142,7 +142,7 @@ impl Network {
         }
     }
 
-    /// The server from which what happens here is cut off.
+    /// The partitioned server whose connection this event concerns, if it is partitioned.
     fn partition_of(&self, event: Event) -> Option<SocketAddr> {
         let server = self.ends.get(&event.whose()).map(|end| end.wire.server);
         server.filter(|server| self.partitions.contains(server))
@@ -188,7 +188,7 @@ impl Network {
                 self.schedule(at, Event::Established { listener, end });
             }
             (Some(_), None) => self.fail(client, io::ErrorKind::ConnectionRefused, What::Refused),
-            // Who has given up meanwhile answers with a reset, and the connection is never accepted.
+            // The client has given up: it answers with a reset, and the connection is never accepted.
             (None, Some((listener, end))) => {
                 self.remove(end);
                 self.listeners.entry(listener).and_modify(|listening| listening.half_open -= 1);
@@ -220,9 +220,9 @@ impl Network {
     }
 
     fn reset(&mut self, id: SocketId) {
-        self.arrive(id); // what is due came before it
+        self.arrive(id); // data that is due arrived before the reset
         let Some(endpoint) = self.ends.get(&id) else { return };
-        // As Linux tells it, to one whose peer had finished (the state CLOSE-WAIT) and to others.
+        // Linux reports a different error to a socket whose peer had finished (state CLOSE-WAIT).
         let closing = endpoint.incoming.has_ended() && !endpoint.finished;
         let kind = if closing { io::ErrorKind::BrokenPipe } else { io::ErrorKind::ConnectionReset };
         self.fail(id, kind, What::Reset);
@@ -232,7 +232,7 @@ impl Network {
         self.fail(id, io::ErrorKind::TimedOut, What::GiveUp);
     }
 
-    /// The connection is no more, and what is under way to this end comes too late.
+    /// Ends the connection at this end. Data in flight to it is dropped.
     fn fail(&mut self, id: SocketId, kind: io::ErrorKind, what: What) {
         if let Some(endpoint) = self.ends.get_mut(&id).filter(|endpoint| !endpoint.reset) {
             endpoint.reset = true;
@@ -244,7 +244,7 @@ impl Network {
         }
     }
 
-    /// A host forgets its connections, and tells nobody but its own programs.
+    /// Crashes a host: it forgets its connections. Only its own sockets see an error.
     pub(crate) fn crash(&mut self, server: SocketAddr) {
         let theirs = self.ends.iter();
         let theirs = theirs.filter(|(_, end)| canonical(end.local) == server && end.wire.server == server);
@@ -266,7 +266,7 @@ impl Network {
         }
     }
 
-    /// Sends again what a partition has held up.
+    /// Delivers the events that a partition has held.
     pub(crate) fn heal(&mut self, server: SocketAddr) {
         self.partitions.remove(&server);
         let held = std::mem::take(&mut self.held);

@@ -1,12 +1,12 @@
-//! What can go wrong on the way to a server, and between the kernel and the loop.
+//! Faults on the path to a server, and between the kernel and the loop.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::net::simulated::random::Random;
 
-/// The way to a server and back: how slow, how small and how unreliable it is. Each field is a fault that real
-/// networks and kernels have; probabilities go from 0 (never, the default) to 1.
+/// The path to a server and back: its delays, limits and faults. Each field stands for a property of real networks and
+/// kernels. Probabilities go from 0 (never, the default) to 1.
 ///
 /// ```
 /// use enjamb::sim::{Link, Sim};
@@ -16,43 +16,44 @@ use crate::net::simulated::random::Random;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Link {
-    /// How long a segment is under way, one way; each draws its own, but none overtakes another. Default 100 µs.
+    /// The time that a segment travels one way. Each segment draws its own time, but none overtakes another. Default
+    /// 100 µs.
     pub latency: RangeInclusive<Duration>,
-    /// How long a segment keeps the line busy: those behind it come so much later, and therefore alone. A reset drops
-    /// what still waits for the line at its sender. Default 10 µs, a full frame at about 1 Gbit/s.
+    /// The time that a segment occupies the line. The segments behind it arrive that much later, and so separately. A
+    /// reset drops the segments that still wait at the sender. Default 10 µs, a full frame at about 1 Gbit/s.
     pub spacing: Duration,
-    /// Into how many bytes each write is cut: segments that a path's MTU, or a sender in a hurry, makes. Default 1,460
-    /// bytes, the payload of an Ethernet frame.
+    /// The sizes of the segments into which a write is split, as by a path's MTU or by several small sends. Default
+    /// 1,460 bytes, the payload of an Ethernet frame.
     pub segment: RangeInclusive<usize>,
-    /// What arrives within this time is delivered together, as by interrupt moderation and generic receive offload.
-    /// Default zero: each as it comes.
+    /// Segments that arrive within this time are delivered together, as by interrupt moderation and generic receive
+    /// offload. Default zero: each is delivered on its own.
     pub coalesce: Duration,
-    /// Bytes one side may have on the way to the other, sent or received but not read: SO_SNDBUF and SO_RCVBUF, at
-    /// least 1. Default 256 KiB.
+    /// The maximum number of bytes from one side that the other has not read, in flight or received: SO_SNDBUF and
+    /// SO_RCVBUF together, at least 1. Default 256 KiB.
     pub buffer: usize,
-    /// A write takes less than there is room for, as under memory pressure; the rest has to wait for an event.
+    /// A write accepts fewer bytes than there is room for, as under memory pressure. The rest has to wait for an event.
     pub partial_write: f64,
-    /// A connect is refused although somebody listens: a SYN answered by a reset.
+    /// A connect is refused although a listener exists: a reset answers the SYN.
     pub refused: f64,
-    /// A connect is never answered: a firewall that drops. After 127 s the kernel gives up: tcp(7),
+    /// A connect is never answered, as with a firewall that drops packets. After 127 s the kernel gives up: tcp(7),
     /// `tcp_syn_retries`.
     pub silent: f64,
-    /// A connect fails within the call: no route, no port left.
+    /// A connect fails within the call: no route, or no free port.
     pub unreachable: f64,
-    /// A connection is given up while it waits to be accepted: ECONNABORTED, accept(2).
+    /// A connection is aborted while it waits to be accepted: ECONNABORTED, accept(2).
     pub aborted: f64,
-    /// Behind this many bytes, both ways together, the connection is reset: a middlebox that cuts it, say.
+    /// After this many bytes in both directions together, the connection is reset, for example by a middlebox.
     pub reset_after: Option<RangeInclusive<u64>>,
-    /// Behind this many bytes, both ways together, nothing arrives any more, and nobody is told: a cable pulled out, a
-    /// peer without power. The connection is half-open then (RFC 9293, section 3.5.1). Who sends is told after a
-    /// quarter of an hour ([`TimedOut`](std::io::ErrorKind::TimedOut): tcp(7), `tcp_retries2`), who only waits, never.
+    /// After this many bytes in both directions together, nothing arrives any more, without notice: a cut cable, a peer
+    /// without power. The connection is half-open (RFC 9293, section 3.5.1). A side that sends gets an error after a
+    /// quarter of an hour ([`TimedOut`](std::io::ErrorKind::TimedOut): tcp(7), `tcp_retries2`). A side that only waits
+    /// never gets one.
     pub stall_after: Option<RangeInclusive<u64>>,
-    /// Each side reads so many bytes and then no more, nor the end behind them, without a word: an application that hangs.
-    /// Its kernel goes on to take what fits into its buffer, and then keeps its window closed (RFC 9293, section
-    /// 3.8.6.1). Who sends is never told: only a deadline helps.
+    /// Each side reads this many bytes and then stops, without notice, like an application that hangs. It does not read
+    /// the end of the stream either. Its kernel fills the receive buffer, then keeps the window closed (RFC 9293,
+    /// section 3.8.6.1). The sender never gets an error: only a deadline helps.
     pub stops_reading_after: Option<RangeInclusive<u64>>,
-    /// The FIN comes with the last bytes, if they are still under way, instead of after them: so it is told in the same
-    /// event.
+    /// The FIN travels with the last bytes, if they are still in flight. Both are then reported in the same event.
     pub fin_with_data: f64,
 }
 
@@ -79,7 +80,7 @@ impl Default for Link {
 }
 
 impl Link {
-    /// A bad link that loses nothing: slow or quick, cutting and joining, with little room.
+    /// A bad link that loses nothing: slow or fast, splitting and joining segments, with a small buffer.
     pub(crate) fn rough(random: &mut Random) -> Self {
         let micros = |n| Duration::from_micros(n);
         let fastest = random.within(0..=2_000);
@@ -112,14 +113,14 @@ impl Link {
     }
 }
 
-/// How the kernel tells what is ready. Probabilities, as in [`Link`].
+/// The kernel's way to report readiness. Probabilities, as in [`Link`].
 #[derive(Debug, Clone, Default)]
 pub struct Polling {
     /// A wait reports a source that is not ready.
     pub spurious: f64,
-    /// What can be read and what can be written is told in two events, as by kqueue, instead of in one, as by epoll.
+    /// Readable and writable are reported in two events, as by kqueue, instead of one, as by epoll.
     pub split: f64,
-    /// The sources come in any order, instead of the one in which they became ready.
+    /// Sources are reported in random order, instead of the order in which they became ready.
     pub shuffled: bool,
 }
 

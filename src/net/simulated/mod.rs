@@ -1,6 +1,6 @@
-//! The kernel's side of a simulation: sockets, a network between them, names, and the clock.
+//! The simulated kernel: sockets, a network between them, names, and the clock.
 //!
-//! `sim` wraps this for users. Without the feature `sim`, `absent` stands in its place.
+//! `sim` is its public interface. Without the feature `sim`, `absent` takes its place.
 
 pub(crate) mod address;
 #[cfg(all(test, target_os = "linux"))]
@@ -37,12 +37,12 @@ pub(crate) use network::{LAST, Network, SocketId};
 pub(crate) use random::Random;
 pub(crate) use socket::SimSocket;
 
-/// A simulated kernel. Clones are the same one.
+/// A simulated kernel. Clones refer to the same one.
 #[derive(Clone)]
 pub(crate) struct Simulation {
     network: Rc<RefCell<Network>>,
     names: Rc<RefCell<Names>>,
-    /// Something was posted.
+    /// A closure was posted.
     woken: Arc<AtomicBool>,
 }
 
@@ -86,7 +86,7 @@ impl Simulation {
         Rc::clone(&self.network.borrow().clock)
     }
 
-    /// Lets time pass, and what happens in it.
+    /// Lets time pass, and performs the events in it.
     pub(crate) fn take_time(&self, time: Duration) {
         let mut network = self.network();
         let now = network.now.saturating_add(time);
@@ -111,13 +111,13 @@ impl Simulation {
     }
 }
 
-/// The variable that asks for one seed.
+/// The environment variable that selects one seed.
 pub(crate) const SEED: &str = "ENJAMB_SEED";
 
-/// How many of the last events a failing run shows.
+/// The number of events that a failing run prints.
 const SHOWN: usize = 40;
 
-/// A test that fails while a simulation is alive wants to see what went on in it.
+/// Prints the last events if a test fails while the simulation exists.
 impl Drop for Network {
     fn drop(&mut self) {
         if std::thread::panicking() {

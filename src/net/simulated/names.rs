@@ -1,4 +1,4 @@
-//! Names in a simulation: a table of them, and how long looking one up takes.
+//! The names of a simulation: a table with addresses and look-up times.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! The kernel's part of a simulation: its sockets, its time, and what is under way between them.
+//! The state of a simulated network: its sockets, its time, and the data in flight.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -19,7 +19,7 @@ use crate::net::simulated::random::Random;
 use crate::net::simulated::record::{Record, What};
 use crate::net::simulated::wire::{Fate, Wire};
 
-/// Names a simulated socket. Never used again, as a descriptor would be.
+/// The id of a simulated socket. Unlike a descriptor, it is never reused.
 pub(crate) type SocketId = u32;
 
 /// One end of a connection.
@@ -28,28 +28,28 @@ pub(crate) struct Endpoint {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) wire: Rc<Wire>,
-    /// The other end, until it is closed.
+    /// The other end. `None` once that is closed.
     pub(crate) peer: Option<SocketId>,
     pub(crate) incoming: Pipe,
     pub(crate) token: Option<Token>,
-    /// A descriptor of the program, and not one that still waits to be accepted.
+    /// Whether the program owns it. Otherwise it still waits to be accepted.
     pub(crate) open: bool,
     pub(crate) connecting: bool,
-    /// Nobody answers its request to connect.
+    /// Its SYN is never answered.
     pub(crate) unanswered: bool,
-    /// SO_ERROR: told once, by whatever call comes first.
+    /// SO_ERROR. The next call reports it, once.
     pub(crate) error: Option<io::ErrorKind>,
-    /// The connection is no more.
+    /// The connection has failed.
     pub(crate) reset: bool,
     pub(crate) finished: bool,
     pub(crate) reset_on_close: bool,
-    /// A write took less than it was given: when there is room again, that is to be told. SOCK_NOSPACE in Linux.
+    /// A write was incomplete, so the next room must be reported: SOCK_NOSPACE in Linux.
     pub(crate) wants_room: bool,
-    /// A write was cut short, and takes no more until this time.
+    /// A partial write blocks further writes until this time.
     pub(crate) squeezed_until: Duration,
-    /// Bytes sent that the peer will never read, so that they take up room for ever.
+    /// Sent bytes that the peer will never read. They occupy the buffer for ever.
     pub(crate) lost: usize,
-    /// In the list of those that became ready.
+    /// Whether it is in the list of ready sockets.
     pub(crate) listed: bool,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Listening {
     pub(crate) addr: SocketAddr,
     pub(crate) backlog: usize,
     pub(crate) waiting: VecDeque<SocketId>,
-    /// Connections that are answered and not confirmed yet.
+    /// Connections that were answered but not confirmed yet.
     pub(crate) half_open: usize,
     pub(crate) token: Option<Token>,
     pub(crate) listed: bool,
@@ -67,53 +67,53 @@ pub(crate) struct Listening {
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) seed: u64,
-    /// It is run by `check`, which can run it again.
+    /// Whether `check` runs it, and so can repeat it.
     pub(crate) checked: bool,
-    /// It has its reactor.
+    /// Whether its reactor was created.
     pub(crate) taken: bool,
     pub(crate) random: Random,
     base: Instant,
     pub(crate) clock: Time,
-    /// The same, since the start.
+    /// The time since the start.
     pub(crate) now: Duration,
     pub(crate) ends: BTreeMap<SocketId, Endpoint>,
     pub(crate) listeners: BTreeMap<SocketId, Listening>,
     pub(crate) events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     scheduled: u64,
     pub(crate) last_id: SocketId,
-    /// The port that was given last.
+    /// The last port that was assigned.
     pub(crate) last_port: u16,
-    /// The addresses, local and remote, of all ends.
+    /// The local and remote addresses of all ends.
     pub(crate) pairs: BTreeSet<(SocketAddr, SocketAddr)>,
     pub(crate) ready: Vec<SocketId>,
     pub(crate) link: Rc<Link>,
     pub(crate) links: BTreeMap<SocketAddr, Rc<Link>>,
     pub(crate) partitions: BTreeSet<SocketAddr>,
-    /// What came to a partition.
+    /// The events that wait for the end of a partition.
     pub(crate) held: Vec<(SocketAddr, Event)>,
     pub(crate) polling: Polling,
-    /// How many sockets may be open: beyond, there is no descriptor left.
+    /// The maximum number of open sockets. Beyond it, no descriptor is left.
     pub(crate) descriptors: usize,
-    /// Waits in a row that brought nothing, let no time pass, and between which no socket was used with success.
+    /// The number of waits in a row without an event, without time passing, and without a successful call on a socket.
     pub(crate) idle_turns: u32,
     pub(crate) record: Record,
 }
 
-/// The end of time: what is due later never happens. Some 290 years, so that no reckoning with it overflows.
+/// The end of time, after some 290 years. Later events never happen, and sums with it do not overflow.
 pub(crate) const LAST: Duration = Duration::from_nanos(u64::MAX / 2);
 
-/// How long a sender sends again what nobody acknowledges before it gives up: tcp(7), tcp_retries2.
+/// The time for which a sender retransmits before it gives up: tcp(7), tcp_retries2.
 const GIVES_UP: Duration = Duration::from_millis(924_600);
 
 impl Endpoint {
-    /// Whether it was reset, or both sides have finished: the state is CLOSED then, or TIME-WAIT.
+    /// Whether it was reset or both sides have finished: state CLOSED or TIME-WAIT.
     pub(crate) fn is_over(&self) -> bool {
         self.reset || self.finished && self.incoming.has_ended()
     }
 }
 
 impl Listening {
-    /// Whether one more may wait to be accepted. Linux has room for one more than the backlog says: sk_acceptq_is_full.
+    /// Whether another connection may wait to be accepted. Linux accepts one more than the backlog: sk_acceptq_is_full.
     pub(crate) fn has_place(&self) -> bool {
         self.waiting.len() + self.half_open <= self.backlog
     }
@@ -154,14 +154,14 @@ impl Network {
         self.clock.set(self.base + self.now);
     }
 
-    /// Writes down what has happened, which is progress.
+    /// Records an event. It counts as progress.
     pub(crate) fn note(&mut self, who: SocketId, what: What) {
         self.idle_turns = 0;
         self.record.add(self.now, who, what);
     }
 
     pub(crate) fn schedule(&mut self, at: Duration, event: Event) {
-        self.scheduled += 1; // what is due at the same time happens in the order in which it was caused
+        self.scheduled += 1; // simultaneous events happen in the order of their causes
         self.events.push(Reverse((at, self.scheduled, event)));
     }
 
@@ -170,23 +170,23 @@ impl Network {
         self.last_id
     }
 
-    /// How long something is under way.
+    /// Draws the travel time of a segment.
     pub(crate) fn latency(&mut self, link: &Link) -> Duration {
         let (least, most) = (nanos(*link.latency.start()), nanos(*link.latency.end()));
         Duration::from_nanos(self.random.within(least..=most))
     }
 
-    /// When something that is sent now arrives.
+    /// The arrival time of a segment that is sent now.
     pub(crate) fn arrival(&mut self, link: &Link) -> Duration {
         self.now.saturating_add(self.latency(link))
     }
 
-    /// For something that is sent now.
+    /// The trip of a segment that is sent now.
     fn trip(&mut self, link: &Link) -> Trip {
         Trip { now: self.now, latency: self.latency(link), spacing: link.spacing }
     }
 
-    /// A new way to a server.
+    /// Creates a path to a server.
     pub(crate) fn wire(&mut self, server: SocketAddr) -> Rc<Wire> {
         let link = Rc::clone(self.links.get(&server).unwrap_or(&self.link));
         Rc::new(Wire::new(link, server, &mut self.random))
@@ -219,7 +219,7 @@ impl Network {
         id
     }
 
-    /// Two ends that are connected already.
+    /// Creates two connected ends.
     pub(crate) fn pair(&mut self, one: SocketAddr, other: SocketAddr) -> (SocketId, SocketId) {
         let wire = self.wire(other);
         let ends = (self.insert(one, other, Rc::clone(&wire)), self.insert(other, one, wire));
@@ -235,14 +235,14 @@ impl Network {
         self.ends.get_mut(&id).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// How much a socket may send.
+    /// The number of bytes that a socket may send.
     pub(crate) fn room(&self, endpoint: &Endpoint) -> usize {
         let peer = endpoint.peer.and_then(|peer| self.ends.get(&peer));
         let room = peer.map_or(endpoint.wire.link.buffer.max(1), |peer| peer.incoming.room());
         room.saturating_sub(endpoint.lost)
     }
 
-    /// Sends bytes on their way, cut into segments.
+    /// Splits bytes into segments and sends them.
     pub(crate) fn transmit(&mut self, id: SocketId, bytes: &[u8], wire: &Wire) {
         let peer = self.ends.get(&id).and_then(|endpoint| endpoint.peer);
         let (passing, fate) = wire.take(bytes.len());
@@ -252,7 +252,7 @@ impl Network {
         }
         match (fate, peer) {
             (Fate::Silent, _) => self.lose(id, bytes.len() - passing),
-            // Nobody is there to take it: that is answered with a reset.
+            // The peer is closed and answers with a reset.
             (_, None) => {
                 self.lose(id, bytes.len());
                 self.send_reset(id, arrives, wire);
@@ -266,7 +266,7 @@ impl Network {
         }
     }
 
-    /// Returns when the last of them arrives.
+    /// Sends bytes in segments. Returns the arrival time of the last one.
     fn send_segments(&mut self, to: SocketId, bytes: &[u8], wire: &Wire) -> Option<Duration> {
         let link = &wire.link;
         let mut arrives = None;
@@ -287,7 +287,7 @@ impl Network {
         let Some(endpoint) = self.ends.get(&id) else { return };
         let (peer, wire) = (endpoint.peer, Rc::clone(&endpoint.wire));
         if wire.is_broken() {
-            return self.lose(id, 0); // an end behind bytes that were lost would make them look complete
+            return self.lose(id, 0); // an end after lost bytes would make them look complete
         }
         let trip = self.trip(&wire.link);
         let with_data = self.random.chance(wire.link.fin_with_data);
@@ -297,12 +297,12 @@ impl Network {
             let at = peer_end.incoming.send_end(with_data, trip);
             self.deliver(peer, at, &wire.link);
         } else if self.ends.get(&id).is_some_and(|endpoint| !endpoint.incoming.will_end()) {
-            // A peer that has crashed does not know the connection, and answers with a reset.
+            // A crashed peer does not know the connection and answers with a reset.
             self.send_reset(id, trip.now.saturating_add(trip.latency), &wire);
         }
     }
 
-    /// Has a segment noticed, together with all that arrive in the same window of time; returns when.
+    /// Schedules the arrival of a segment, together with the others in the same time window. Returns the time.
     fn deliver(&mut self, to: SocketId, arrives: Duration, link: &Link) -> Duration {
         let window = nanos(link.coalesce).max(1);
         let at = Duration::from_nanos(nanos(arrives).div_ceil(window).saturating_mul(window));
@@ -310,7 +310,7 @@ impl Network {
         at
     }
 
-    /// What a socket sends comes nowhere: it goes on trying, and gives up in the end.
+    /// Loses bytes of a socket, which retransmits them and finally gives up.
     fn lose(&mut self, id: SocketId, bytes: usize) {
         if let Some(endpoint) = self.ends.get_mut(&id) {
             endpoint.lost += bytes;
@@ -318,7 +318,7 @@ impl Network {
         }
     }
 
-    /// Closes with a reset, unless both sides are done with the connection.
+    /// Closes with a reset, unless the connection is over on both sides.
     pub(crate) fn break_off(&mut self, id: SocketId) {
         let Some(endpoint) = self.ends.get(&id) else { return };
         let (wire, over) = (Rc::clone(&endpoint.wire), endpoint.is_over());
@@ -331,8 +331,8 @@ impl Network {
         self.remove(id);
     }
 
-    /// Sends a reset to this end, now or later. What has left before arrives before it; what still waits for the line is
-    /// dropped, as a socket's send queue is.
+    /// Sends a reset to this end, now or later. Segments that have left arrive before it. Segments that still wait for
+    /// the line are dropped, like a socket's send queue.
     pub(crate) fn send_reset(&mut self, to: SocketId, leaves: Duration, wire: &Wire) {
         let arrives = leaves.saturating_add(self.latency(&wire.link));
         if !wire.is_silent()
@@ -348,7 +348,7 @@ impl Network {
         self.pairs.remove(&(canonical(endpoint.local), canonical(endpoint.remote)));
         if let Some(peer) = endpoint.peer.and_then(|peer| self.ends.get_mut(&peer)) {
             peer.peer = None;
-            peer.lost += endpoint.incoming.unread(); // it will not be read, which would make room for more
+            peer.lost += endpoint.incoming.unread(); // these bytes will never be read, so they make no room
         }
     }
 }

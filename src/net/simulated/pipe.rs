@@ -1,9 +1,9 @@
-//! One direction of a connection: what is under way, and what has arrived and waits to be read.
+//! One direction of a connection: the segments in flight, and the bytes that have arrived.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// When something is sent, how long it is under way, and how long it keeps the line busy.
+/// The time of sending, the travel time, and the time that a segment occupies the line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trip {
     pub(crate) now: Duration,
@@ -13,12 +13,12 @@ pub(crate) struct Trip {
 
 #[derive(Debug)]
 struct Segment {
-    /// When it leaves the sender: until then it waits for the line.
+    /// The time at which it leaves the sender. Until then it waits for the line.
     leaves: Duration,
-    /// When it arrives.
+    /// The time at which it arrives.
     at: Duration,
     bytes: Vec<u8>,
-    /// It carries the end.
+    /// Whether it carries the FIN.
     fin: bool,
 }
 
@@ -28,15 +28,15 @@ pub(crate) struct Pipe {
     flying: VecDeque<Segment>,
     in_flight: usize,
     capacity: usize,
-    /// How many bytes more will be read, before the reader hangs.
+    /// The number of bytes that the reader will still read before it hangs.
     appetite: u64,
-    /// When the line is free at the sender for another segment, and at the receiver.
+    /// The times at which the line is free for another segment, at the sender and at the receiver.
     free_to_leave: Duration,
     free_to_arrive: Duration,
     ended: bool,
 }
 
-/// What has newly arrived.
+/// The data that has just arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Arrival {
     pub(crate) bytes: usize,
@@ -57,23 +57,23 @@ impl Pipe {
         }
     }
 
-    /// How much the sender may send.
+    /// The number of bytes that the sender may send.
     pub(crate) fn room(&self) -> usize {
         self.capacity.saturating_sub(self.unread())
     }
 
-    /// How many bytes are under way, or wait to be read.
+    /// The number of bytes in flight or waiting to be read.
     pub(crate) fn unread(&self) -> usize {
         self.arrived.len() + self.in_flight
     }
 
-    /// Sends a segment, which leaves now, or as soon as the line is free; returns when it arrives.
+    /// Sends a segment. It leaves as soon as the line is free. Returns its arrival time.
     pub(crate) fn send(&mut self, bytes: &[u8], trip: Trip) -> Duration {
         self.in_flight += bytes.len();
         self.push(bytes.to_vec(), false, trip)
     }
 
-    /// Sends the end: with the last segment under way if there is one and `with_data`, or after it.
+    /// Sends the FIN: in the last segment in flight, with `with_data` and if there is one, or after it.
     pub(crate) fn send_end(&mut self, with_data: bool, trip: Trip) -> Duration {
         if with_data && let Some(last) = self.flying.back_mut() {
             last.fin = true;
@@ -91,12 +91,12 @@ impl Pipe {
         at
     }
 
-    /// When the next that is under way arrives.
+    /// The arrival time of the next segment in flight.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.flying.front().map(|segment| segment.at)
     }
 
-    /// Lets arrive what is due.
+    /// Moves the segments that are due to the received bytes.
     pub(crate) fn arrive(&mut self, now: Duration) -> Arrival {
         let mut arrival = Arrival::default();
         while self.next().is_some_and(|at| at <= now)
@@ -111,12 +111,12 @@ impl Pipe {
         arrival
     }
 
-    /// Whether all that was sent has left the sender.
+    /// Whether all segments have left the sender.
     pub(crate) fn all_has_left(&self, now: Duration) -> bool {
         self.flying.back().is_none_or(|segment| segment.leaves <= now)
     }
 
-    /// Drops what leaves the sender after `by`; returns when the last of the rest arrives.
+    /// Drops the segments that leave the sender after `by`. Returns the arrival time of the last remaining one.
     pub(crate) fn cut_unsent(&mut self, by: Duration) -> Option<Duration> {
         while self.flying.back().is_some_and(|segment| segment.leaves > by)
             && let Some(segment) = self.flying.pop_back()
@@ -126,7 +126,7 @@ impl Pipe {
         self.flying.back().map(|segment| segment.at)
     }
 
-    /// Drops all that is under way: the connection is no more.
+    /// Drops all segments in flight, when the connection fails.
     pub(crate) fn cut(&mut self) {
         self.flying.clear();
         self.in_flight = 0;
@@ -144,7 +144,7 @@ impl Pipe {
         n
     }
 
-    /// Whether a read would tell the end, once nothing is left before it.
+    /// Whether a read would return the end, if no bytes are left before it.
     pub(crate) fn is_at_end(&self) -> bool {
         self.appetite > 0 && self.ended
     }
@@ -161,7 +161,7 @@ impl Pipe {
         self.ended
     }
 
-    /// Whether the end has come, or is under way.
+    /// Whether the FIN has arrived or is in flight.
     pub(crate) fn will_end(&self) -> bool {
         self.ended || self.flying.back().is_some_and(|segment| segment.fin)
     }

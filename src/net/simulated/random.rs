@@ -1,8 +1,8 @@
-//! The random numbers of a simulation: all of them come from its seed.
+//! The random numbers of a simulation, all derived from its seed.
 
 use std::ops::RangeInclusive;
 
-/// SplitMix64: every seed gives another stream, and a stream of 2^64 numbers is more than a simulation draws.
+/// SplitMix64. Every seed gives a different stream of 2^64 numbers, more than a simulation draws.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
@@ -19,7 +19,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number of the range; its start where the range is empty.
+    /// Draws a number of the range. An empty range gives its start.
     pub(crate) fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (low, high) = range.into_inner();
         match high.saturating_sub(low) {
@@ -29,7 +29,7 @@ impl Random {
         }
     }
 
-    /// Whether something that happens with this probability happens now. What never happens draws no number.
+    /// Draws whether an event of this probability happens. Probability 0 draws no number.
     pub(crate) fn chance(&mut self, probability: f64) -> bool {
         probability > 0.0 && (self.next() >> 11) as f64 / ((1u64 << 53) as f64) < probability
     }

@@ -1,4 +1,4 @@
-//! What is ready: edge-triggered, and told as the state at the time of the wait, as epoll(7) does.
+//! Readiness: edge-triggered, and reported as the state at the time of the wait, as in epoll(7).
 
 use mio::Token;
 
@@ -22,7 +22,7 @@ impl Network {
         }
     }
 
-    /// Has the next wait look at a socket: something about it has changed.
+    /// Makes the next wait check a socket, since its state has changed.
     pub(crate) fn wake(&mut self, id: SocketId) {
         let listed = match (self.ends.get_mut(&id), self.listeners.get_mut(&id)) {
             (Some(endpoint), _) => &mut endpoint.listed,
@@ -34,8 +34,8 @@ impl Network {
         }
     }
 
-    /// Has a socket that was full told when there is room again: not for every byte, but as Linux does, for a third of
-    /// the buffer.
+    /// Reports room to a socket that was full. Like Linux, it does so only when a third of the buffer is free, not for
+    /// every byte.
     pub(crate) fn wake_writer(&mut self, id: SocketId) {
         if self.ends.get(&id).is_some_and(|endpoint| endpoint.wants_room && self.takes_more(endpoint))
             && let Some(endpoint) = self.ends.get_mut(&id)
@@ -45,7 +45,7 @@ impl Network {
         }
     }
 
-    /// Tells what is ready, as far as there is place.
+    /// Reports ready sockets, up to `most` events.
     pub(crate) fn report(&mut self, most: usize, ready: &mut Vec<(Token, Readiness)>) {
         let mut woken = std::mem::take(&mut self.ready);
         if self.polling.shuffled {
@@ -76,7 +76,7 @@ impl Network {
         }
     }
 
-    /// Tells of any source that it is ready, whatever it is.
+    /// Reports a random source as ready, whatever its state.
     fn report_nothing(&mut self, ready: &mut Vec<(Token, Readiness)>) {
         let from = self.random.within(1..=u64::from(self.last_id.max(1))) as SocketId;
         let end = self.ends.range(from..).find_map(|(id, end)| Some((*id, end.token?)));
@@ -87,7 +87,7 @@ impl Network {
         }
     }
 
-    /// What a socket that was woken is ready for, and to whom to tell it.
+    /// The token and the readiness of a socket that was woken.
     fn look_at(&mut self, id: SocketId) -> Option<(Token, Readiness)> {
         if let Some(listening) = self.listeners.get_mut(&id) {
             listening.listed = false;
@@ -99,13 +99,13 @@ impl Network {
         let over = failed || endpoint.incoming.is_at_end();
         let writable = failed || endpoint.finished || self.takes_more(endpoint);
         let mut state = Readiness::when(over || endpoint.incoming.has_bytes(), writable, over);
-        // EPOLLHUP, which Linux also tells where both directions have come to their end: tcp_poll.
+        // EPOLLHUP. Linux also reports it when both directions have ended: tcp_poll.
         if failed || endpoint.finished && endpoint.incoming.has_ended() {
             state.add(Readiness::hung_up());
         }
         let told = (endpoint.token?, state);
         if !writable {
-            self.ends.get_mut(&id)?.wants_room = true; // whoever asks in vain is told: tcp_poll does the same
+            self.ends.get_mut(&id)?.wants_room = true; // a failed check for room requests an event, as in tcp_poll
         }
         Some(told)
     }

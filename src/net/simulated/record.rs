@@ -1,14 +1,14 @@
-//! What has happened in a simulation, for people and for comparing runs.
+//! The events of a simulation, to print and to compare runs.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How many events are kept: enough to see how a failure came about. All of them count for the fingerprint.
+/// The number of events that are kept, enough to find the cause of a failure. The fingerprint covers all events.
 const KEPT: usize = 10_000;
 
-/// Something that happened to one end of a connection, or to a listener.
+/// An event at one end of a connection, or at a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum What {
     Connect(SocketAddr),
@@ -83,7 +83,7 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn add(&mut self, at: Duration, who: u32, what: What) {
         use std::hash::{DefaultHasher, Hash, Hasher};
-        // Made anew for each event with the same keys, it gives the same value in every run.
+        // A new hasher with fixed keys gives the same value in every run.
         let mut hasher = DefaultHasher::new();
         (self.fingerprint, at, who, what).hash(&mut hasher);
         self.fingerprint = hasher.finish();
@@ -102,7 +102,7 @@ impl Record {
         self.fingerprint
     }
 
-    /// The last of the events, a line each.
+    /// The last `n` events, one per line.
     pub(crate) fn last(&self, n: usize) -> String {
         let skipped = self.events.len().saturating_sub(n);
         self.events.iter().skip(skipped).map(|event| format!("{event}\n")).collect()

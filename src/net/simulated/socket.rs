@@ -1,4 +1,4 @@
-//! A socket of a simulated network, as the net layer uses it. It owns its network, and closes itself when it is dropped.
+//! A simulated socket, as the net layer uses it. It owns its network, and closes itself when dropped.
 
 use std::cell::{RefCell, RefMut};
 use std::fmt;
@@ -77,7 +77,7 @@ impl SimSocket {
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        // It is borrowed only where the network itself has panicked: then there is nothing left to close.
+        // The network is borrowed only if the network itself panicked. Then nothing is left to close.
         if let Ok(mut network) = self.network.try_borrow_mut() {
             network.close(self.id);
         }

@@ -1,4 +1,4 @@
-//! What both ends of a connection have in common: the link they go over, and at which byte it fails them.
+//! The state that both ends of a connection share: the link, and the byte at which it fails.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use crate::net::simulated::random::Random;
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(crate) link: Rc<Link>,
-    /// Whose address tells to which link and partition it belongs.
+    /// The server. Its address selects the link and the partition.
     pub(crate) server: SocketAddr,
-    /// Bytes that were sent, both ways, and how many may be until it is reset or goes silent.
+    /// The bytes sent in both directions, and the numbers at which the connection is reset or goes silent.
     sent: Cell<u64>,
     reset_at: Option<u64>,
     stall_at: Option<u64>,
 }
 
-/// What becomes of a connection with the bytes just sent.
+/// The fate of a connection after the bytes just sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     GoesOn,
@@ -33,17 +33,17 @@ impl Wire {
         Wire { link, server, sent: Cell::new(0), reset_at, stall_at }
     }
 
-    /// Whether nothing passes any more.
+    /// Whether nothing arrives any more.
     pub(crate) fn is_silent(&self) -> bool {
         self.reaches(self.stall_at) && !self.was_reset_first()
     }
 
-    /// Whether it has failed, in either way.
+    /// Whether it was reset or went silent.
     pub(crate) fn is_broken(&self) -> bool {
         self.reaches(self.stall_at) || self.reaches(self.reset_at)
     }
 
-    /// Takes so many bytes on their way; returns how many of them arrive, and what happens behind those.
+    /// Sends this many bytes. Returns the number of bytes that arrive, and the fate after them.
     pub(crate) fn take(&self, bytes: usize) -> (usize, Fate) {
         let before = self.sent.get();
         self.sent.set(before.saturating_add(bytes as u64));

@@ -1,4 +1,4 @@
-//! What is due as time passes: who has waited too long, what was idle too long, which leases are held too long.
+//! Time limits: requests that waited too long, connections idle too long, leases held too long.
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::pool::error::Held;
 use crate::pool::key::Key;
 
 impl Table {
-    /// When to look again. Each list is in the order of age, so only its first counts.
+    /// The time of the next check. Each list is in the order of age, so its first entry is the next one due.
     pub(in crate::pool) fn next_due(&self) -> Option<Instant> {
         let config = self.config();
         let after =
@@ -22,7 +22,7 @@ impl Table {
         idle.into_iter().chain(lease).chain(waiter).min()
     }
 
-    /// Why a connection is not to be handed out although it works.
+    /// The reason against leasing a connection that still works.
     pub(in crate::pool) fn stale(&self, member: usize, now: Instant) -> Option<Reason> {
         let member = &self.members[member];
         let past = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
@@ -38,7 +38,7 @@ impl Table {
         }
     }
 
-    /// The next that has been idle for too long; it is closing then.
+    /// The next connection that was idle too long. It is closing after this call.
     pub(in crate::pool) fn idle_too_long(&mut self, now: Instant) -> Option<usize> {
         let (first, limit) = (self.idle.front()?, self.config().idle_timeout?);
         if now.saturating_duration_since(self.members[first].since) < limit {
@@ -48,14 +48,14 @@ impl Table {
         Some(first)
     }
 
-    /// The next who has waited too long, and for how long.
+    /// The next request that waited too long, and its waiting time.
     pub(in crate::pool) fn waited_too_long(&self, now: Instant) -> Option<(Ticket, Duration)> {
         let (first, limit) = (self.queue.front()?, self.config().wait_timeout?);
         let waited = now.saturating_duration_since(self.claims[first].since);
         (waited >= limit).then(|| (self.ticket(first), waited))
     }
 
-    /// The next lease that is held for too long, and for how long; each is told once.
+    /// The next lease that is held too long, and its time. Each lease is returned once.
     pub(in crate::pool) fn held_too_long(&mut self, now: Instant) -> Option<(usize, Duration)> {
         let (first, limit) = (self.unwarned?, self.config().long_hold?);
         let held = now.saturating_duration_since(self.members[first].since);
@@ -67,7 +67,7 @@ impl Table {
         Some((first, held))
     }
 
-    /// Who has the connections.
+    /// The current use of the connections.
     pub(in crate::pool) fn held(&self, now: Instant) -> Held {
         let oldest = self.leases.front().map(|first| &self.members[first]);
         Held {
@@ -80,7 +80,7 @@ impl Table {
         }
     }
 
-    /// To whom a connection goes that somebody has, and where it was acquired.
+    /// The destination of a leased connection, and the place where it was acquired.
     pub(in crate::pool) fn lease(&self, member: usize) -> Option<(Key, &'static Location<'static>)> {
         let member = &self.members[member];
         let site = self.claims[member.claim?].site;

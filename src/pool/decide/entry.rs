@@ -1,4 +1,4 @@
-//! What the table has entries for: hosts, the connections to them, and the claims of those who want one.
+//! The entries of the table: hosts, connections (members), and requests for them (claims).
 
 use std::ops::{Index, IndexMut};
 use std::panic::Location;
@@ -8,7 +8,7 @@ use crate::ConnId;
 use crate::pool::decide::list::{Linked, Links, List};
 use crate::pool::key::Key;
 
-/// What a connection is doing. All four count against the limits until its descriptor is closed.
+/// The state of a connection. In each of the four states it counts against the limits, until its descriptor is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pool) enum State {
     Connecting,
@@ -22,7 +22,7 @@ impl State {
         [State::Connecting, State::Leased, State::Idle, State::Closing];
 }
 
-/// How many connections are in each state.
+/// The number of connections in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::pool) struct Counts([usize; 4]);
 
@@ -45,13 +45,13 @@ impl IndexMut<State> for Counts {
     }
 }
 
-/// The list of all idle connections, that of all leased ones, or that of all who wait: by when they came to it.
+/// Marks the list of all idle connections, of all leases, or of all waiting claims, ordered by the time of entry.
 #[derive(Debug)]
 pub(in crate::pool) struct ByAge;
-/// The list of a host's idle connections, or of those who wait for one.
+/// Marks the list of a host's idle connections or waiting claims.
 #[derive(Debug)]
 pub(in crate::pool) struct OfHost;
-/// The list of the hosts that wait for a place.
+/// Marks the list of the hosts that wait for a place.
 #[derive(Debug)]
 pub(in crate::pool) struct Turns;
 
@@ -60,45 +60,45 @@ pub(in crate::pool) struct Turns;
 pub(in crate::pool) struct Member {
     pub(in crate::pool) host: usize,
     pub(in crate::pool) state: State,
-    /// Whose it is: of one claim while it connects and while it is leased.
+    /// The claim that owns the connection, while it connects and while it is leased.
     pub(in crate::pool) claim: Option<usize>,
-    /// Its owner has been called.
+    /// Whether the owner has been called.
     pub(in crate::pool) delivered: bool,
-    /// Somebody has given it back.
+    /// Whether an earlier owner has released the connection.
     pub(in crate::pool) reused: bool,
-    /// When it was opened.
+    /// The time at which it was opened.
     pub(in crate::pool) born: Instant,
-    /// When it came to be in its state.
+    /// The time at which it entered its state.
     pub(in crate::pool) since: Instant,
-    /// It has been held for so long that this was warned about.
+    /// Whether the pool has warned about the length of this lease.
     pub(in crate::pool) warned: bool,
-    /// Its name in the loop, once that has made it.
+    /// The connection's id, once the loop has created it.
     pub(in crate::pool) conn: Option<ConnId>,
-    /// It was closed so that its place goes to the next in line.
+    /// Whether it was closed to free its place for the next host in line.
     pub(in crate::pool) makes_room: bool,
-    /// Until when it may be handed out, where its last user knew that.
+    /// The time until which it may be leased, if its last user knew that.
     pub(in crate::pool) good_until: Option<Instant>,
     pub(in crate::pool) by_age: Links,
     pub(in crate::pool) of_host: Links,
 }
 
-/// Somebody who wants a connection, or has one.
+/// A request for a connection. It exists until its exchange ends.
 #[derive(Debug)]
 pub(in crate::pool) struct Claim {
-    /// Tells apart those that one after the other have the same index.
+    /// Distinguishes claims that had the same index one after the other.
     pub(in crate::pool) serial: u32,
     pub(in crate::pool) host: usize,
-    /// The connection it has, or that is being made for it; `None` while it waits.
+    /// The connection that it has or that is being established for it. `None` while it waits.
     pub(in crate::pool) member: Option<usize>,
     pub(in crate::pool) since: Instant,
-    /// Where it was acquired.
+    /// The place where it was acquired.
     pub(in crate::pool) site: &'static Location<'static>,
     pub(in crate::pool) one_shot: bool,
-    /// It takes no connection that was used before.
+    /// Whether it accepts only a new connection.
     pub(in crate::pool) fresh: bool,
-    /// A `Lease` stands for it.
+    /// Whether a `Lease` holds its connection.
     pub(in crate::pool) held: bool,
-    /// A `Lease` stood for it, so that something may have been said on its connection before its machine is called.
+    /// Whether a `Lease` held its connection. Bytes may then have been sent on it before the protocol is called.
     pub(in crate::pool) was_held: bool,
     pub(in crate::pool) by_age: Links,
     pub(in crate::pool) of_host: Links,
@@ -108,13 +108,13 @@ pub(in crate::pool) struct Claim {
 pub(in crate::pool) struct Host {
     pub(in crate::pool) key: Key,
     pub(in crate::pool) counts: Counts,
-    /// The most recently used first.
+    /// The idle connections, most recently used first.
     pub(in crate::pool) idle: List<OfHost>,
     pub(in crate::pool) waiting: List<OfHost>,
-    /// How many of those who wait could have a connection if there were places in the pool: it stands in the list of
-    /// turns when there are any.
+    /// The number of waiting claims that could connect if the pool had places. If it is above 0, the host is in the
+    /// list of turns.
     pub(in crate::pool) demand: usize,
-    /// How many connections had been handed on when its first waiter became the first.
+    /// The value of `handed` when the host's first waiter became the first.
     pub(in crate::pool) bypassed_from: u64,
     pub(in crate::pool) turns: Links,
 }

@@ -1,5 +1,5 @@
-//! What always holds between two operations, checked by counting everything anew: after each operation in debug builds
-//! and tests.
+//! The invariants between two operations. Debug builds and tests check them after each operation, by counting
+//! everything anew.
 
 use crate::pool::decide::entry::{Counts, State};
 use crate::pool::decide::stats::Reason;
@@ -7,7 +7,7 @@ use crate::pool::decide::table::Table;
 use crate::pool::decide::turns::MOST_BYPASSED;
 
 impl Table {
-    /// Panics where the books are wrong, and says how.
+    /// Panics if an invariant does not hold, and names it.
     pub(in crate::pool) fn check(&self) {
         self.check_counts();
         self.check_wake_ups();
@@ -25,7 +25,7 @@ impl Table {
         assert_eq!(self.idle.len(), counts[State::Idle], "I1: all that are idle are in the list");
         assert_eq!(self.leases.len(), counts[State::Leased], "I1: all leases are in the list");
         let warned = |member: usize| self.members.get(member).is_none_or(|member| member.warned);
-        assert!(!self.unwarned.is_some_and(warned), "I1: the next to warn about is a lease");
+        assert!(!self.unwarned.is_some_and(warned), "I1: the next lease to warn about is a lease");
         let (limit, per_host) = (self.config().limit, self.config().limit_per_host);
         assert!(limit.is_none_or(|limit| counts.all() <= limit), "I1: within the limit");
         let (mut sum, mut waiting) = ([0; 4], 0);
@@ -38,13 +38,13 @@ impl Table {
             }
         }
         assert_eq!(sum, State::ALL.map(|state| counts[state]), "I1: the hosts' counts add up");
-        assert_eq!(waiting, self.queue.len(), "I1: all who wait are in the queue");
+        assert_eq!(waiting, self.queue.len(), "I1: all waiting claims are in the queue");
         let closed: u64 = Reason::ALL.into_iter().map(|reason| self.stats.closed(reason)).sum();
         let open = counts.all() - counts[State::Closing];
         assert_eq!(self.stats.opened, closed + open as u64, "I1: every connection is closed once");
     }
 
-    /// I2: nobody waits who could be served.
+    /// I2: no claim waits that could be served.
     fn check_wake_ups(&self) {
         let mut demand = 0;
         for (index, host) in &self.hosts {
@@ -55,7 +55,7 @@ impl Table {
                 continue;
             }
             assert!(host.idle.is_empty(), "I2: {} has waiters and idle connections", host.key);
-            // A place that is being freed for one in line is as good as a free one.
+            // A place that is being freed for a waiting host counts as free.
             let nothing_to_evict = self.idle.is_empty() || self.making_room >= self.demand;
             let held_back = at_host == 0 || room == 0 && nothing_to_evict;
             assert!(held_back, "I2: {} has waiters, and room", host.key);
@@ -69,7 +69,7 @@ impl Table {
         }
     }
 
-    /// I3: each lease, and each connection being made, has one owner; and who is none of these waits.
+    /// I3: each lease and each connecting member has one owner. All other claims wait.
     fn check_owners(&self) {
         let mut owned = 0;
         for (index, member) in &self.members {
@@ -84,7 +84,7 @@ impl Table {
         assert_eq!(self.claims.len(), owned + self.queue.len(), "I3: a claim owns a connection or waits");
     }
 
-    /// I4: a host with nothing has no entry.
+    /// I4: a host without connections and waiting claims has no entry.
     fn check_hosts(&self) {
         assert_eq!(self.hosts.len(), self.by_destination.len(), "I4: every host is found");
         let mut wanting = 0;
@@ -93,6 +93,6 @@ impl Table {
             assert_eq!(self.by_destination.get(host.key.destination()), Some(&index), "I4: by its name");
             wanting += usize::from(host.demand > 0);
         }
-        assert_eq!(self.turns.len(), wanting, "I2: who wants a place has its turn");
+        assert_eq!(self.turns.len(), wanting, "I2: a host that wants a place has its turn");
     }
 }

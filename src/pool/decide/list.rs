@@ -1,5 +1,5 @@
-//! Doubly linked lists through the entries of a slab: anything enters and leaves in constant time, wherever it stands,
-//! and nothing is allocated for it.
+//! Doubly linked lists through the entries of a slab. An entry enters and leaves in constant time, at any place,
+//! without an allocation.
 
 use std::marker::PhantomData;
 
@@ -7,7 +7,7 @@ use slab::Slab;
 
 const NIL: usize = usize::MAX;
 
-/// The place of an entry in one list.
+/// The links of an entry in one list.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pool) struct Links {
     prev: usize,
@@ -18,7 +18,7 @@ impl Links {
     pub(in crate::pool) const NONE: Links = Links { prev: NIL, next: NIL };
 }
 
-/// An entry that can stand in a list of the kind `K`; in one such list at a time.
+/// An entry that can be in a list of the kind `K`, in one at a time.
 pub(in crate::pool) trait Linked<K> {
     fn links(&self) -> Links;
     fn links_mut(&mut self) -> &mut Links;
@@ -49,7 +49,7 @@ impl<K> List<K> {
         known(self.head)
     }
 
-    /// What comes behind this entry.
+    /// The entry after this one.
     pub(in crate::pool) fn after<T: Linked<K>>(&self, slab: &Slab<T>, index: usize) -> Option<usize> {
         known(slab[index].links().next)
     }
@@ -74,7 +74,7 @@ impl<K> List<K> {
         self.len += 1;
     }
 
-    /// Takes out an entry, which must stand in this very list.
+    /// Removes an entry, which must be in this list.
     pub(in crate::pool) fn remove<T: Linked<K>>(&mut self, slab: &mut Slab<T>, index: usize) {
         let Links { prev, next } = std::mem::replace(slab[index].links_mut(), Links::NONE);
         match known(prev) {

@@ -1,7 +1,7 @@
-//! What a pool decides, without any I/O.
+//! The decisions of a pool, without I/O.
 //!
-//! `entry` says what there is, `table` what happens to it, `turns` which host is next, `due` what is too old, and
-//! `invariants` what always holds. `list` keeps the order of all that is in line; `stats` counts.
+//! `entry` has the data, `table` the operations on it, `turns` the order of the hosts, `due` the time limits, and
+//! `invariants` the checks. `list` is the linked list behind every queue. `stats` counts.
 
 pub(super) mod due;
 pub(super) mod entry;

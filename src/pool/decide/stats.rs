@@ -1,39 +1,41 @@
-//! What a pool has done so far, counted.
+//! The counters of a pool.
 
 use std::fmt;
 
-/// Why a connection was closed.
+/// The reason for closing a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {
     /// The connect failed.
     Unconnected,
-    /// Whoever was using it cancelled; or whoever it was being made for, and nobody else wanted it.
+    /// The request that used the connection was cancelled. Or it was cancelled while connecting, and no other request
+    /// needed the connection.
     Cancelled,
-    /// It was free, and its place was needed: for another host, or for a [fresh](crate::pool::Key::fresh) connection.
+    /// It was idle, and its place was needed for another host or for a [fresh](crate::pool::Key::fresh) connection.
     Evicted,
-    /// It was idle for too long, or longer than its server keeps it.
+    /// It was idle too long, or longer than its server keeps it.
     Idle,
-    /// It was too old.
+    /// It reached [`Config::max_lifetime`](crate::pool::Config::max_lifetime).
     Lifetime,
     /// The server closed it while it was idle.
     Ended,
-    /// The server sent something while it was idle, or after the answer: the log tells its first bytes at debug level.
+    /// The server sent bytes while it was idle, or after the end of an exchange. The log shows the first bytes at debug
+    /// level.
     Unexpected,
-    /// It was released as dirty, or with output unsent.
+    /// It was released as dirty, or with unsent output.
     Dirty,
-    /// Its key was a one-shot.
+    /// Its key was [one-shot](crate::pool::Key::one_shot).
     OneShot,
-    /// It was lost, or closed by its user, in the middle of an exchange.
+    /// It was lost, or its protocol closed it, during an exchange.
     Lost,
-    /// Its lease was dropped.
+    /// Its [`Lease`](crate::pool::Lease) was dropped.
     Leaked,
     /// The pool was closed or drained.
     Closed,
 }
 
 impl Reason {
-    /// Every reason there is.
+    /// All reasons.
     pub const ALL: [Reason; 12] = [
         Reason::Unconnected,
         Reason::Cancelled,
@@ -69,18 +71,18 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a pool has done since it was made.
+/// The counters of a pool, since its creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections begun.
+    /// The number of connections begun.
     pub opened: u64,
-    /// Times a connection was used again.
+    /// The number of times that a connection was reused.
     pub reused: u64,
     closed: [u64; Reason::ALL.len()],
 }
 
 impl Stats {
-    /// How many connections were closed, or are about to be, for this reason.
+    /// The number of connections that were closed, or are being closed, for this reason.
     pub fn closed(&self, reason: Reason) -> u64 {
         self.closed[reason as usize]
     }

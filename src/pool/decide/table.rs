@@ -1,8 +1,8 @@
-//! Who has which connection, who waits, and what is to be done next: all of a pool's decisions, without any I/O.
+//! The table of connections and requests: it makes all of a pool's decisions, without I/O.
 //!
-//! A connection's state changes in one place ([`Table::set`]), where the lists and counts change with it; and whatever
-//! has changed at a host, [`Table::refresh`] draws the conclusions. What is to be done about it is handed out, a step at
-//! a time, by [`Table::step`].
+//! One method, [`Table::set`], changes a connection's state, together with the lists and counts. After each change at a
+//! host, [`Table::refresh`] updates what the host wants. [`Table::step`] returns the next action for the hub, one at a
+//! time.
 
 use std::collections::HashMap;
 use std::panic::Location;
@@ -16,7 +16,7 @@ use crate::pool::decide::list::{Links, List};
 use crate::pool::decide::stats::{Reason, Stats};
 use crate::pool::key::{Destination, Key};
 
-/// Names a request for a connection, for [`Pool::cancel`](crate::pool::Pool::cancel).
+/// Identifies a request for a connection, for [`Pool::cancel`](crate::pool::Pool::cancel).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
     pub(in crate::pool) claim: usize,
@@ -24,7 +24,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// What names nobody: the ticket of somebody who was refused.
+    /// The ticket of a refused request. It matches no claim.
     pub(in crate::pool) const NOBODY: Ticket = Ticket { claim: usize::MAX, serial: 0 };
 
     pub(in crate::pool) fn parts(self) -> (usize, u32) {
@@ -36,14 +36,14 @@ impl Ticket {
     }
 }
 
-/// Why nobody new is taken in.
+/// The reason for refusing new requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pool) enum Refusal {
     Draining,
     Closed,
 }
 
-/// A request that is to become a claim.
+/// A request that is about to become a claim.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pool) struct Request<'a> {
     pub(in crate::pool) key: &'a Key,
@@ -51,33 +51,33 @@ pub(in crate::pool) struct Request<'a> {
     pub(in crate::pool) site: &'static Location<'static>,
 }
 
-/// What has become of a connection that came back.
+/// The next state of a released connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pool) enum Returned {
-    /// It goes straight to the next of its host.
+    /// Leased to the next claim of its host.
     Handed,
     Idle,
-    /// It is to be closed.
+    /// To be closed.
     Close,
 }
 
-/// What a cancelled claim had.
+/// The situation of a claim when it was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pool) enum Cancelled {
-    /// Nothing yet; or a connection being made, which goes to the next of its host.
+    /// It had no connection. Or its connecting member went to the next claim of its host.
     Waiting,
-    /// A connection being made, which nobody else wants: it is to be given up.
+    /// It had a connecting member that no other claim needs. The member is to be closed.
     Connecting(usize),
-    /// A connection that it has not been called with, nor anybody had in the hand: it comes back.
+    /// It had a connection on which it was not called yet, nor had a `Lease`. The connection is to be released.
     Undelivered(usize),
-    /// A connection that it is using. The claim stays until that is gone.
+    /// It uses a connection. The claim stays until the connection is gone.
     Running(usize),
 }
 
 pub(in crate::pool) struct Table {
     config: Config,
     pub(in crate::pool) refusal: Option<Refusal>,
-    /// Nobody will ask any more: what comes back is not kept.
+    /// The last handle is gone, so no request can follow: a released connection is not kept.
     pub(in crate::pool) abandoned: bool,
     pub(in crate::pool) by_destination: HashMap<Destination, usize>,
     pub(in crate::pool) hosts: Slab<Host>,
@@ -85,22 +85,23 @@ pub(in crate::pool) struct Table {
     pub(in crate::pool) claims: Slab<Claim>,
     serial: u32,
     pub(in crate::pool) counts: Counts,
-    /// The least recently used first.
+    /// Idle connections, least recently used first.
     pub(in crate::pool) idle: List<ByAge>,
-    /// The oldest first.
+    /// Leases, oldest first.
     pub(in crate::pool) leases: List<ByAge>,
-    /// The first of the leases that has not been warned about.
+    /// The oldest lease that has not been warned about.
     pub(in crate::pool) unwarned: Option<usize>,
-    /// All who wait, the oldest first.
+    /// All waiting claims, oldest first.
     pub(in crate::pool) queue: List<ByAge>,
-    /// The hosts that could connect if there were a place, in the order in which it is their turn.
+    /// The hosts that could connect if there were a place, in the order of their turns.
     pub(in crate::pool) turns: List<Turns>,
     /// The sum of the hosts' demands.
     pub(in crate::pool) demand: usize,
-    /// How many places are being freed for the next in line. That takes no longer than the turn: nothing is left to send on
-    /// these. What is closing for another reason may linger, so nobody is made to wait for it.
+    /// The number of places being freed for the hosts in line. That takes no longer than the turn, since these
+    /// connections have no output left. A connection that closes for another reason may linger, so no host waits for
+    /// it.
     pub(in crate::pool) making_room: usize,
-    /// How many connections were handed on while somebody was in line.
+    /// The number of connections that passed to the next claim of their own host while a host was in line.
     pub(in crate::pool) handed: u64,
     pub(in crate::pool) stats: Stats,
 }
@@ -133,7 +134,7 @@ impl Table {
         &self.config
     }
 
-    /// How many places are free in the pool, and at a host.
+    /// The number of free places in the pool and at a host.
     pub(in crate::pool) fn room(&self, host: Option<usize>) -> (usize, usize) {
         let left =
             |limit: Option<usize>, counts: &Counts| limit.map_or(usize::MAX, |limit| limit - counts.all());
@@ -143,12 +144,12 @@ impl Table {
 
     // Acquiring.
 
-    /// The most recently used of a host's idle connections. Where others wait there is none.
+    /// The most recently used idle connection of a host. A host with waiting claims has none.
     pub(in crate::pool) fn candidate(&self, key: &Key) -> Option<usize> {
         self.hosts[*self.by_destination.get(key.destination())?].idle.front()
     }
 
-    /// Leases an idle connection.
+    /// Leases an idle connection to a new claim.
     pub(in crate::pool) fn lend(&mut self, member: usize, request: Request<'_>) -> Ticket {
         let host = self.members[member].host;
         let ticket = self.claim(host, request);
@@ -156,17 +157,17 @@ impl Table {
         ticket
     }
 
-    /// Gives an idle connection to a claim that has none.
+    /// Leases an idle connection to an existing claim.
     pub(in crate::pool) fn hand_out(&mut self, member: usize, claim: usize, now: Instant) {
         self.own(member, claim);
         self.set(member, State::Leased, now);
     }
 
-    /// Whether a newcomer has nowhere to wait.
+    /// Whether a new request would have to wait while the queue is full.
     pub(in crate::pool) fn is_full_for(&self, key: &Key) -> bool {
         let host = self.by_destination.get(key.destination()).copied();
         let (room, at_host) = self.room(host);
-        // A place that is being freed beyond what others have been promised, or can be, is as good as a free one.
+        // A place that can be freed counts as free, if it is not promised to another claim.
         let can_be_freed = !self.idle.is_empty() || self.counts[State::Closing] > self.demand;
         let waits = host.is_some_and(|host| !self.hosts[host].waiting.is_empty())
             || at_host == 0
@@ -174,7 +175,7 @@ impl Table {
         waits && self.config.max_waiters.is_some_and(|most| self.queue.len() >= most)
     }
 
-    /// Takes a newcomer in as the last of its host. What comes of it is told by [`step`](Self::step).
+    /// Adds a request as the last of its host. Then call [`step`](Self::step) for the actions that follow.
     pub(in crate::pool) fn wait(&mut self, request: Request<'_>) -> Ticket {
         let host = match self.by_destination.get(request.key.destination()) {
             Some(host) => *host,
@@ -215,7 +216,7 @@ impl Table {
         self.members[member].delivered = false;
     }
 
-    /// Parts a connection from its owner, and returns which claim that was.
+    /// Removes a connection's owner. Returns its claim.
     fn disown(&mut self, member: usize) -> Option<usize> {
         let claim = self.members[member].claim.take()?;
         self.claims.remove(claim);
@@ -236,7 +237,7 @@ impl Table {
         Ticket { claim, serial: self.claims[claim].serial }
     }
 
-    // What happens to connections.
+    // The life of a connection.
 
     pub(in crate::pool) fn unqueue(&mut self, claim: usize) {
         let host = self.claims[claim].host;
@@ -244,7 +245,7 @@ impl Table {
         self.queue.remove(&mut self.claims, claim);
     }
 
-    /// A connection stands, and its owner is about to be called. Returns whether it is a new one.
+    /// Notes that a connection is open and that its owner is about to be called. Returns whether it is a new one.
     pub(in crate::pool) fn deliver(&mut self, member: usize, is_used: bool, now: Instant) -> bool {
         self.stats.reused += u64::from(is_used);
         let entry = &mut self.members[member];
@@ -257,12 +258,12 @@ impl Table {
         is_new
     }
 
-    /// Whether the first who waits at a host takes only a new connection.
+    /// Whether the first waiting claim of a host accepts only a new connection.
     fn wants_fresh(&self, host: usize) -> bool {
         self.hosts[host].waiting.front().is_some_and(|claim| self.claims[claim].fresh)
     }
 
-    /// A connection comes back from its owner, reusable unless there is a reason against it.
+    /// Releases a connection from its owner. It is reused unless there is a reason against it.
     pub(in crate::pool) fn give_back(
         &mut self,
         member: usize,
@@ -294,7 +295,7 @@ impl Table {
         Returned::Idle
     }
 
-    /// A connection is to be closed; it keeps its owner, if it has one, until it is gone. The first reason counts.
+    /// Marks a connection as closing. It keeps its owner until it is gone. Only the first reason counts.
     pub(in crate::pool) fn close(&mut self, member: usize, reason: Reason, now: Instant) {
         if self.members[member].state != State::Closing {
             self.stats.count(reason);
@@ -304,8 +305,8 @@ impl Table {
         }
     }
 
-    /// A connection's descriptor is closed. Returns the claim of its owner, if it had one; the reason counts if it was
-    /// not to be closed anyway.
+    /// Removes a connection whose descriptor is closed. Returns the claim of its owner. `reason` counts if the
+    /// connection was not yet closing.
     pub(in crate::pool) fn gone(&mut self, member: usize, reason: Reason, now: Instant) -> Option<usize> {
         self.close(member, reason, now);
         let host = self.members[member].host;
@@ -317,7 +318,7 @@ impl Table {
         claim
     }
 
-    /// Takes a claim back.
+    /// Cancels a claim.
     pub(in crate::pool) fn cancel(&mut self, ticket: Ticket, now: Instant) -> Option<Cancelled> {
         let (host, member) = (self.find(ticket)?.host, self.find(ticket)?.member);
         let Some(member) = member else {
@@ -343,7 +344,7 @@ impl Table {
         })
     }
 
-    // Keeping the books.
+    // Bookkeeping.
 
     fn set(&mut self, member: usize, state: State, now: Instant) {
         let entry = &mut self.members[member];
@@ -380,7 +381,7 @@ impl Table {
         }
     }
 
-    /// Works out anew how much a host wants, and forgets it when it has nothing.
+    /// Recomputes what a host wants. Removes a host that has no connection and no claim.
     pub(in crate::pool) fn refresh(&mut self, host: usize) {
         let room = self.room(Some(host)).1;
         let entry = &mut self.hosts[host];

@@ -1,9 +1,9 @@
-//! Whose turn it is when there are fewer places than are wanted.
+//! The order in which hosts get places when there are too few.
 //!
-//! Hosts take turns, those that could connect if there were a place: the host that has waited longest comes first, since it
-//! was last served or, if it had nobody waiting then, since somebody has. It is not the one whose waiter is the oldest: a
-//! host that was flooded before the others came would have all the places until its flood is over, however often they are
-//! freed. So it delays each of the others by its turn, and one at its own limit delays nobody.
+//! The hosts that could connect if there were a place take turns. The host that has waited longest is next, counted
+//! from when it was last served, or from its first waiting claim if it had none then. The age of the claims does not
+//! count: otherwise a host that was flooded with requests before the others came would get every place until its flood
+//! was over. With turns, it delays each other host by one place. A host at its own limit delays no other.
 
 use std::time::Instant;
 
@@ -12,21 +12,22 @@ use crate::pool::decide::list::Links;
 use crate::pool::decide::stats::Reason;
 use crate::pool::decide::table::Table;
 
-/// How often a waiter that is held back by the total limit only may see a connection pass from one user of another host
-/// to the next. Handing on saves a connect; doing nothing else would let a busy host keep all the places for ever.
+/// The maximum number of times that a connection passes to the next claim of its own host while another host waits only
+/// for the total limit. Passing a connection on saves a connect, but without this limit a busy host would keep all
+/// places for ever.
 pub(in crate::pool) const MOST_BYPASSED: u64 = 8;
 
-/// What is to be done next.
+/// The next action for the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pool) enum Step {
     /// Connect this new member.
     Connect(usize),
-    /// Close this one, which was idle.
+    /// Close this idle member.
     Evict(usize),
 }
 
 impl Table {
-    /// What is to be done next: to be asked after every change, until there is nothing.
+    /// Returns the next action. Call it after every change, until it returns `None`.
     pub(in crate::pool) fn step(&mut self, now: Instant) -> Option<Step> {
         let host = self.turns.front()?;
         if self.room(None).0 > 0 {
@@ -51,7 +52,7 @@ impl Table {
             self.give_to_first(host, member);
             return Some(Step::Connect(member));
         }
-        // One for each who wants a place, and no more.
+        // Evict one connection for each claim that wants a place, and no more.
         if self.demand > self.making_room
             && let Some(member) = self.idle.front()
         {
@@ -61,12 +62,12 @@ impl Table {
         None
     }
 
-    /// Gives a connection to the first who waits at its host.
+    /// Gives a connection to the first waiting claim of its host.
     pub(in crate::pool) fn give_to_first(&mut self, host: usize, member: usize) -> bool {
         let Some(claim) = self.hosts[host].waiting.front() else { return false };
         self.unqueue(claim);
         self.own(member, claim);
-        // Whoever is first now has not been bypassed yet, and its host has had its turn.
+        // The new first claim has not been bypassed yet, and its host has had its turn.
         if self.hosts[host].demand > 0 {
             self.turns.remove(&mut self.hosts, host);
             self.turns.push_back(&mut self.hosts, host);
@@ -76,20 +77,20 @@ impl Table {
         true
     }
 
-    /// Whether a connection that could be handed on within its host has to make room for another host.
+    /// Whether a released connection must make room for another host, instead of passing to the next claim of its own.
     pub(in crate::pool) fn yields(&mut self, host: usize) -> bool {
         if self.hosts[host].waiting.is_empty() {
             return false;
         }
-        // All who are before this one in line have their places.
+        // The hosts before this one in line already have places being freed for them.
         let Some(next) = self.in_line().nth(self.making_room) else { return false };
-        // Those behind it were bypassed no more often.
+        // The hosts behind it were bypassed at most as often.
         let is_overdue = self.handed - self.hosts[next].bypassed_from >= MOST_BYPASSED;
         self.handed += u64::from(!is_overdue);
-        is_overdue && next != host // if it is this host's own turn, handing on is what is due
+        is_overdue && next != host // on this host's own turn, its next claim gets the connection
     }
 
-    /// The hosts whose turn it is, one after the other. The places that are being made go to as many of the first.
+    /// The hosts in the order of their turns. The places being freed go to the first of them.
     pub(in crate::pool) fn in_line(&self) -> impl Iterator<Item = usize> {
         std::iter::successors(self.turns.front(), |host| self.turns.after(&self.hosts, *host))
     }

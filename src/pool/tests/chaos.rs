@@ -1,5 +1,5 @@
-//! A random simulation of whole pools, with I/O: whatever happens to whom, in whatever order, the invariants hold after
-//! each operation, every exchange is told its end exactly once, and the loop never goes round for nothing.
+//! A random simulation of whole pools, with I/O. After each operation the invariants hold. Every exchange ends exactly
+//! once, and the loop never spins.
 
 use std::cell::Cell;
 use std::io;
@@ -13,7 +13,7 @@ use crate::{Conn, Cx, End, Input, Protocol, Reactor};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Do {
-    /// Lets time pass, where that is not a callback's business.
+    /// Lets time pass. Only the test does that, never a callback.
     Wait,
     Acquire,
     AcquireLease,
@@ -49,13 +49,13 @@ struct World {
     sim: Sim,
     pool: Pool<World>,
     hosts: u64,
-    /// How often each exchange was told its end.
+    /// The number of calls of `closed` of each exchange.
     ends: Vec<u8>,
     tickets: Vec<Ticket>,
     leases: Vec<Lease<World>>,
     operations: u64,
     callbacks: u64,
-    /// Nobody holds a lease any more.
+    /// The test is ending: no exchange holds a lease any more.
     ending: bool,
 }
 
@@ -73,8 +73,8 @@ impl World {
         Exchange { me: self.ends.len() - 1, left: 8, chance }
     }
 
-    fn lease(&mut self, whom: u16) -> Option<Lease<World>> {
-        let nth = usize::from(whom).checked_rem(self.leases.len())?;
+    fn lease(&mut self, object: u16) -> Option<Lease<World>> {
+        let nth = usize::from(object).checked_rem(self.leases.len())?;
         Some(self.leases.swap_remove(nth))
     }
 }
@@ -95,29 +95,29 @@ fn name(host: u64) -> String {
     format!("host-{host}")
 }
 
-fn key(hosts: u64, whom: u16, chance: &mut Chance) -> Key {
-    let whom = u64::from(whom);
-    let host = (whom % hosts).min(whom / hosts % hosts); // some are asked more than others
+fn key(hosts: u64, object: u16, chance: &mut Chance) -> Key {
+    let object = u64::from(object);
+    let host = (object % hosts).min(object / hosts % hosts); // some hosts get more requests than others
     let by_name = chance.below(4) == 3;
     let key = if by_name { Key::new((name(host), 7)) } else { Key::new(address(host)) };
     if chance.below(10) == 9 { key.one_shot() } else { key }
 }
 
-/// Whatever is done to a pool.
+/// Performs an operation on a pool.
 fn operate(cx: &mut Cx<'_, World>, operation: Operation<Do>) {
     cx.state.operations += 1;
     let pool = cx.state.pool.clone();
-    let (whom, mut chance) = (operation.whom, operation.chance());
+    let (object, mut chance) = (operation.object, operation.chance());
     match operation.verb {
         Do::Wait => {}
         Do::Acquire => {
-            let key = key(cx.state.hosts, whom, &mut chance);
+            let key = key(cx.state.hosts, object, &mut chance);
             let machine = cx.state.machine(chance);
             let ticket = pool.acquire(cx, &key, machine);
             cx.state.tickets.push(ticket);
         }
         Do::AcquireLease => {
-            let key = key(cx.state.hosts, whom, &mut chance);
+            let key = key(cx.state.hosts, object, &mut chance);
             let me = cx.state.machine(chance).me;
             let ticket = pool.acquire_lease(cx, &key, move |cx, lease| {
                 cx.state.ends[me] += 1;
@@ -128,32 +128,32 @@ fn operate(cx: &mut Cx<'_, World>, operation: Operation<Do>) {
             cx.state.tickets.push(ticket);
         }
         Do::Cancel => {
-            let recent = cx.state.tickets.iter().rev().nth(usize::from(whom) % 50).copied();
+            let recent = cx.state.tickets.iter().rev().nth(usize::from(object) % 50).copied();
             if let Some(ticket) = recent {
                 pool.cancel(cx, ticket);
                 assert!(!pool.cancel(cx, ticket) || pool.hub().inner().table.find(ticket).is_some());
             }
         }
-        Do::DropALease => drop(cx.state.lease(whom)),
+        Do::DropALease => drop(cx.state.lease(object)),
         Do::StartALease => {
-            if let Some(lease) = cx.state.lease(whom) {
+            if let Some(lease) = cx.state.lease(object) {
                 let machine = cx.state.machine(chance);
                 lease.start(cx, machine);
             }
         }
         Do::UseALease => {
-            if let Some(lease) = cx.state.lease(whom) {
+            if let Some(lease) = cx.state.lease(object) {
                 lease.conn(cx).map(|mut conn| conn.write(b"in the hand\n"));
                 cx.state.leases.push(lease);
             }
         }
         Do::ReleaseALease => {
-            if let Some(lease) = cx.state.lease(whom) {
+            if let Some(lease) = cx.state.lease(object) {
                 lease.release(cx, reuse(&mut chance));
             }
         }
-        Do::Cut => cx.state.sim.partition(address(u64::from(whom) % cx.state.hosts)),
-        Do::Heal => cx.state.sim.heal(address(u64::from(whom) % cx.state.hosts)),
+        Do::Cut => cx.state.sim.partition(address(u64::from(object) % cx.state.hosts)),
+        Do::Heal => cx.state.sim.heal(address(u64::from(object) % cx.state.hosts)),
         Do::Close | Do::Drain => {
             match operation.verb {
                 Do::Close => pool.close(cx),
@@ -182,7 +182,7 @@ fn config(world: &World) -> Config {
     }
 }
 
-/// An exchange that does anything.
+/// An exchange that acts at random.
 struct Exchange {
     me: usize,
     left: u32,
@@ -197,7 +197,7 @@ impl Exchange {
         self.left = self.left.saturating_sub(1);
         match self.chance.below(24) {
             _ if self.left == 0 => conn.release(Reuse::Reusable),
-            0 if self.left < 7 => conn.release(Reuse::Reusable), // it has asked before
+            0 if self.left < 7 => conn.release(Reuse::Reusable), // this exchange has run before
             0..8 => {
                 conn.write(b"question\n");
             }
@@ -252,7 +252,7 @@ impl Protocol<World> for Exchange {
     }
 }
 
-/// A server that answers, or does not, or says too much, or leaves.
+/// A server that answers, stays silent, sends too much, or closes.
 struct Server;
 
 impl Protocol<World> for Server {
@@ -269,7 +269,7 @@ impl Protocol<World> for Server {
             3 => {}
             4 | 5 => {
                 let later = conn.state().millis(400);
-                conn.deadline(later); // noise, or the end, perhaps when the connection is idle
+                conn.deadline(later); // noise, or the end, perhaps while the connection is idle
                 conn.write(b"answer\n");
             }
             _ => {
@@ -306,7 +306,7 @@ fn link(world: &World) -> Link {
     }
 }
 
-/// Runs the loop for so long, and sees to it that it waits where there is nothing to do.
+/// Runs the loop for this long, and checks that it waits when there is nothing to do.
 fn pass(reactor: &mut Reactor<World>, world: &mut World, time: Duration, turns: &mut u64) {
     let until = world.sim.now() + time;
     while let Some(left) = until.checked_sub(world.sim.now()).filter(|left| !left.is_zero()) {
@@ -319,7 +319,7 @@ fn pass(reactor: &mut Reactor<World>, world: &mut World, time: Duration, turns: 
     }
 }
 
-/// Runs one simulation and returns how many operations that was.
+/// Runs one simulation. Returns the number of operations.
 fn run(sim: &Sim, list: &[Operation<Do>]) -> u64 {
     let hosts = [2, 6, 30][sim.random(0..=2) as usize];
     let mut world = World {
@@ -372,7 +372,7 @@ fn run(sim: &Sim, list: &[Operation<Do>]) -> u64 {
 
 #[test]
 fn a_million_operations_with_io_hold_the_invariants_and_end_everything_once() {
-    // In a debug build a part of it, which takes as long.
+    // A debug build runs a part of it, in about the same time.
     let (seeds, least) = if cfg!(debug_assertions) { (40, 40_000) } else { (1000, 1_000_000) };
     let done = Cell::new(0);
     check_lists(0..seeds, 1000, |sim, list| done.set(done.get() + run(sim, list)));

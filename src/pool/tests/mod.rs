@@ -1,4 +1,4 @@
-//! Pools put through random operations: the decisions beside a naive model, and whole pools with I/O.
+//! Random operations on pools: the decisions against a simple model, and whole pools with I/O.
 
 mod chaos;
 mod model;

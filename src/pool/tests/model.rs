@@ -1,4 +1,4 @@
-//! The table against a model that is as simple as it is slow: it counts everything anew whenever it is asked.
+//! The table against a simple and slow model, which counts everything anew at each question.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,16 +18,16 @@ const HOSTS: u64 = 12;
 
 struct Model {
     config: Config,
-    /// By member: host, state, owner.
+    /// The members, by index: host, state, owner.
     members: BTreeMap<usize, (u64, State, Option<Ticket>)>,
-    /// The least recently used first.
+    /// Idle members, least recently used first.
     idle: Vec<usize>,
-    /// The oldest first.
+    /// Waiting claims, oldest first.
     waiting: Vec<(u64, Ticket)>,
-    /// The hosts whose turn it is, and how many had been handed on before.
+    /// The hosts in line, each with the value of `handed` when it entered.
     turns: Vec<(u64, u64)>,
     handed: u64,
-    /// Those that were closed to make room.
+    /// The members that were closed to make room.
     making_room: BTreeSet<usize>,
 }
 
@@ -49,7 +49,7 @@ impl Model {
         (0..HOSTS).map(|host| self.demand(host)).sum()
     }
 
-    /// Who has come to want a place comes last; who wants none leaves.
+    /// Hosts that now want a place enter at the end of the line. Hosts that want none leave it.
     fn line_up(&mut self) {
         let wants: Vec<bool> = (0..HOSTS).map(|host| self.demand(host) > 0).collect();
         self.turns.retain(|(host, _)| wants[*host as usize]);
@@ -125,11 +125,11 @@ enum Do {
     Acquire,
     Deliver,
     GiveBack,
-    /// One that was handed out turns out to be of no use before its owner is called.
+    /// A reused member turns out unusable before its owner is called.
     TakeBack,
-    /// The descriptor of one that is closing is closed.
+    /// The descriptor of a closing member is closed.
     Close,
-    /// A refusal, a reset, the server's end.
+    /// The member is lost: a refusal, a reset, or the server's end.
     Lose,
     Cancel,
 }
@@ -150,7 +150,7 @@ fn key(host: u64) -> Key {
     Key::new(([10, 0, 0, 1], host as u16 + 1))
 }
 
-/// One of them, if there are any.
+/// Picks one of them, if there are any.
 fn pick<T>(mut all: Vec<T>, which: u16) -> Option<T> {
     let nth = usize::from(which).checked_rem(all.len())?;
     Some(all.swap_remove(nth))
@@ -270,21 +270,21 @@ impl Both {
     }
 
     fn operate(&mut self, operation: Operation<Do>) {
-        let Operation { verb, whom, how } = operation;
+        let Operation { verb, object, how } = operation;
         let reusable = how % 4 != 3;
         match verb {
             Do::Acquire => {
-                let (one, other) = (u64::from(whom) % HOSTS, u64::from(whom) / HOSTS % HOSTS);
-                self.acquire(one.min(other)); // some are asked more than others
+                let (one, other) = (u64::from(object) % HOSTS, u64::from(object) / HOSTS % HOSTS);
+                self.acquire(one.min(other)); // some hosts get more requests than others
             }
             Do::Deliver => {
-                if let Some(member) = self.any_of(State::Connecting, whom) {
+                if let Some(member) = self.any_of(State::Connecting, object) {
                     assert!(self.table.deliver(member, false, self.now));
                     self.model.members.get_mut(&member).unwrap().1 = State::Leased;
                 }
             }
             Do::GiveBack => {
-                if let Some(member) = self.any_of(State::Leased, whom) {
+                if let Some(member) = self.any_of(State::Leased, object) {
                     let delivered = std::mem::replace(&mut self.table.members[member].delivered, true);
                     if delivered {
                         self.give_back(member, reusable);
@@ -292,23 +292,23 @@ impl Both {
                 }
             }
             Do::TakeBack => {
-                if let Some(member) = self.any_of(State::Leased, whom)
+                if let Some(member) = self.any_of(State::Leased, object)
                     && self.table.is_to_be_looked_at(member)
                 {
                     self.take_back(member);
                 }
             }
             Do::Close => {
-                if let Some(member) = self.any_of(State::Closing, whom) {
+                if let Some(member) = self.any_of(State::Closing, object) {
                     self.gone(member);
                 }
             }
             Do::Lose => {
-                if let Some(member) = self.any_of(State::ALL[how as usize % 4], whom) {
+                if let Some(member) = self.any_of(State::ALL[how as usize % 4], object) {
                     self.gone(member);
                 }
             }
-            Do::Cancel => self.cancel(whom, reusable),
+            Do::Cancel => self.cancel(object, reusable),
         }
         self.model.line_up();
         while let Some(step) = self.table.step(self.now) {
@@ -338,7 +338,7 @@ impl Both {
 
 #[test]
 fn a_million_operations_do_what_a_simple_model_does() {
-    // In a debug build a part of it, which takes as long.
+    // A debug build runs a part of it, in about the same time.
     let (seeds, least) = if cfg!(debug_assertions) { (30, 30_000) } else { (1000, 1_000_000) };
     let done = Cell::new(0);
     check_lists(0..seeds, 1000, |sim, list| {

@@ -1,4 +1,4 @@
-//! Random lists of operations. A list that fails is made shorter for as long as it fails, and its seed runs it again.
+//! Random lists of operations. A failing list is shortened as long as it still fails; its seed runs it again.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -7,17 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::net::simulated::Random;
 use crate::sim::{Sim, check};
 
-/// What can be done, each with its weight.
+/// The operations, each with its weight.
 pub(in crate::pool) trait Verb: Copy + Debug + PartialEq + 'static {
     const ALL: &'static [(u64, Self)];
 }
 
-/// What is done, to whom, and how. The numbers are taken modulo what there is, so that any are good; and all that chance
-/// has to do with an operation comes from its own, so that it does the same in a shorter list; 0 is the plainest.
+/// An operation, its object, and its variant. The numbers are taken modulo the number of objects, so every number is
+/// valid. All randomness of an operation comes from its own number, so it does the same in a shorter list. 0 is the
+/// simplest value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::pool) struct Operation<V> {
     pub(in crate::pool) verb: V,
-    pub(in crate::pool) whom: u16,
+    pub(in crate::pool) object: u16,
     pub(in crate::pool) how: u32,
 }
 
@@ -32,16 +33,16 @@ impl<V: Verb> Operation<V> {
             None => true,
         });
         let verb = found.expect("less than the weights add up to").1;
-        Operation { verb, whom: chance.below(1 << 16) as u16, how: chance.below(1 << 32) as u32 }
+        Operation { verb, object: chance.below(1 << 16) as u16, how: chance.below(1 << 32) as u32 }
     }
 
-    /// What is left to chance in this one.
+    /// The random numbers of this operation.
     pub(in crate::pool) fn chance(&self) -> Chance {
         Chance((self.how > 0).then(|| Random::new(self.how.into())))
     }
 }
 
-/// Random numbers, or 0 again and again, which should be the plainest.
+/// Random numbers, or always 0, the simplest.
 #[derive(Clone)]
 pub(in crate::pool) struct Chance(Option<Random>);
 
@@ -51,11 +52,11 @@ impl Chance {
     }
 }
 
-/// Runs a test with a list of as many operations for every seed, each time in a new simulation. Where it panics, shorter
-/// lists are tried, then smaller numbers; what is left is printed, and done once more.
+/// Runs a test with a list of this many operations for every seed, each time in a new simulation. After a panic, it
+/// tries shorter lists, then smaller numbers; it prints the smallest failing list and runs it once more.
 ///
-/// (proptest goes through a list once, element by element, and tries each that it puts back again. Where each operation
-/// changes what the later ones do, that takes many times as long, and stops far from the shortest.)
+/// (proptest passes over a list once, element by element, and retries each element that it puts back. When operations
+/// change the effect of later ones, that takes many times as long and ends far from the shortest list.)
 pub(in crate::pool) fn check_lists<V: Verb>(
     seeds: impl IntoIterator<Item = u64>,
     operations: usize,
@@ -65,7 +66,7 @@ pub(in crate::pool) fn check_lists<V: Verb>(
         let mut chance = Chance(Some(Random::new(sim.seed())));
         let list: Vec<_> = (0..operations).map(|_| Operation::drawn(&mut chance)).collect();
         let fails = |list: &[Operation<V>]| {
-            let sim = Sim::new(sim.seed()); // outlives the panic, so that only the last run shows its events
+            let sim = Sim::new(sim.seed()); // outlives the panic, so that only the last run prints its events
             catch_unwind(AssertUnwindSafe(|| test(&sim, list))).is_err()
         };
         if fails(&list) {
@@ -82,15 +83,15 @@ pub(in crate::pool) fn check_lists<V: Verb>(
 
 type Change<V> = fn(&mut Vec<Operation<V>>, Range<usize>);
 
-/// Leaves out ever smaller parts of a list, and makes ever smaller parts of it simpler, until nothing more can be done to
-/// any single operation for the list to fail still.
+/// Removes ever smaller parts of a list, and simplifies ever smaller parts of it, until any further change to a single
+/// operation makes the list pass.
 fn shrink<V: Verb>(
     mut list: Vec<Operation<V>>,
     fails: impl Fn(&[Operation<V>]) -> bool,
 ) -> Vec<Operation<V>> {
     let leave_out: Change<V> = |list, part| drop(list.drain(part));
     let tame: Change<V> = |list, part| list[part].iter_mut().for_each(|of| of.how = 0);
-    let lower: Change<V> = |list, part| list[part].iter_mut().for_each(|of| of.whom = 0);
+    let lower: Change<V> = |list, part| list[part].iter_mut().for_each(|of| of.object = 0);
     let mut part = list.len();
     while part > 0 {
         let before = list.clone();
@@ -106,7 +107,7 @@ fn shrink<V: Verb>(
                 }
             }
         }
-        // What was needed may have been needed only by something that is no longer there.
+        // An operation may be removable now, because the operations that needed it are gone.
         if part > 1 || list == before {
             part /= 2;
         }
@@ -132,7 +133,7 @@ fn a_list_that_fails_shrinks_to_the_operations_it_takes_and_does_so_again() {
         let failed = catch_unwind(AssertUnwindSafe(|| {
             check_lists(0..1, 1000, |_, list: &[Operation<Planted>]| {
                 last.replace(list.to_vec());
-                let armed = list.iter().position(|of| of.verb == Planted::Arm && of.whom > 3);
+                let armed = list.iter().position(|of| of.verb == Planted::Arm && of.object > 3);
                 let fired = list.iter().rposition(|of| of.verb == Planted::Fire && of.how < u32::MAX);
                 assert!(armed.is_none_or(|armed| fired.is_none_or(|fired| fired < armed)), "planted");
             });
@@ -143,7 +144,7 @@ fn a_list_that_fails_shrinks_to_the_operations_it_takes_and_does_so_again() {
     let list = shrunk();
     let verbs: Vec<Planted> = list.iter().map(|of| of.verb).collect();
     assert_eq!(verbs, [Planted::Arm, Planted::Fire]);
-    assert!(list[0].whom > 3 && list[0].how == 0, "{list:?}");
-    assert!(list[1].whom == 0 && list[1].how == 0, "{list:?}");
+    assert!(list[0].object > 3 && list[0].how == 0, "{list:?}");
+    assert!(list[1].object == 0 && list[1].how == 0, "{list:?}");
     assert_eq!(format!("{list:?}"), format!("{:?}", shrunk()));
 }

@@ -1,6 +1,7 @@
-//! A call on a connection: the request written, with the [upload] of its body, the [answer] read, and what follows from it.
+//! The protocol of a call on its connections: it writes the request with its body ([upload]), reads the [response], and
+//! decides whether to repeat or redirect.
 
-mod answer;
+mod response;
 mod upload;
 
 use std::io;
@@ -19,41 +20,42 @@ use crate::reactor::protocol::{End, Protocol};
 use crate::{Conn, Cx, Input};
 use upload::Upload;
 
-/// How long a body waits for a 100 (RFC 9110 section 10.1.1: not for ever, since many servers never send one).
+/// The time that a body waits for a 100. RFC 9110 section 10.1.1 forbids waiting for ever, since many servers never
+/// send one.
 const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
 
-/// A call, for all the connections that it takes.
+/// A call, across all its connections.
 pub(super) struct Exchange<S: 'static> {
-    /// Weak, as the session's pool holds this.
+    /// Weak, since the session's pool owns the exchange.
     session: Weak<Inner<S>>,
     call: Call<S>,
     request: Request,
     receiver: Box<dyn Receiver<S>>,
     redirects: Redirects,
     total: Total<S>,
-    /// Where it was begun.
+    /// The caller's source location.
     site: &'static Location<'static>,
-    /// It was sent twice already.
+    /// The request was already sent twice.
     repeated: bool,
     attempt: Attempted,
 }
 
-/// What holds for one connection.
+/// The state of one attempt, on one connection.
 struct Attempted {
     parser: ResponseParser,
     opened: bool,
     reused: bool,
     upload: Upload,
-    /// When a body goes without a 100.
+    /// The time at which the body is sent even without a 100.
     continue_by: Option<Instant>,
     decoder: Option<ContentDecoder>,
-    /// Came, and is not unpacked, since the call was paused.
+    /// Received data that is not decoded yet because the call is paused.
     held_back: Option<Vec<u8>>,
-    /// The server's last byte has come.
+    /// The server has ended its stream.
     at_end: bool,
     trailers: Headers,
     kept_for: Option<Duration>,
-    /// We have lost patience with the server, or the receiver has failed.
+    /// The client ended the attempt: a time limit passed, or the receiver failed.
     ours: bool,
     outcome: Option<Outcome>,
 }
@@ -117,7 +119,7 @@ impl<S: 'static> Exchange<S> {
         self.call.state.borrow().holds()
     }
 
-    // What follows.
+    // Decisions on the next step.
 
     fn phase(&self) -> Phase {
         let attempt = &self.attempt;
@@ -140,7 +142,8 @@ impl<S: 'static> Exchange<S> {
         session.config.retry && !self.attempt.ours && attempt.may_be_repeated(&self.request)
     }
 
-    /// Sends what is to be sent next, over another connection or over the one that has just been released.
+    /// Sends the current request, as a repetition or after a redirect, over another connection or the one just
+    /// released.
     fn send_again(mut self: Box<Self>, cx: &mut Cx<'_, S>, session: &Inner<S>) {
         let key = match session.key(self.request.url()) {
             Ok(key) if self.repeated => key.fresh(),
@@ -180,7 +183,7 @@ impl<S: 'static> Protocol<S> for Exchange<S> {
         self.attempt.opened = true;
         self.attempt.reused = conn.is_reused();
         self.call.state.borrow_mut().conn = Some(conn.id());
-        conn.read_while_full(true); // an answer may come before the end of the request
+        conn.read_while_full(true); // the response may arrive before the whole request is sent
         let cookies = if session.config.cookies {
             session.cookies.borrow_mut().header(self.request.url(), SystemTime::now())
         } else {
@@ -195,7 +198,7 @@ impl<S: 'static> Protocol<S> for Exchange<S> {
             self.begin_upload(conn)?;
         }
         if let (Upload::Done, Body::Empty) = (&self.attempt.upload, self.request.body()) {
-            conn.deadline(session.config.first_byte); // so little is sent in one go when this returns
+            conn.deadline(session.config.first_byte); // the head is small: it is sent at once when this callback returns
             return Ok(());
         }
         self.set_deadline(conn)
@@ -248,11 +251,11 @@ impl<S: 'static> Protocol<S> for Exchange<S> {
             Some(_) => error::shutting_down(),
             None => error::new(
                 io::ErrorKind::ConnectionAborted,
-                "the connection was closed by somebody who knew its id, before the answer was complete",
+                "another callback closed the connection before the response was complete",
             ),
         });
         if pool::Error::of(&source).is_none() && self.may_be_repeated(&session) {
-            log::debug!("{} is sent again, since a used connection was lost: {source}", self.request.url());
+            log::debug!("{} is sent again, since a reused connection was lost: {source}", self.request.url());
             self.repeated = true;
             session.retried.set(session.retried.get() + 1);
             return self.send_again(cx, &session);

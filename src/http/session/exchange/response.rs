@@ -1,4 +1,4 @@
-//! The answer: read as it comes, unpacked, delivered.
+//! Reads a response: parses, decodes and delivers it.
 
 use std::io;
 use std::time::SystemTime;
@@ -31,7 +31,7 @@ impl<S: 'static> Exchange<S> {
                     }
                 }
                 Event::Head(head) => {
-                    self.begin_answer(conn, head, input)?;
+                    self.begin_response(conn, head, input)?;
                     if self.attempt.outcome.is_some() {
                         return Ok(());
                     }
@@ -45,7 +45,12 @@ impl<S: 'static> Exchange<S> {
         self.set_deadline(conn)
     }
 
-    fn begin_answer(&mut self, conn: &mut Conn<'_, S>, head: Head, input: &mut Input<'_>) -> io::Result<()> {
+    fn begin_response(
+        &mut self,
+        conn: &mut Conn<'_, S>,
+        head: Head,
+        input: &mut Input<'_>,
+    ) -> io::Result<()> {
         let session = self.session()?;
         if session.config.cookies {
             let now = SystemTime::now();
@@ -62,8 +67,8 @@ impl<S: 'static> Exchange<S> {
             match self.redirects.follow(&mut self.request, &head) {
                 Ok(false) => {}
                 Ok(true) => {
-                    log::debug!("{before} sends to {} with a {}", self.request.url(), head.status);
-                    self.attempt.parser.drain(input); // if it does not get to the end, it is not reusable
+                    log::debug!("{before} redirects to {} with status {}", self.request.url(), head.status);
+                    self.attempt.parser.drain(input); // a body that is not discarded to its end makes the connection not reusable
                     self.attempt.outcome = Some(Outcome::Redirected);
                     self.release(conn, input);
                     return Ok(());
@@ -75,12 +80,12 @@ impl<S: 'static> Exchange<S> {
         let delivered = self.receiver.head(conn.cx(), &self.call, head);
         self.delivered(delivered)?;
         if self.call.state.borrow().paused {
-            conn.pause(); // it may have been paused before there was anything to hold up
+            conn.pause(); // the call may have been paused before its response began
         }
         Ok(())
     }
 
-    /// Delivers a piece of the body, decoded, or as much of it as is wanted.
+    /// Decodes a piece of the body and delivers it, until the call is paused.
     fn unpack(&mut self, conn: &mut Conn<'_, S>, data: &mut Input<'_>) -> io::Result<()> {
         let Some(decoder) = &mut self.attempt.decoder else { return Ok(()) };
         if decoder.is_identity() {
@@ -122,13 +127,14 @@ impl<S: 'static> Exchange<S> {
 
     fn release(&mut self, conn: &mut Conn<'_, S>, input: &Input<'_>) {
         if !matches!(self.attempt.upload, Upload::Done) || conn.unsent() > 0 {
-            // The server has said all it had to say, and whether it reads the rest is no reason to keep the place.
+            // The response is complete. The place in the pool is not held while the server reads the rest of the
+            // request.
             return conn.abort(error::new(
                 io::ErrorKind::ConnectionAborted,
-                "the answer came before the end of the request",
+                "the response ended before the request was completely sent",
             ));
         }
-        // That bytes are left over, the pool sees and says.
+        // The pool itself checks for bytes after the response, and logs them.
         conn.release(match self.attempt.parser.reusable(0) {
             Ok(()) => self.attempt.kept_for.map_or(Reuse::Reusable, Reuse::ReusableFor),
             Err(why) => {
@@ -142,7 +148,7 @@ impl<S: 'static> Exchange<S> {
         });
     }
 
-    /// Whatever the server did wrong, with its name.
+    /// Adds the server's name to a response error.
     fn broken(&self, error: ResponseError) -> io::Error {
         error.from_server(server(self.request.url())).into()
     }
