@@ -66,3 +66,34 @@ impl Protocol<Seen> for Machine {
         cx.state.ends.push(end);
     }
 }
+
+/// A machine that calls this when it is opened.
+pub fn opened(call: impl FnMut(&mut Conn<'_, Seen>) -> io::Result<()> + 'static) -> Machine {
+    Machine { opened: Box::new(call), ..Machine::default() }
+}
+
+/// A machine that sends back what it receives.
+pub fn echo() -> Machine {
+    Machine {
+        received: Box::new(|conn, input| {
+            conn.write(input.take_all());
+            Ok(())
+        }),
+        ..Machine::default()
+    }
+}
+
+pub fn close(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+    conn.close();
+    Ok(())
+}
+
+pub fn finish(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+    conn.finish();
+    Ok(())
+}
+
+pub fn pause(conn: &mut Conn<'_, Seen>) -> io::Result<()> {
+    conn.pause();
+    Ok(())
+}

@@ -1,12 +1,13 @@
-//! Two ends of a TCP connection, made by the standard library.
+//! Two ends of a TCP connection over loopback.
 
 use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
 
-const HANGS: Duration = Duration::from_secs(60);
+use super::times::HANGS;
+use socket2::{Domain, Socket, Type};
 
-/// Two ends of a connection. Reading from one of them fails when it takes so long that the test hangs.
+/// Two ends of a connection. Reading from the second fails after [`HANGS`].
 pub fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -29,4 +30,26 @@ pub fn arrived(end: &TcpStream, bytes: usize) {
         assert!(start.elapsed() < HANGS, "{bytes} bytes do not arrive");
         std::thread::yield_now();
     }
+}
+
+/// A connected pair. With `buffers`, each buffer of the kernel holds little more than that many bytes.
+pub fn sized_pair(buffers: Option<usize>) -> (TcpStream, TcpStream) {
+    let socket = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        if let Some(size) = buffers {
+            socket.set_recv_buffer_size(size).expect("a small receive buffer");
+            socket.set_send_buffer_size(size).expect("a small send buffer");
+        }
+        socket.set_read_timeout(Some(HANGS)).expect("a guard");
+        socket.set_write_timeout(Some(HANGS)).expect("a guard");
+        socket
+    };
+    let (listener, one) = (socket(), socket());
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    listener.listen(1).expect("listening");
+    one.connect(&listener.local_addr().expect("an address")).expect("connecting");
+    let (other, _) = listener.accept().expect("accepting");
+    other.set_read_timeout(Some(HANGS)).expect("a guard");
+    other.set_write_timeout(Some(HANGS)).expect("a guard");
+    (one.into(), other.into())
 }

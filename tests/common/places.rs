@@ -1,6 +1,9 @@
 //! Addresses at which somebody listens, nobody does, or nobody answers.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+/// Any free port of this machine.
+pub const ANY_PORT: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
 /// One who listens.
 pub fn listener() -> (TcpListener, SocketAddr) {

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::times::HANGS;
 use enjamb::{Cx, Reactor};
-
-/// A loaded machine may take long; a test that takes this long hangs.
-const HANGS: Duration = Duration::from_secs(60);
 
 /// Turns the reactor until `done`, and panics with what is alive if that does not come about.
 #[track_caller]

@@ -1,0 +1,480 @@
+//! STARTTLS: a connection that begins in plain and goes on in TLS. What belongs to which of the two, and what an upgrade
+//! leaves as it was.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use crate::common::certs;
+use crate::common::machine::{Machine, Seen};
+use crate::common::simulated;
+use crate::common::simulated::{pair, run_pair};
+use enjamb::sim::{Link, Script, Sim, check};
+use enjamb::{Config, Conn, Input, Reactor};
+
+/// Asks for TLS with `ask`, and when told to go on does so and says something secret.
+fn asks(ask: &'static [u8]) -> Machine {
+    Machine {
+        opened: Box::new(move |conn| {
+            conn.write(ask);
+            Ok(())
+        }),
+        received: Box::new(|conn, input| {
+            if conn.tls().is_none() {
+                assert_eq!(input.take_line(), Some(&b"go on"[..]));
+                conn.secure(&certs::client(), "localhost")?;
+                conn.write(b"secret\n");
+            }
+            input.take_all();
+            Ok(())
+        }),
+        ..Machine::default()
+    }
+}
+
+/// Keeps what comes after the upgrade, closes when it has a line of it, and leaves the upgrade itself to `upgrade`,
+/// which is called with every input that comes before.
+fn upgrades(upgrade: fn(&mut Conn<'_, Seen>, &mut Input<'_>) -> std::io::Result<()>) -> Machine {
+    let mut secured = false;
+    Machine {
+        received: Box::new(move |conn, input| {
+            if secured {
+                conn.state().bytes.extend(input.take_all());
+                conn.close();
+                return Ok(());
+            }
+            secured = input.peek().contains(&b'\n');
+            if secured { upgrade(conn, input) } else { Ok(()) }
+        }),
+        ..Machine::default()
+    }
+}
+
+fn answer_and_secure(conn: &mut Conn<'_, Seen>, input: &mut Input<'_>) -> std::io::Result<()> {
+    assert_eq!(input.take_line(), Some(&b"STARTTLS"[..]));
+    conn.write(b"go on\n");
+    conn.secure_as_server(&certs::server())
+}
+
+/// How the server ended, which is the one whose end says that the input was not consumed.
+fn refusal(seen: &Seen) -> Option<(ErrorKind, usize)> {
+    let errors = seen.ends.iter().filter_map(|end| Some((end.result.as_ref().err()?, end.unread)));
+    let mut refused = errors.filter(|(error, _)| error.to_string().contains("has not been consumed"));
+    refused.next().map(|(error, unread)| (error.kind(), unread))
+}
+
+#[test]
+fn input_left_at_an_upgrade_ends_the_connection_and_never_reaches_the_machine() {
+    let switching = |conn: &mut Conn<'_, Seen>, input: &mut Input<'_>| {
+        conn.switch(Machine::default());
+        answer_and_secure(conn, input)
+    };
+    let pausing = |conn: &mut Conn<'_, Seen>, input: &mut Input<'_>| {
+        conn.pause();
+        conn.resume();
+        conn.pause();
+        let id = conn.id();
+        conn.cx().after(Duration::from_secs(1), move |cx| {
+            cx.conn(id).into_iter().for_each(|mut conn| conn.resume());
+        });
+        answer_and_secure(conn, input)
+    };
+    for upgrade in [answer_and_secure, switching, pausing] {
+        for segment in [100, 6] {
+            // In one piece, and with the first line kept from before.
+            let sim = Sim::new(1);
+            sim.links(Link { segment: segment..=segment, ..Link::default() });
+            let seen = run_pair(&sim, asks(b"STARTTLS\nDELETE everything\n"), upgrades(upgrade));
+            assert_eq!(String::from_utf8_lossy(&seen.bytes), "");
+            let (kind, unread) = refusal(&seen).expect("it was not refused");
+            assert_eq!(kind, ErrorKind::InvalidInput);
+            assert!(unread > 0);
+        }
+    }
+}
+
+#[test]
+fn an_answer_with_more_behind_it_is_refused_by_the_client() {
+    let client = Machine {
+        opened: Box::new(|conn| {
+            conn.write(b"STARTTLS\n");
+            Ok(())
+        }),
+        received: Box::new(|conn, input| {
+            if conn.tls().is_none() {
+                input.take_line();
+                return conn.secure(&certs::client(), "localhost");
+            }
+            conn.state().bytes.extend(input.take_all());
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let server = Machine {
+        received: Box::new(|conn, input| {
+            if input.take_line().is_some() {
+                conn.write(b"go on\ninjected\n");
+                conn.secure_as_server(&certs::server())?;
+                conn.write(b"secret\n");
+            }
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let seen = run_pair(&Sim::new(1), client, server);
+    assert_eq!(String::from_utf8_lossy(&seen.bytes), "");
+    assert_eq!(refusal(&seen), Some((ErrorKind::InvalidInput, b"injected\n".len())));
+}
+
+/// Has its connection secured a second after it was opened, having read nothing meanwhile.
+fn secures_unread(secure: fn(&mut Conn<'_, Seen>) -> std::io::Result<()>) -> Machine {
+    Machine {
+        opened: Box::new(|conn| {
+            conn.pause();
+            conn.deadline(Duration::from_secs(1));
+            Ok(())
+        }),
+        timed_out: Box::new(move |conn| {
+            conn.resume();
+            secure(conn)
+        }),
+        ..Machine::default()
+    }
+}
+
+#[test]
+fn plain_bytes_before_the_handshake_that_the_kernel_still_has_fail_it() {
+    let says = Script::new().say("DELETE everything\n");
+    for as_client in [false, true] {
+        let mut reactor = Sim::new(1).reactor().unwrap();
+        let mut seen = Seen::default();
+        let mut cx = reactor.cx(&mut seen);
+        let machine = move || {
+            secures_unread(if as_client {
+                |conn| conn.secure(&certs::client(), "localhost")
+            } else {
+                |conn| conn.secure_as_server(&certs::server())
+            })
+        };
+        let says = says.clone();
+        if as_client {
+            cx.listen(simulated::server(), move |_, _| says.clone()).unwrap();
+            cx.connect(simulated::server(), machine());
+        } else {
+            cx.listen(simulated::server(), move |_, _| machine()).unwrap();
+            cx.connect(simulated::server(), says);
+        }
+        reactor.run(&mut seen).unwrap();
+        assert_eq!(seen.bytes, b"");
+        let error = seen.ends[0].result.as_ref().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        assert!(error.to_string().contains("does the other side speak TLS"), "{error}");
+    }
+}
+
+#[test]
+fn a_connection_is_not_said_to_speak_tls_before_the_handshake_is_done() {
+    let server = upgrades(|conn, input| {
+        answer_and_secure(conn, input)?;
+        assert_eq!(conn.tls(), None);
+        let again = conn.secure_as_server(&certs::server()).unwrap_err();
+        assert!(again.to_string().contains("it is secure already"), "{again}");
+        Ok(())
+    });
+    let seen = run_pair(&Sim::new(1), asks(b"STARTTLS\n"), server);
+    assert_eq!(seen.bytes, b"secret\n");
+}
+
+/// More than the simulation's kernel takes at once.
+const MANY: usize = 400_000;
+
+/// Writes many plain bytes and has TLS follow, all at once: as the server of it, for which a client's hello comes only
+/// when those are read.
+fn writes_much_and_secures(then: fn(&mut Conn<'_, Seen>)) -> Machine {
+    Machine {
+        opened: Box::new(move |conn| {
+            conn.write(&[b'p'; MANY]);
+            let waiting = conn.unsent();
+            conn.secure_as_server(&certs::server())?;
+            assert!(waiting > 0);
+            assert_eq!(conn.unsent(), waiting);
+            assert!(conn.is_full());
+            then(conn);
+            Ok(())
+        }),
+        drained: Box::new(|conn| {
+            conn.state().notes.push("drained".into());
+            Ok(())
+        }),
+        ..Machine::default()
+    }
+}
+
+/// Keeps what comes in plain, and has TLS follow when that is as much as was written.
+fn reads_much_and_secures() -> Machine {
+    Machine {
+        received: Box::new(|conn, input| {
+            if conn.tls().is_some() {
+                let line = input.take_all().to_vec();
+                conn.state().notes.push(String::from_utf8(line).unwrap());
+                return Ok(());
+            }
+            let left = MANY - conn.state().bytes.len();
+            conn.state().bytes.extend(input.take(left));
+            if conn.state().bytes.len() == MANY { conn.secure(&certs::client(), "localhost") } else { Ok(()) }
+        }),
+        ..Machine::default()
+    }
+}
+
+#[test]
+fn plain_output_that_waits_at_an_upgrade_is_sent_before_a_close() {
+    let client = writes_much_and_secures(|conn| conn.close());
+    let seen = run_pair(&Sim::new(1), client, Machine::default());
+    assert_eq!(seen.bytes.len(), MANY);
+    for end in &seen.ends {
+        assert!(end.result.is_ok() && end.unsent == 0, "{end:?}");
+    }
+}
+
+#[test]
+fn plain_output_that_waits_at_an_upgrade_makes_an_abort_a_reset() {
+    let client = writes_much_and_secures(|conn| conn.abort(ErrorKind::Other.into()));
+    let seen = run_pair(&Sim::new(1), client, Machine::default());
+    assert!(seen.bytes.len() < MANY);
+    assert!(seen.ends[0].unsent > 0, "{:?}", seen.ends);
+    let error = seen.ends[1].result.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+}
+
+#[test]
+fn plain_output_that_waits_at_an_upgrade_counts_against_the_output_limit() {
+    let client = writes_much_and_secures(|conn| assert!(conn.write(&[b's'; 100])));
+    let config = Config { output_limit: MANY, ..Config::default() };
+    let sim = Sim::new(1);
+    sim.links(Link { buffer: 50, ..Link::default() });
+    let (mut reactor, mut seen) = pair(&sim, config, client, Machine::default());
+    reactor.run(&mut seen).unwrap();
+    let error = seen.ends[0].result.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
+    assert_eq!(seen.ends[0].unsent, MANY + 100 - 50);
+}
+
+#[test]
+fn what_waits_in_plain_comes_first_and_what_is_written_after_it_comes_in_tls() {
+    let long = Duration::from_secs(24 * 60 * 60);
+    check(0..20, |sim| {
+        let config = Config { connect_timeout: long, close_timeout: long, ..Config::default() };
+        let client = writes_much_and_secures(|conn| {
+            conn.write(b"secret");
+            conn.close();
+        });
+        let (mut reactor, mut seen) = pair(&sim.clone().rough(), config, client, reads_much_and_secures());
+        reactor.run(&mut seen).unwrap();
+        assert!(seen.bytes == [b'p'; MANY]);
+        assert_eq!(seen.notes.concat(), "secret", "{:?}", seen.ends);
+        for end in &seen.ends {
+            assert!(end.result.is_ok() && end.unsent == 0, "{end:?}");
+        }
+    });
+}
+
+#[test]
+fn drained_comes_when_what_waited_in_plain_is_sent() {
+    let client = writes_much_and_secures(|_| ());
+    let server = reads_much_and_secures();
+    let (mut reactor, mut seen) = pair(&Sim::new(1), Config::default(), client, server);
+    reactor.cx(&mut seen).after(Duration::from_secs(60), |cx| cx.shutdown(Duration::from_secs(1)));
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.notes, ["drained"]);
+}
+
+#[test]
+fn plain_output_that_waits_at_an_upgrade_arrives_over_real_sockets() {
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    let to = cx.listen(([127, 0, 0, 1], 0), |_, _| Machine::default()).unwrap().local_addr().unwrap();
+    const WRITTEN: usize = 15_000_000;
+    cx.connect(
+        to,
+        Machine {
+            opened: Box::new(|conn| {
+                conn.write(&[b'p'; WRITTEN]);
+                conn.secure(&certs::client(), "localhost")?;
+                conn.close();
+                Ok(())
+            }),
+            ..Machine::default()
+        },
+    );
+    while seen.ends.len() < 2 {
+        reactor.turn(&mut seen, None).unwrap();
+    }
+    assert_eq!(seen.bytes.len(), WRITTEN);
+    for end in &seen.ends {
+        assert!(end.result.is_ok() && end.unsent == 0, "{end:?}");
+    }
+}
+
+#[test]
+fn a_close_that_gives_up_the_handshake_does_not_destroy_the_last_plain_words() {
+    // The client has said something more, which nobody reads: closing at once would answer it with a reset.
+    let client = Machine {
+        opened: Box::new(|conn| {
+            conn.write(b"STARTTLS\n");
+            let id = conn.id();
+            conn.cx().after(Duration::from_secs(1), move |cx| {
+                cx.conn(id).unwrap().write(b"a word that crosses the answer");
+            });
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let server = Machine {
+        received: Box::new(|conn, input| {
+            input.take_all();
+            conn.pause();
+            conn.deadline(Duration::from_secs(2));
+            Ok(())
+        }),
+        timed_out: Box::new(|conn| {
+            conn.write(b"go on\n");
+            conn.secure_as_server(&certs::server())?;
+            conn.close();
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let seen = run_pair(&Sim::new(1), client, server);
+    assert_eq!(String::from_utf8_lossy(&seen.bytes), "go on\n");
+    for end in &seen.ends {
+        assert!(end.result.is_ok(), "{end:?}");
+    }
+}
+
+/// Runs a server that upgrades by `upgrade`, with the deadline that this sets, and a client that does the handshake
+/// and then says nothing more. Returns how long the server lasted, and how it ended.
+fn deadline_over(
+    upgrade: fn(&mut Conn<'_, Seen>, &mut Input<'_>) -> std::io::Result<()>,
+    client: Machine,
+) -> (Duration, String) {
+    let sim = Sim::new(1);
+    let server = Machine {
+        timed_out: Box::new(|conn| {
+            let note = format!("timed out, with TLS: {}", conn.tls().is_some());
+            conn.state().notes.push(note);
+            conn.close();
+            Ok(())
+        }),
+        ..upgrades(upgrade)
+    };
+    let (mut reactor, mut seen) = pair(&sim, Config::default(), client, server);
+    reactor.cx(&mut seen).after(Duration::from_secs(3600), |cx| cx.stop());
+    while seen.ends.is_empty() && seen.notes.is_empty() {
+        assert!(reactor.turn(&mut seen, None).unwrap().alive, "the deadline is disarmed");
+    }
+    let ended = seen.ends.first().map(|end| end.to_string());
+    (sim.now(), ended.or(seen.notes.pop()).unwrap())
+}
+
+fn asks_and_is_silent() -> Machine {
+    Machine {
+        received: Box::new(|conn, input| {
+            if input.take_line().is_some() {
+                conn.secure(&certs::client(), "localhost")?;
+            }
+            Ok(())
+        }),
+        ..asks(b"STARTTLS\n")
+    }
+}
+
+#[test]
+fn a_deadline_armed_before_an_upgrade_or_with_it_holds_after_it() {
+    let (after, ended) = deadline_over(
+        |conn, input| {
+            conn.deadline(Duration::from_secs(60));
+            answer_and_secure(conn, input)
+        },
+        asks_and_is_silent(),
+    );
+    assert_eq!(ended, "timed out, with TLS: true");
+    assert!(after >= Duration::from_secs(60) && after < Duration::from_secs(61), "{after:?}");
+    let (after, ended) = deadline_over(
+        |conn, input| {
+            answer_and_secure(conn, input)?;
+            conn.deadline(Duration::from_secs(60));
+            Ok(())
+        },
+        asks_and_is_silent(),
+    );
+    assert_eq!(ended, "timed out, with TLS: true");
+    assert!(after >= Duration::from_secs(60) && after < Duration::from_secs(61), "{after:?}");
+}
+
+#[test]
+fn a_handshake_that_stalls_ends_at_its_limit_or_at_the_deadline_whichever_comes_first() {
+    let silent = || Machine {
+        received: Box::new(|_, input| {
+            input.take_all();
+            Ok(())
+        }),
+        ..asks(b"STARTTLS\n")
+    };
+    let limit = Config::default().connect_timeout;
+    let (after, ended) = deadline_over(
+        |conn, input| {
+            conn.deadline(Duration::from_secs(60));
+            answer_and_secure(conn, input)
+        },
+        silent(),
+    );
+    assert!(ended.starts_with("the TLS handshake with") && ended.contains("timed out"), "{ended}");
+    assert!(after >= limit && after < limit + Duration::from_secs(1), "{after:?}");
+    let (after, ended) = deadline_over(
+        |conn, input| {
+            conn.deadline(Duration::from_secs(2));
+            answer_and_secure(conn, input)
+        },
+        silent(),
+    );
+    assert!(ended.starts_with("the TLS handshake with") && ended.contains("timed out"), "{ended}");
+    assert!(after >= Duration::from_secs(2) && after < Duration::from_secs(3), "{after:?}");
+}
+
+#[test]
+fn no_deadline_before_an_upgrade_is_none_after_it() {
+    let sim = Sim::new(1);
+    let (mut reactor, mut seen) =
+        pair(&sim, Config::default(), asks_and_is_silent(), upgrades(answer_and_secure));
+    reactor.cx(&mut seen).after(Duration::from_secs(3600), |cx| cx.shutdown(Duration::from_secs(1)));
+    reactor.run(&mut seen).unwrap();
+    assert!(sim.now() >= Duration::from_secs(3600));
+    for end in &seen.ends {
+        assert!(end.result.is_ok(), "{end:?}");
+    }
+}
+
+#[test]
+fn the_limit_of_a_handshake_counts_from_when_the_plain_bytes_before_it_are_sent() {
+    // The server takes a minute to read them, which is longer than a handshake may take.
+    let server = Machine {
+        opened: Box::new(|conn| {
+            conn.pause();
+            conn.deadline(Duration::from_secs(60));
+            Ok(())
+        }),
+        timed_out: Box::new(|conn| {
+            conn.resume();
+            Ok(())
+        }),
+        ..reads_much_and_secures()
+    };
+    let client = writes_much_and_secures(|conn| {
+        conn.write(b"secret");
+    });
+    let (mut reactor, mut seen) = pair(&Sim::new(1), Config::default(), client, server);
+    reactor.cx(&mut seen).after(Duration::from_secs(120), |cx| cx.shutdown(Duration::from_secs(1)));
+    reactor.run(&mut seen).unwrap();
+    assert!(seen.notes.iter().any(|note| note == "secret"), "{:?} {:?}", seen.notes, seen.ends);
+}
