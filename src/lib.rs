@@ -56,6 +56,12 @@
 //! stops the server when the reader of its messages stops. The servers among the examples write theirs through a bounded
 //! queue and a thread, and count what is dropped: `examples/common/line_queue.rs`, to be copied.
 //!
+//! # How to read the source
+//!
+//! ARCHITECTURE.md has the plan and a map of all files. Follow a message in this order: `reactor/protocol` (the trait),
+//! `reactor/mod` (the turn), `reactor/read` (an event becomes a callback), `stream/state` (what a connection may do when),
+//! `stream/output` (what the callback wrote is sent), `reactor/close` (how it ends).
+//!
 //! # Platforms
 //!
 //! Linux is what it is tested on; whatever mio polls with epoll or kqueue should do.

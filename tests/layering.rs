@@ -96,3 +96,36 @@ fn imports_point_down() {
     assert!(seen > 300, "only {seen} imports were found: does this test still read them?");
     assert!(up.is_empty(), "these imports do not point down:\n{}", up.join("\n"));
 }
+
+/// Whether ARCHITECTURE.md speaks of a file by its folder only.
+fn by_folder(path: &str) -> bool {
+    ["net/simulated/", "pool/", "http/"].iter().any(|folder| path.starts_with(folder))
+        || path.ends_with("tests")
+}
+
+#[test]
+fn the_map_names_every_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let rows =
+        page.lines().skip_while(|line| *line != "## The map").skip_while(|line| !line.starts_with("| `"));
+    let cells = rows.take_while(|line| line.starts_with('|')).filter_map(|row| row.split('|').nth(1));
+    let named: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let source = root.join("src");
+    for name in &named {
+        let place = source.join(name);
+        assert!(
+            place.is_dir() || place.with_extension("rs").is_file(),
+            "the map names {name}, which is not there"
+        );
+    }
+    let mut all = Vec::new();
+    files(&source, &mut all);
+    for file in all {
+        let path = file.strip_prefix(&source).unwrap().with_extension("");
+        let path = path.to_str().unwrap();
+        let is_named =
+            named.contains(&path) || ["lib", "base/mod", "net/mod"].contains(&path) || by_folder(path);
+        assert!(is_named, "the map leaves out {path}");
+    }
+}
