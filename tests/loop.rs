@@ -39,7 +39,7 @@ mod r#loop {
     #[cfg(unix)]
     mod panics_outside;
     mod readiness;
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "sim"))]
     mod registering;
     mod sources;
     #[cfg(unix)]

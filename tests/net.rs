@@ -39,20 +39,20 @@ mod net {
     mod accepting;
     #[cfg(unix)]
     mod adopting;
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "sim"))]
     mod closed_at_random;
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "sim"))]
     mod closed_once;
     #[cfg(all(unix, feature = "sim"))]
     mod closing;
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "sim"))]
     mod closing_callbacks;
     #[cfg(all(unix, feature = "sim"))]
     mod connecting;
     #[cfg(unix)]
     mod cut_off;
     mod framing;
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "sim"))]
     mod half_close;
     #[cfg(feature = "sim")]
     mod input;
