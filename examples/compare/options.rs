@@ -1,4 +1,4 @@
-//! The options, each with its range.
+//! The options on the command line, each with its range.
 
 use super::duration;
 use super::strategies::Strategy;
@@ -81,8 +81,9 @@ pub enum ServerKind {
     Reactor,
 }
 
-/// Past this, the kernel's memory for sockets is what is measured.
+/// With more poems, the memory that the kernel needs for sockets would determine the figures.
 const MAX_POEMS: usize = 50_000;
+
 pub const QUICK_DELAY: Duration = Duration::from_millis(100);
 
 fn count(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
