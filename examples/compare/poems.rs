@@ -1,6 +1,6 @@
 //! The poems: made up, each one different, or read from files. And the check that a client has read them.
 
-use super::poem;
+use super::common::poem;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

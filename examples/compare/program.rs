@@ -26,19 +26,11 @@ mod show;
 mod svg;
 mod words;
 
-#[path = "../common/duration.rs"]
-mod duration;
-#[path = "../common/messages.rs"]
-mod messages;
-#[path = "../common/output.rs"]
-mod output;
-#[path = "../common/poem.rs"]
-#[expect(dead_code, reason = "the poems here are made up or read, never the default one")]
-mod poem;
-#[path = "../common/recite.rs"]
-mod recite;
+#[path = "../common/mod.rs"]
+mod common;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
+use common::{messages, output};
 use options::Options;
 use plan::{Choice, Plan, PlanError};
 use run::{Outcome, Run};

@@ -1,10 +1,10 @@
 //! The process that serves the poems, slowly and by the clock. It is started anew for each run, so that its CPU time is
 //! not the client's.
 
+use super::common::poem::recite;
 use super::options::ServerKind;
 use super::output;
 use super::plan::Plan;
-use super::recite::recite;
 use super::strategies::THREAD_STACK;
 use super::timeline::{Micros, micros};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
