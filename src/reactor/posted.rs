@@ -55,8 +55,10 @@ impl<S> Deferred<S> {
     }
 }
 
+type Told<S> = Box<dyn FnOnce(&mut Cx<'_, S>, Answer)>;
+
 /// What waits for the answer to a look-up.
 pub(crate) enum Asker<S> {
     Connection(Key),
-    Call(Box<dyn FnOnce(&mut Cx<'_, S>, Answer)>),
+    Call(Told<S>),
 }
