@@ -15,7 +15,7 @@
 //!   idle connection are never taken for a response.
 //! - A request is repeated at most once, on a new connection, and only if repeating is safe: the request is idempotent,
 //!   and a reused connection was lost before the first byte of a response ([`Config::retry`], [`Session::retried`]).
-//! - No credential of a request crosses an origin, which includes the port: a redirect to another origin drops
+//! - No credential of a request crosses an origin (scheme, host and port): a redirect to another origin drops
 //!   Authorization, Cookie and Proxy-Authorization. A redirect from https to http is an error unless it is
 //!   [allowed](Config::allow_downgrade). The jar's cookies follow RFC 6265bis: they go to their host, on any port
 //!   ([`Cookies`]).

@@ -115,7 +115,7 @@ impl Script {
                     let common = bytes.len().min(self.received.len());
                     assert!(
                         self.received[..common] == bytes[..common],
-                        "a script expected \"{}\", but received \"{}\"",
+                        "a script expected \"{}\", and \"{}\" came",
                         bytes.escape_ascii(),
                         self.received.escape_ascii()
                     );

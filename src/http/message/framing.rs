@@ -28,7 +28,7 @@ impl Framing {
 }
 
 /// The framing by a Transfer-Encoding. It overrides a Content-Length, which is ignored, and the connection is not
-/// reused (RFC 9112 section 6.3): see [`TwoFramings`](super::NotReusable::TwoFramings).
+/// reused (RFC 9112 section 6.3): see [`TwoFramings`](crate::http::NotReusable::TwoFramings).
 ///
 /// Only a single `chunked` is accepted. With any other value the end of the body is a guess, and an intermediary may
 /// guess differently.

@@ -277,8 +277,8 @@ impl RequestBuilder {
         for single in ["host", "authorization", "content-type", "expect"] {
             if request.headers.get_all(single).nth(1).is_some() {
                 return Err(Error::Request(
-                    "a request has at most one Host, Authorization, Content-Type and Expect; set_header replaces \
-                     what is there",
+                    "a request has at most one Host, one Authorization, one Content-Type and one Expect; \
+                     set_header replaces what is there",
                 ));
             }
         }

@@ -77,7 +77,7 @@ impl<S: 'static> Session<S> {
     ///
     /// # Errors
     ///
-    /// The pool's limits are invalid: kind `InvalidInput`, with [`pool::Error::Config`](crate::pool::Error::Config)
+    /// The pool's limits are invalid: kind `InvalidInput`, with [`pool::Error::Config`]
     /// inside.
     pub fn new(config: Config) -> io::Result<Self> {
         #[cfg(feature = "tls")]

@@ -1,8 +1,7 @@
 //! The table of connections and requests: it makes all of a pool's decisions, without I/O.
 //!
-//! One method, [`Table::set`], changes a connection's state, together with the lists and counts. After each change at a
-//! host, [`Table::refresh`] updates what the host wants. [`Table::step`] returns the next action for the hub, one at a
-//! time.
+//! Only [`Table::set`] changes a connection's state, together with the lists and counts. After each change at a host,
+//! [`Table::refresh`] updates its demand. [`Table::step`] returns the hub's next action.
 
 use std::collections::HashMap;
 use std::panic::Location;
@@ -97,9 +96,8 @@ pub(in crate::pool) struct Table {
     pub(in crate::pool) turns: List<Turns>,
     /// The sum of the hosts' demands.
     pub(in crate::pool) demand: usize,
-    /// The number of places being freed for the hosts in line. That takes no longer than the turn, since these
-    /// connections have no output left. A connection that closes for another reason may linger, so no host waits for
-    /// it.
+    /// The number of places being freed for the hosts in line. These connections have no output left, so they close
+    /// within the turn. Other closing connections may linger and do not count.
     pub(in crate::pool) making_room: usize,
     /// The number of connections that passed to the next claim of their own host while a host was in line.
     pub(in crate::pool) handed: u64,
@@ -343,8 +341,6 @@ impl Table {
             _ => Cancelled::Running(member),
         })
     }
-
-    // Bookkeeping.
 
     fn set(&mut self, member: usize, state: State, now: Instant) {
         let entry = &mut self.members[member];
