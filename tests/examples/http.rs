@@ -1,8 +1,6 @@
 //! The examples of the HTTP session: fetch, fetch10 and login.
 
-#[path = "../../examples/common/site.rs"]
-mod site;
-
+use crate::common::site;
 use crate::programs::{PATIENCE, Program, path, run};
 use enjamb::{Conn, Input, Protocol, Reactor, tls};
 use nix::sys::signal::Signal;

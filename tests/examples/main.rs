@@ -6,6 +6,8 @@
 
 mod chat;
 mod clients;
+#[path = "../../examples/common/mod.rs"]
+mod common;
 mod countdown;
 mod echo;
 mod echo_streams;
