@@ -1,24 +1,23 @@
 //! A line chat for many members.
 //!
 //! What it teaches: a callback writes to other connections, and a limit protects the server from a member that does not
-//! read. The server writes each line of a member to all others and does not wait: each connection buffers its unsent output.
-//! If that is more than `--cap`, the server cuts the member off and tells the others. `framing::Lines` splits the stream
-//! into lines.
+//! read. The server writes each line of a member to all others and does not wait: each connection buffers its unsent
+//! output. If that is more than `--cap`, the server cuts the member off and tells the others. `framing::Lines` splits
+//! the stream into lines.
 //!
 //!     cargo run --example chat
 //!     cargo run --example chat -- --listen 10008 --cap 65536 --max-line 200
 //!     nc 127.0.0.1 10008                                (in other terminals: the members)
 //!
-//! You should see `listening on 127.0.0.1:10008`, and in `nc` the question for a name. The first line is the name; the others
-//! see every further line, such as `<ann> hello`. `/who` lists the members, `/quit` (or Ctrl-D) leaves. At Ctrl-C or SIGTERM
-//! it tells the members, sends its unsent output, and exits with status 0, or with 1 if it had to cut off a member. The log
-//! shows one join or leave in a second and counts the others; `RUST_LOG=debug` shows all.
+//! You should see `listening on 127.0.0.1:10008`, and in `nc` the question for a name. The first line is the name; the
+//! others see every further line, such as `<ann> hello`. `/who` lists the members, `/quit` (or Ctrl-D) leaves. At
+//! Ctrl-C or SIGTERM it tells the members, sends its unsent output, and exits with status 0, or with 1 if it had to cut
+//! off a member. The log shows one join or leave in a second and counts the others; `RUST_LOG=debug` shows all.
 
 mod common;
 
 use clap::Parser;
-use common::messages::Context;
-use common::messages::PerSecond;
+use common::messages::{Context, PerSecond};
 use common::server::Shutdown;
 use common::{messages, output, server, values};
 use enjamb::framing::Lines;
@@ -62,8 +61,8 @@ enum Stage {
 
 impl Protocol<Chat> for Member {
     fn opened(&mut self, conn: &mut Conn<'_, Chat>) -> io::Result<()> {
-        // The loop sends corked output when it reaches the high-water mark. The mark is below the cap, so only output that
-        // the peer does not take can exceed the cap.
+        // The loop sends corked output when it reaches the high-water mark. The mark is below the cap, so only output
+        // that the peer does not take can exceed the cap.
         conn.water_marks(self.cap / 4, self.cap / 2);
         say(conn, QUESTION);
         Ok(())

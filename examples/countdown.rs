@@ -1,7 +1,7 @@
 //! Three timers on one loop; one of them is cancelled.
 //!
-//! What it teaches: `every` and `after` need no thread. A callback can cancel any timer, also its own. `run` returns when
-//! nothing is left to wait for, without a call of `stop`.
+//! What it teaches: `every` and `after` need no thread. A callback can cancel any timer, also its own. `run` returns
+//! when nothing is left to wait for, without a call of `stop`.
 //!
 //!     cargo run --example countdown
 //!

@@ -1,14 +1,14 @@
 //! An echo server without messages, for measurements and for tests of faults.
 //!
-//! What it teaches: a complete server in a few lines, and an orderly shutdown. By default, every buffer has a limit: the loop
-//! does not read from a client while too much output for it is unsent.
+//! What it teaches: a complete server in a few lines, and an orderly shutdown. By default, every buffer has a limit:
+//! the loop does not read from a client while too much output for it is unsent.
 //!
 //!     cargo run --release --example echo -- --listen 10007
 //!     cargo run --release --example echo -- --listen 10007 --idle-timeout 1m --max-conns 100 --drain-timeout 2s
 //!
-//! You should see `listening on 127.0.0.1:10007` and nothing more. Talk to it with `nc 127.0.0.1 10007`. At Ctrl-C or SIGTERM
-//! it sends its unsent output and exits with status 0, or with 1 if it had to cut off a client; a second signal ends it at
-//! once. `RUST_LOG=debug` shows how connections end.
+//! You should see `listening on 127.0.0.1:10007` and nothing more. Talk to it with `nc 127.0.0.1 10007`. At Ctrl-C or
+//! SIGTERM it sends its unsent output and exits with status 0, or with 1 if it had to cut off a client; a second signal
+//! ends it at once. `RUST_LOG=debug` shows how connections end.
 
 mod common;
 
@@ -61,8 +61,8 @@ impl Protocol<Shutdown> for ImpatientEcho {
         Ok(())
     }
 
-    /// A client that takes some of its output is not idle. If it takes none, the error resets the connection: after an orderly
-    /// close, the client could not see that a part is missing.
+    /// A client that takes some of its output is not idle. If it takes none, the error resets the connection: after an
+    /// orderly close, the client could not see that a part is missing.
     fn timed_out(&mut self, conn: &mut Conn<'_, Shutdown>) -> io::Result<()> {
         match conn.unsent() {
             0 => conn.close(),

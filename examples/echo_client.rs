@@ -1,7 +1,7 @@
 //! The client for `echo_server`: it sends a message in parts, and reads the echo to its end.
 //!
-//! What it teaches: the half-close. The client closes its sending direction and still reads. So the server knows that the
-//! message is complete, sends the rest of the echo, and closes.
+//! What it teaches: the half-close. The client closes its sending direction and still reads. So the server knows that
+//! the message is complete, sends the rest of the echo, and closes.
 //!
 //!     cargo run --example echo_server                                   (in another terminal)
 //!     cargo run --example echo_client
@@ -23,8 +23,7 @@
 mod common;
 
 use clap::Parser;
-use common::values::ByteString;
-use common::values::Place;
+use common::values::{ByteString, Place};
 use common::{messages, signals, values};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use std::io;

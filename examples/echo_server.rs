@@ -1,8 +1,8 @@
 //! An echo server that logs each step, for `echo_client`.
 //!
-//! What it teaches: a state machine with a name in the log, and backpressure. The machine echoes 128 bytes at a time. While
-//! a client does not read the echo, the loop stops reading from that client: further input stays in the kernel's socket
-//! buffers, and when these are full, the client's writes block.
+//! What it teaches: a state machine with a name in the log, and backpressure. The machine echoes 128 bytes at a time.
+//! While a client does not read the echo, the loop stops reading from that client: further input stays in the kernel's
+//! socket buffers, and when these are full, the client's writes block.
 //!
 //!     cargo run --example echo_server
 //!     cargo run --example echo_server -- --listen 10001 --drain-timeout 2s
@@ -15,17 +15,16 @@
 //!     echo_127.0.0.1_64624: sent b'This is the message. It will be sent in parts.'
 //!     echo_127.0.0.1_64624: closing
 //!
-//! `RUST_LOG=echo=debug` shows only the connections, `RUST_LOG=info` hides the bytes, and `RUST_LOG=warn` hides all messages
-//! about connections. At Ctrl-C or SIGTERM it accepts no more, sends its unsent output, and exits with status 0, or with 1 if
-//! it had to cut off a client.
+//! `RUST_LOG=echo=debug` shows only the connections, `RUST_LOG=info` hides the bytes, and `RUST_LOG=warn` hides all
+//! messages about connections. At Ctrl-C or SIGTERM it accepts no more, sends its unsent output, and exits with status
+//! 0, or with 1 if it had to cut off a client.
 
 mod common;
 
 use clap::Parser;
 use common::messages::Context;
 use common::server::Shutdown;
-use common::values::ByteString;
-use common::values::Place;
+use common::values::{ByteString, Place};
 use common::{messages, server, values};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use std::io;

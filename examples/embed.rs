@@ -1,16 +1,17 @@
 //! A reactor inside another loop: an intercom with a loop around poll(2), or with a loop that draws frames.
 //!
-//! What it teaches: `turn` runs one turn of the reactor and returns to the outer loop. The reactor's descriptor is readable
-//! when the next turn has work, so poll(2) or any other loop can wait for it with its own descriptors. `Turn::next` is the
-//! longest time to wait. A loop with a fixed rhythm, as in a game, needs neither: it turns the reactor once a frame without a
-//! wait. A client that is too slow for the frames misses some of them, so that memory stays bounded.
+//! What it teaches: `turn` runs one turn of the reactor and returns to the outer loop. The reactor's descriptor is
+//! readable when the next turn has work, so poll(2) or any other loop can wait for it with its own descriptors.
+//! `Turn::next` is the longest time to wait. A loop with a fixed rhythm, as in a game, needs neither: it turns the
+//! reactor once a frame without a wait. A client that is too slow for the frames misses some of them, so that memory
+//! stays bounded.
 //!
 //!     cargo run --example embed -- --listen 10010
 //!     cargo run --example embed -- --listen 10010 --frames-per-second 60
 //!
-//! You should see `listening on 127.0.0.1:10010`. Connect from several terminals with `nc 127.0.0.1 10010`. A line that you
-//! type in the first terminal goes to all of them, and it shows their lines. Ctrl-D, Ctrl-C or SIGTERM ends it. With
-//! `--frames-per-second` it does not read the keyboard and sends the number of each frame.
+//! You should see `listening on 127.0.0.1:10010`. Connect from several terminals with `nc 127.0.0.1 10010`. A line that
+//! you type in the first terminal goes to all of them, and it shows their lines. Ctrl-D, Ctrl-C or SIGTERM ends it.
+//! With `--frames-per-second` it does not read the keyboard and sends the number of each frame.
 
 mod common;
 
@@ -183,7 +184,7 @@ fn intercom(args: &Args) -> Result<(), String> {
         Some(per_second) => by_frames(&mut reactor, &mut state, Duration::from_secs(1) / per_second),
         None => keyboard::by_poll(&mut reactor, &mut state),
     };
-    ran.map_err(|error| format!("the loop failed: {error}"))
+    ran.context("the loop failed")
 }
 
 /// At the end: how long the clients may take to receive their unsent output.

@@ -1,15 +1,15 @@
 //! Fetches URLs, all at once, through one session.
 //!
-//! What it teaches: a session of the HTTP client keeps and limits connections, follows redirects, and has a timeout for each
-//! step. An error names the URL, the server and the step. Bodies are streams: a body that comes before its turn is buffered,
-//! and if the buffer is full, the session stops reading from that server.
+//! What it teaches: a session of the HTTP client keeps and limits connections, follows redirects, and has a timeout for
+//! each step. An error names the URL, the server and the step. Bodies are streams: a body that comes before its turn is
+//! buffered, and if the buffer is full, the session stops reading from that server.
 //!
 //!     cargo run --features http,tls --example fetch -- https://example.org/
 //!     cargo run --features http,tls --example fetch -- --limit-per-host 2 http://localhost:8000/a http://localhost:8000/b
 //!     cargo run --features http,tls --example fetch -- -d name=ann -H 'Accept: text/plain' http://localhost:8000/form
 //!
-//! You should see the bodies on standard output, in the order of the arguments. On standard error you should see a line for
-//! each URL and a sum:
+//! You should see the bodies on standard output, in the order of the arguments. On standard error you should see a line
+//! for each URL and a sum:
 //!
 //!     status     bytes      time  URL
 //!        200      1256    0.142s  https://example.org/
@@ -110,8 +110,9 @@ fn go_on(cx: &mut Cx<'_, Run>) {
     }
 }
 
-/// Avoids a deadlock: the current page may wait for a connection while paused pages have all that the limits allow. Then
-/// this resumes the paused pages. A timer calls it, because no callback tells that a redirect makes the current page wait.
+/// Avoids a deadlock: the current page may wait for a connection while paused pages have all that the limits allow.
+/// Then this resumes the paused pages. A timer calls it, because no callback tells that a redirect makes the current
+/// page wait.
 fn make_way(cx: &mut Cx<'_, Run>) {
     if cx.state.waits() {
         let calls: Vec<_> = cx.state.pages.iter().filter_map(|page| page.call.clone()).collect();
@@ -168,18 +169,14 @@ fn main() -> ExitCode {
     signals::exit_at_ctrl_c();
     let (session, requests, file) = match prepare(&args) {
         Ok(prepared) => prepared,
-        Err(error) => {
-            log::error!("{error}");
-            return ExitCode::from(2);
-        }
+        Err(error) => return messages::show_wrong_usage(error),
     };
     let mut run = Run { start: Instant::now(), pages: Vec::new(), turn: 0, file, result: Ok(()) };
-    if let Err(error) = fetch(&args, requests, &session, &mut run) {
-        log::error!("{error}");
-        return ExitCode::FAILURE;
-    }
-    let failed = run.pages.iter().any(|page| matches!(page.ended, Some((Err(_), _))));
-    output::exit_status(run.result, if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let fetched = fetch(&args, requests, &session, &mut run);
+    messages::show_failure(fetched.map(|()| {
+        let failed = run.pages.iter().any(|page| matches!(page.ended, Some((Err(_), _))));
+        output::exit_status(run.result, if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }))
 }
 
 fn fetch(args: &Args, requests: Vec<Request>, session: &Session<Run>, run: &mut Run) -> io::Result<()> {

@@ -1,15 +1,16 @@
 //! The poetry client on `enjamb`: one loop, and one state machine for each server.
 //!
-//! What it teaches: the reactor connects, waits and reads; the program has only the state machine. A machine collects the
-//! bytes of one poem, and its outcome is a plain value in the loop's state. If a server refuses, resets or stalls, only its
-//! own machine fails.
+//! What it teaches: the reactor connects, waits and reads; the program has only the state machine. A machine collects
+//! the bytes of one poem, and its outcome is a plain value in the loop's state. If a server refuses, resets or stalls,
+//! only its own machine fails.
 //!
 //!     cargo run --example slow_poetry                                  (in another terminal)
 //!     cargo run --example get_poetry 10000 10001 10002
 //!     cargo run --example get_poetry -- --timeout 5s --expect-bytes 16 10000 10001 10002
 //!
-//! You should see messages of the three tasks in turn, such as `Task 2: got 4 bytes of poetry from 127.0.0.1:10001`, then
-//! `Task 1 finished`, the three poems, and `Got 3 poems in 4.0…s`. Stop the server half-way to see the error message.
+//! You should see messages of the three tasks in turn, such as `Task 2: got 4 bytes of poetry from 127.0.0.1:10001`,
+//! then `Task 1 finished`, the three poems, and `Got 3 poems in 4.0…s`. Stop the server half-way to see the error
+//! message.
 
 mod common;
 
@@ -70,7 +71,8 @@ impl Protocol<Outcomes> for GetPoem {
 }
 
 impl GetPoem {
-    /// A connection ends in the same way after a part of a poem as after the whole poem. Only the length shows the difference.
+    /// A connection ends in the same way after a part of a poem as after the whole poem. Only the length shows the
+    /// difference.
     fn whole(self) -> Outcome {
         match self.expected {
             Some(expected) if expected != self.poem.len() => Err(io::Error::new(

@@ -6,8 +6,8 @@
 //!     cargo run --example slow_poetry                                  (in another terminal)
 //!     cargo run --example get_poetry_blocking 10000 10001 10002
 //!
-//! You should see `Task 1: got 4 bytes of poetry from 127.0.0.1:10000` four times, the same for tasks 2 and 3, the three
-//! poems, and `Got 3 poems in 12.0…s`.
+//! You should see `Task 1: got 4 bytes of poetry from 127.0.0.1:10000` four times, the same for tasks 2 and 3, the
+//! three poems, and `Got 3 poems in 12.0…s`.
 
 mod common;
 

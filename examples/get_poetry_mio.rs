@@ -1,14 +1,15 @@
 //! The poetry client on mio alone: a complete event loop in one file.
 //!
-//! What it teaches: what the reactor does for `get_poetry`. mio is edge-triggered: it reports once that a socket *became*
-//! readable. A program that stops reading before `WouldBlock` gets no further event for the bytes that it has left in the
-//! socket. The end of a nonblocking connect is an event, too, and the socket has to be asked whether it succeeded.
+//! What it teaches: what the reactor does for `get_poetry`. mio is edge-triggered: it reports once that a socket
+//! *became* readable. A program that stops reading before `WouldBlock` gets no further event for the bytes that it has
+//! left in the socket. The end of a nonblocking connect is an event, too, and the socket has to be asked whether it
+//! succeeded.
 //!
 //!     cargo run --example slow_poetry                                  (in another terminal)
 //!     cargo run --example get_poetry_mio 10000 10001 10002
 //!
-//! You should see messages of the three tasks in turn, the three poems, and `Got 3 poems in 4.0…s`. `RUST_LOG=debug` shows
-//! every event and every `WouldBlock`.
+//! You should see messages of the three tasks in turn, the three poems, and `Got 3 poems in 4.0…s`. `RUST_LOG=debug`
+//! shows every event and every `WouldBlock`.
 
 mod common;
 
@@ -112,8 +113,8 @@ impl Task {
         }
     }
 
-    /// An event may come before the connect has ended, so the event alone proves nothing. After a failure, the socket has an
-    /// error, which this call takes; after a success, it has the address of its peer.
+    /// An event may come before the connect has ended, so the event alone proves nothing. After a failure, the socket
+    /// has an error, which this call takes; after a success, it has the address of its peer.
     fn finish_connecting(&self) -> io::Result<()> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);

@@ -1,8 +1,8 @@
 //! The poetry client with `select`: the oldest call that waits for many sockets at once.
 //!
 //! What it teaches: the form of every event loop. Ask the kernel which sockets are readable, read each of them until
-//! `WouldBlock`, and ask again. It shows the limits of select, too: each call passes all sockets to the kernel again, and a
-//! descriptor has to be less than FD_SETSIZE, usually 1024. To keep the program short, `connect` still blocks.
+//! `WouldBlock`, and ask again. It shows the limits of select, too: each call passes all sockets to the kernel again,
+//! and a descriptor has to be less than FD_SETSIZE, usually 1024. To keep the program short, `connect` still blocks.
 //!
 //!     cargo run --example slow_poetry                                  (in another terminal)
 //!     cargo run --example get_poetry_select 10000 10001 10002
@@ -106,8 +106,8 @@ mod select {
         }
     }
 
-    /// A set of descriptors is an array of FD_SETSIZE bits, also where more files may be open. A C program that adds a greater
-    /// descriptor writes past the end of the array.
+    /// A set of descriptors is an array of FD_SETSIZE bits, also where more files may be open. A C program that adds a
+    /// greater descriptor writes past the end of the array.
     pub fn check(stream: &TcpStream) -> io::Result<()> {
         let descriptor = stream.as_raw_fd();
         if usize::try_from(descriptor).is_ok_and(|descriptor| descriptor < FD_SETSIZE) {

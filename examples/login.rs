@@ -1,8 +1,8 @@
 //! Logs in to a site with a form, reads the page for members, and logs out.
 //!
-//! What it teaches: a session has cookies, too. The program sends the hidden inputs of the form back. The session keeps the
-//! cookie of the answer and sends it with each further request, all over one socket. After the login, a guard sends the
-//! logout, also if a later step fails.
+//! What it teaches: a session has cookies, too. The program sends the hidden inputs of the form back. The session keeps
+//! the cookie of the answer and sends it with each further request, all over one socket. After the login, a guard sends
+//! the logout, also if a later step fails.
 //!
 //!     cargo run --features http --example login
 //!     cargo run --features http --example login -- --password wrong
@@ -76,7 +76,7 @@ fn validate(room: &Response, must_say: &str) -> Result<String, String> {
     }
 }
 
-/// Exists while the program is logged in. It goes away by logging out.
+/// Exists while the program is logged in. `leave` consumes it and logs out.
 #[must_use = "a login needs a logout: call `leave`"]
 struct Guard {
     session: Session<Visit>,

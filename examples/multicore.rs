@@ -1,16 +1,16 @@
 //! One reactor per core: an echo server whose connections the kernel distributes.
 //!
-//! What it teaches: a reactor runs in one thread. To use more cores, run more reactors that share nothing. Each has its own
-//! listener on the same port (SO_REUSEPORT, socket(7)), which the program makes and `listen_on` takes over. Linux chooses the
-//! listener of a new connection by a hash of its addresses, and the connection stays with that reactor. Reactors talk to each
-//! other through a `Handle`: here, a further reactor in the main thread counts for all. (A second `multicore` of the same
-//! user shares the port, too: it is not busy.)
+//! What it teaches: a reactor runs in one thread. To use more cores, run more reactors that share nothing. Each has its
+//! own listener on the same port (SO_REUSEPORT, socket(7)), which the program makes and `listen_on` takes over. Linux
+//! chooses the listener of a new connection by a hash of its addresses, and the connection stays with that reactor.
+//! Reactors talk to each other through a `Handle`: here, a further reactor in the main thread counts for all. (A second
+//! `multicore` of the same user shares the port, too: it is not busy.)
 //!
 //!     cargo run --release --example multicore -- --listen 10012
 //!     cargo run --release --example multicore -- --listen 10012 --reactors 2 --serve 100
 //!
-//! You should see `listening on 127.0.0.1:10012 with 2 reactors`. It ends at Ctrl-C or SIGTERM, or after `--serve` connections.
-//! Then it prints how many each reactor served:
+//! You should see `listening on 127.0.0.1:10012 with 2 reactors`. It ends at Ctrl-C or SIGTERM, or after `--serve`
+//! connections. Then it prints how many each reactor served:
 //!
 //! ```text
 //! reactor 1 served 53 connections
@@ -96,8 +96,8 @@ struct Main {
     signals: Option<WatchId>,
 }
 
-/// Shuts every reactor down. The main reactor ends by itself after the last one: each of them has a handle to it, which keeps
-/// it running.
+/// Shuts every reactor down. The main reactor ends by itself after the last one: each of them has a handle to it, which
+/// keeps it running.
 fn end(cx: &mut Cx<'_, Main>) {
     for core in cx.state.cores.drain(..) {
         if core.post(|cx| cx.shutdown(DRAIN_TIMEOUT)).is_err() {

@@ -1,8 +1,8 @@
 //! Many queries to a few servers through a pool with limits, step by step.
 //!
-//! What it teaches: at the limit, queries wait in order. A connection goes from one query directly to the next query for the
-//! same server. The servers take turns for free places under the limit. An idle connection stays open for the next wave, and
-//! closes when the pool drains.
+//! What it teaches: at the limit, queries wait in order. A connection goes from one query directly to the next query
+//! for the same server. The servers take turns for free places under the limit. An idle connection stays open for the
+//! next wave, and closes when the pool drains.
 //!
 //!     cargo run --example pool_demo
 //!     cargo run --example pool_demo -- --queries 10000 --servers 1 --limit 10
@@ -127,10 +127,7 @@ fn main() -> ExitCode {
     let config = Config { limit: Some(args.limit), limit_per_host: args.limit_per_host, ..Config::default() };
     let pool = match Pool::new(config) {
         Ok(pool) => pool,
-        Err(error) => {
-            log::error!("{error}");
-            return ExitCode::from(2);
-        }
+        Err(error) => return messages::show_wrong_usage(error),
     };
     messages::show_failure(run(&args, pool).map(|demo| {
         let status = if demo.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };

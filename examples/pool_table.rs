@@ -1,14 +1,14 @@
 //! When a connection goes back to its pool: when its answer is complete, not when the caller has read it.
 //!
-//! What it teaches: a complete answer frees its connection; an answer that its caller does not read keeps it. The program
-//! makes two requests to a server with small answers and three to one with large answers, and reads no answer. After each
-//! request it prints how many more connections the pool would allow to that server. The limits are 25 in all and 5 per
-//! host.
+//! What it teaches: a complete answer frees its connection; an answer that its caller does not read keeps it. The
+//! program makes two requests to a server with small answers and three to one with large answers, and reads no answer.
+//! After each request it prints how many more connections the pool would allow to that server. The limits are 25 in all
+//! and 5 per host.
 //!
 //!     cargo run --example pool_table
 //!
-//! You should see 4, 4, 4, 3, 2, and the reason. aiohttp's `TCPConnector(limit=25, limit_per_host=5)` has the same numbers
-//! for the same requests.
+//! You should see 4, 4, 4, 3, 2, and the reason. aiohttp's `TCPConnector(limit=25, limit_per_host=5)` has the same
+//! numbers for the same requests.
 
 mod common;
 

@@ -1,25 +1,25 @@
 //! A TCP proxy: a pair of connections, each of which sends what the other one receives.
 //!
-//! What it teaches: backpressure across connections. If one side does not read, the proxy stops reading from the other side.
-//! The opposite direction goes on, as it does without a proxy. So the memory is the same for 10,000 bytes and for a GiB.
-//! And the ends of connections: a half-close passes through in either direction. If one side fails before its half-close,
-//! the proxy resets the other side, which can then see that a part is missing. If one side fails after its half-close, the
-//! other side still gets all of its bytes. After `--stall-timeout` without progress, the proxy cuts off a pair.
+//! What it teaches: backpressure across connections. If one side does not read, the proxy stops reading from the other
+//! side. The opposite direction goes on, as it does without a proxy. So the memory is the same for 10,000 bytes and for
+//! a GiB. And the ends of connections: a half-close passes through in either direction. If one side fails before its
+//! half-close, the proxy resets the other side, which can then see that a part is missing. If one side fails after its
+//! half-close, the other side still gets all of its bytes. After `--stall-timeout` without progress, the proxy cuts off
+//! a pair.
 //!
 //!     cargo run --release --example echo -- --listen 10007             (in another terminal)
 //!     cargo run --release --example proxy -- --listen 10013 --to 10007
 //!
-//! You should see `listening on 127.0.0.1:10013`. Talk to it with `nc 127.0.0.1 10013`. At the end of each pair it prints a
-//! line such as `127.0.0.1:50112: 6 bytes there, 6 bytes back`. The log shows one failure in a second and counts the
-//! others; `RUST_LOG=debug` shows all. After Ctrl-C or SIGTERM it ends when all pairs have ended, with status 0, or with 1
-//! if it had to cut off some; a second signal ends it at once.
+//! You should see `listening on 127.0.0.1:10013`. Talk to it with `nc 127.0.0.1 10013`. At the end of each pair it
+//! prints a line such as `127.0.0.1:50112: 6 bytes there, 6 bytes back`. The log shows one failure in a second and
+//! counts the others; `RUST_LOG=debug` shows all. After Ctrl-C or SIGTERM it ends when all pairs have ended, with
+//! status 0, or with 1 if it had to cut off some; a second signal ends it at once.
 
 mod common;
 
 use clap::Parser;
 use common::line_queue::LineQueue;
-use common::messages::Context;
-use common::messages::PerSecond;
+use common::messages::{Context, PerSecond};
 use common::{messages, output, server, signals, values};
 use enjamb::{Conn, ConnId, Cx, End, Input, ListenerId, Protocol, Reactor, TimerId};
 use log::Level;
@@ -38,7 +38,7 @@ struct Proxy {
     ended: usize,
     passed: Passed,
     /// A signal has begun the shutdown.
-    ending: bool,
+    shutting_down: bool,
     /// How many pairs the shutdown has cut off.
     cut_off: usize,
     stdout: LineQueue,
@@ -94,8 +94,8 @@ impl Protocol<Proxy> for Side {
             return Err(cut_off()); // it was accepted just before the listener closed
         }
         self.opened = true;
-        // The output of the other side limits what this side reads. Its own output must not: two peers that both send much
-        // before they read would block each other for ever.
+        // The output of the other side limits what this side reads. Its own output must not: two peers that both send
+        // much before they read would block each other for ever.
         conn.read_while_full(true);
         if let Some(mut client) = self.other(conn) {
             client.resume();
@@ -159,7 +159,7 @@ impl Protocol<Proxy> for Side {
         let passed = cx.state.pairs[self.pair].passed.from(!self.is_client);
         *passed = passed.saturating_sub(end.unsent as u64);
         self.leave(cx);
-        if cx.state.ending && cx.state.pairs.is_empty() {
+        if cx.state.shutting_down && cx.state.pairs.is_empty() {
             cx.stop();
         }
     }
@@ -190,8 +190,9 @@ impl Side {
 /// Cuts off a pair that has made no progress since the last check and has unsent output. If one side does not read, the
 /// proxy does not read from the other, and would not notice its end either.
 ///
-/// The progress of a slow reader comes in steps: Linux reports a socket as writable when a third of its send buffer is free.
-/// A send buffer grows to 4 MiB by default (tcp(7), tcp_wmem). So at 2.4 kB/s or more, each ten minutes have a step.
+/// The progress of a slow reader comes in steps: Linux reports a socket as writable when a third of its send buffer is
+/// free. A send buffer grows to 4 MiB by default (tcp(7), tcp_wmem). So at 2.4 kB/s or more, each ten minutes have a
+/// step.
 fn check(cx: &mut Cx<'_, Proxy>, pair: usize) {
     let (timeout, &Pair { peer, sides, passed, progress, .. }) =
         (cx.state.stall_timeout, &cx.state.pairs[pair]);
@@ -210,12 +211,12 @@ fn check(cx: &mut Cx<'_, Proxy>, pair: usize) {
 }
 
 /// Accepts no more, and gives the open pairs some time to end.
-fn end(cx: &mut Cx<'_, Proxy>, listener: ListenerId, drain_timeout: Duration) {
+fn shut_down(cx: &mut Cx<'_, Proxy>, listener: ListenerId, drain_timeout: Duration) {
     log::warn!("ending within {drain_timeout:?}; a second signal ends it at once");
     if let Some(listener) = cx.listener(listener) {
         listener.close();
     }
-    cx.state.ending = true;
+    cx.state.shutting_down = true;
     if cx.state.pairs.is_empty() {
         return cx.stop();
     }
@@ -263,7 +264,7 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         pairs: Slab::new(),
         ended: 0,
         passed: Passed::default(),
-        ending: false,
+        shutting_down: false,
         cut_off: 0,
         stdout: output::queue(),
         failures: PerSecond::new(Level::Warn),
@@ -278,7 +279,7 @@ fn serve(args: &Args) -> Result<ExitCode, String> {
         ));
     }
     let drain_timeout = args.drain_timeout;
-    signals::at_first(&mut cx, move |cx| end(cx, listener, drain_timeout))?;
+    signals::at_first(&mut cx, move |cx| shut_down(cx, listener, drain_timeout))?;
     cx.state.stdout.push(format!("listening on {address}\n"));
     reactor.run(&mut proxy).context("the event loop failed")?;
     let Passed { there, back } = proxy.passed;

@@ -1,8 +1,9 @@
 //! Finds a bug by seed on a simulated network, and replays it.
 //!
-//! What it teaches: the same state machines run on a simulated network. There an hour takes no time, a bad network is one line
-//! of code, and the seed of a failure replays it. The server here has a bug that a test by hand is not likely to find: it
-//! answers in batches, and drops the current batch if the client's half-close comes before the deadline of the batch.
+//! What it teaches: the same state machines run on a simulated network. There an hour takes no time, a bad network is
+//! one line of code, and the seed of a failure replays it. The server here has a bug that a test by hand is not likely
+//! to find: it answers in batches, and drops the current batch if the client's half-close comes before the deadline of
+//! the batch.
 //!
 //!     cargo run --release --features sim --example simulated
 //!     cargo run --release --features sim --example simulated -- --seeds 100
@@ -27,7 +28,8 @@ const ANSWER: &str = "eno\nowt\neerht\n";
 
 const BATCHING: Duration = Duration::from_millis(10);
 
-/// Answers every line with the same line backwards. It collects the answers of ten milliseconds and sends them together.
+/// Answers every line with the same line backwards. It collects the answers of ten milliseconds and sends them
+/// together.
 struct Reverse {
     batch: Vec<u8>,
     mended: bool,

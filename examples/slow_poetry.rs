@@ -1,8 +1,8 @@
 //! A slow poetry server in threads: the server for all poetry clients here.
 //!
-//! What it teaches: a server with one thread for each port is simple, because a thread may sleep. It sends one line, sleeps,
-//! and sends the next. Meanwhile, further clients of the same port wait in the backlog. With `--concurrent`, each client
-//! has a thread of its own.
+//! What it teaches: a server with one thread for each port is simple, because a thread may sleep. It sends one line,
+//! sleeps, and sends the next. Meanwhile, further clients of the same port wait in the backlog. With `--concurrent`,
+//! each client has a thread of its own.
 //!
 //!     cargo run --example slow_poetry
 //!     cargo run --example slow_poetry -- --port 10000 --delay 500ms --num-bytes 10 poem.txt
@@ -26,8 +26,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// After this time without progress, the server closes a client's connection. Without this limit, a client that does not
-/// read would block the others for ever once the socket buffers are full.
+/// After this time without progress, the server closes a client's connection. Without this limit, a client that does
+/// not read would block the others for ever once the socket buffers are full.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The usual reason for a failed accept is that no descriptor is free. Then the next accept fails too.

@@ -1,17 +1,18 @@
 //! Sends standard input to a server, and prints its answer to standard output.
 //!
-//! What it teaches: one call connects by name, by address or by path. A half-close ends the input of the server, and its
-//! answer still comes. Blocking reads run in a thread, which posts each piece to the loop and waits until the connection
-//! has room for more. At the end, the loop takes the thread's handle away, so that every posted call runs. (Standard input
-//! needs a thread: a file cannot be polled, and a terminal that is made nonblocking is nonblocking for the shell, too.)
+//! What it teaches: one call connects by name, by address or by path. A half-close ends the input of the server, and
+//! its answer still comes. Blocking reads run in a thread, which posts each piece to the loop and waits until the
+//! connection has room for more. At the end, the loop takes the thread's handle away, so that every posted call runs.
+//! (Standard input needs a thread: a file cannot be polled, and a terminal that is made nonblocking is nonblocking for
+//! the shell, too.)
 //!
 //!     cargo run --example echo                                         (in another terminal)
 //!     echo hello | cargo run --example talk localhost:10007
 //!     RUST_LOG=debug cargo run --example talk localhost:10007 < LICENSE-MIT
 //!
-//! You should see your input again. `RUST_LOG=debug` shows each address that it tries: `localhost` often has two, and `echo`
-//! listens on 127.0.0.1 only. Try a port without a server to see an error that names both, and `talk /run/…` for a Unix
-//! socket.
+//! You should see your input again. `RUST_LOG=debug` shows each address that it tries: `localhost` often has two, and
+//! `echo` listens on 127.0.0.1 only. Try a port without a server to see an error that names both, and `talk /run/…` for
+//! a Unix socket.
 
 mod common;
 
@@ -56,8 +57,8 @@ impl Protocol<Outcome> for Talk {
         Ok(())
     }
 
-    /// The end of the server's output ends the program (the default `ended` closes the connection); standard input may still
-    /// be open. Without a handle, the loop runs the calls that were posted before, and returns.
+    /// The end of the server's output ends the program (the default `ended` closes the connection); standard input may
+    /// still be open. Without a handle, the loop runs the calls that were posted before, and returns.
     fn closed(self: Box<Self>, cx: &mut Cx<'_, Outcome>, end: End) {
         cx.state.end = Some(end);
         self.handle.lock().take();
@@ -94,8 +95,8 @@ fn pass_on(id: ConnId, handle: &SharedHandle, room: &SyncSender<()>, has_room: &
     }
 }
 
-/// The thread's handle to the loop, until the loop takes it away. A handle keeps the loop running, and the thread may block
-/// in a read for ever.
+/// The thread's handle to the loop, until the loop takes it away. A handle keeps the loop running, and the thread may
+/// block in a read for ever.
 struct SharedHandle(Mutex<Option<Handle<Outcome>>>);
 
 impl SharedHandle {

@@ -1,8 +1,8 @@
 //! An echo over TLS.
 //!
-//! What it teaches: TLS is a layer below a connection. The state machines are the same as without TLS. The listener has the
-//! certificate, the connect has the authorities that the client trusts, and `opened` comes after the handshake. The second
-//! connection of a client resumes the session, without certificates.
+//! What it teaches: TLS is a layer below a connection. The state machines are the same as without TLS. The listener has
+//! the certificate, the connect has the authorities that the client trusts, and `opened` comes after the handshake. The
+//! second connection of a client resumes the session, without certificates.
 //!
 //!     cargo run --features tls --example tls_echo
 //!     cargo run --features tls --example tls_echo -- --listen 10443
@@ -13,8 +13,8 @@
 //!     TLSv1_3, a new session: run on past the end of the line
 //!     TLSv1_3, a resumed session: run on past the end of the line
 //!
-//! With `--listen` it is only a server. Without `--cert`, it has a certificate for localhost that is made for tests, and its
-//! key is public:
+//! With `--listen` it is only a server. Without `--cert`, it has a certificate for localhost that is made for tests,
+//! and its key is public:
 //!
 //!     openssl s_client -quiet -connect localhost:10443 -verify_return_error -CAfile tests/certs/ca.pem
 //!
@@ -117,10 +117,7 @@ fn main() -> ExitCode {
     let _log = messages::queue_from("info");
     let identity = match identity(&args) {
         Ok(identity) => identity,
-        Err(error) => {
-            log::error!("{error}");
-            return ExitCode::from(2);
-        }
+        Err(error) => return messages::show_wrong_usage(error),
     };
     messages::show_failure(match args.listen {
         Some(address) => serve(address, &identity),

@@ -1,15 +1,16 @@
 //! An echo server for datagrams: it sends each one back to its sender.
 //!
-//! What it teaches: `watch`, the layer below connections, for every source that can be polled. Readiness is edge-triggered,
-//! so a machine uses its source until `WouldBlock`, or asks for another turn after its budget. UDP has no connections, so it
-//! has no end and no backpressure: while the send buffer is full, one datagram waits and the kernel drops later ones. Most
-//! errors concern one datagram, not the socket.
+//! What it teaches: `watch`, the layer below connections, for every source that can be polled. Readiness is
+//! edge-triggered, so a machine uses its source until `WouldBlock`, or asks for another turn after its budget. UDP has
+//! no connections, so it has no end and no backpressure: while the send buffer is full, one datagram waits and the
+//! kernel drops later ones. Most errors concern one datagram, not the socket.
 //!
 //!     cargo run --release --example udp_echo -- --listen 10009
 //!
-//! You should see `listening on 127.0.0.1:10009`. Talk to it with `nc -u 127.0.0.1 10009`. After Ctrl-C or SIGTERM it prints
-//! a sum, such as `echoed 2 datagrams, 10 bytes; dropped 0`. `RUST_LOG=debug` shows why it drops a datagram. Do not open
-//! two such servers to a public network: a datagram with a forged sender would go back and forth between them for ever.
+//! You should see `listening on 127.0.0.1:10009`. Talk to it with `nc -u 127.0.0.1 10009`. After Ctrl-C or SIGTERM it
+//! prints a sum, such as `echoed 2 datagrams, 10 bytes; dropped 0`. `RUST_LOG=debug` shows why it drops a datagram. Do
+//! not open two such servers to a public network: a datagram with a forged sender would go back and forth between them
+//! for ever.
 
 mod common;
 
@@ -92,8 +93,8 @@ impl UdpEcho {
     }
 }
 
-/// Whether a receive error is the answer to an earlier datagram, by ICMP (udp(7)). The call has cleared it, and the next
-/// receive may succeed. After any other error, each further receive could fail.
+/// Whether a receive error is the answer to an earlier datagram, by ICMP (udp(7)). The call has cleared it, and the
+/// next receive may succeed. After any other error, each further receive could fail.
 fn concerns_one_datagram(kind: ErrorKind) -> bool {
     matches!(
         kind,

@@ -1,8 +1,8 @@
 //! Asks a WHOIS server, through a pool that uses each connection once.
 //!
-//! What it teaches: in WHOIS, the end of the connection is the end of the answer (RFC 3912). So a connection cannot be used
-//! again, and a one-shot key tells the pool so. WHOIS declares no character set; this program reads ISO-8859-1, which many
-//! servers send and which has a character for every byte.
+//! What it teaches: in WHOIS, the end of the connection is the end of the answer (RFC 3912). So a connection cannot be
+//! used again, and a one-shot key tells the pool so. WHOIS declares no character set; this program reads ISO-8859-1,
+//! which many servers send and which has a character for every byte.
 //!
 //!     cargo run --example whois -- example.org --server whois.iana.org
 //!     cargo run --example whois -- example.org --fake       # offline: a server in the program answers

@@ -1,15 +1,15 @@
 //! Slow work in a thread, and its results on the loop.
 //!
-//! What it teaches: a slow callback would delay all connections. So slow work goes to a worker thread, and the worker posts
-//! each result through a `Handle`, as a closure that the loop runs. A question carries the id of its connection; a stale id
-//! never names the slot's next occupant. The queue to the worker is bounded, and a client gets an error when it is full.
-//! After a client's half-close, its answers still come. At the end the program tells the worker to stop, and the loop runs
-//! until it has stopped.
+//! What it teaches: a slow callback would delay all connections. So slow work goes to a worker thread, and the worker
+//! posts each result through a `Handle`, as a closure that the loop runs. A question carries the id of its connection;
+//! a stale id never names the slot's next occupant. The queue to the worker is bounded, and a client gets an error when
+//! it is full. After a client's half-close, its answers still come. At the end the program tells the worker to stop,
+//! and the loop runs until it has stopped.
 //!
 //!     cargo run --release --example worker -- --listen 10011
 //!
-//! You should see `listening on 127.0.0.1:10011`. With `nc 127.0.0.1 10011`, send a number to get the number of primes up to
-//! it, such as `10000000: 664579`, and meanwhile `ping`: the `pong` comes at once. Ctrl-C or SIGTERM ends it.
+//! You should see `listening on 127.0.0.1:10011`. With `nc 127.0.0.1 10011`, send a number to get the number of primes
+//! up to it, such as `10000000: 664579`, and meanwhile `ping`: the `pong` comes at once. Ctrl-C or SIGTERM ends it.
 
 mod common;
 
@@ -166,8 +166,8 @@ fn serve(args: &Args) -> Result<(), String> {
     signals::at_first(&mut cx, |cx| cx.shutdown(DRAIN_TIMEOUT))?;
     output::queue().push(format!("listening on {address}\n"));
     reactor.run(&mut askers).context("the event loop failed")?;
-    // The shutdown does not wait for the worker. The second run does: the worker's handle keeps the loop running until the
-    // worker has stopped.
+    // The shutdown does not wait for the worker. The second run does: the worker's handle keeps the loop running until
+    // the worker has stopped.
     over.store(true, Ordering::Relaxed);
     reactor.run(&mut askers).context("the event loop failed")
 }

@@ -1,7 +1,8 @@
 //! Lines for an output whose reader may be slow or closed.
 //!
-//! A write to a terminal or a pipe blocks while its reader does not read, and a blocked loop serves no client. So the loop
-//! pushes lines into a queue, and a thread writes them. The queue drops and counts the lines for which it has no room.
+//! A write to a terminal or a pipe blocks while its reader does not read, and a blocked loop serves no client. So the
+//! loop pushes lines into a queue, and a thread writes them. The queue drops and counts the lines for which it has no
+//! room.
 
 use std::io::{self, Write};
 use std::mem;
@@ -34,8 +35,8 @@ struct State {
 }
 
 impl LineQueue {
-    /// Starts the thread that writes to `output`. It calls `failed` at the first error, and again only at the first error
-    /// after a write that succeeded.
+    /// Starts the thread that writes to `output`. It calls `failed` at the first error, and again only at the first
+    /// error after a write that succeeded.
     pub fn new(output: impl Write + Send + 'static, failed: fn(&io::Error)) -> Self {
         let shared = Arc::new(Shared::default());
         let queue = LineQueue(Arc::clone(&shared));
@@ -47,8 +48,8 @@ impl LineQueue {
     pub fn push(&self, lines: impl AsRef<[u8]>) {
         let lines = lines.as_ref();
         let mut state = self.0.lock();
-        // After a dropped line, all later lines are dropped too, until the thread takes the earlier ones. So there is one
-        // gap, and its place is known.
+        // After a dropped line, all later lines are dropped too, until the thread takes the earlier ones. So there is
+        // one gap, and its place is known.
         if state.dropped > 0 || state.lines.len() + lines.len() > ROOM {
             state.dropped += 1;
         } else {

@@ -68,6 +68,12 @@ pub fn show_failure(result: Result<ExitCode, impl Display>) -> ExitCode {
     })
 }
 
+/// Shows a wrong value of an option that the parser of options cannot find. Returns the exit status for wrong usage.
+pub fn show_wrong_usage(message: impl Display) -> ExitCode {
+    log::error!("{message}");
+    ExitCode::from(2)
+}
+
 /// Says what failed, in front of the error.
 pub trait Context<T> {
     fn context(self, failure: &str) -> Result<T, String>;
@@ -91,7 +97,8 @@ impl PerSecond {
         PerSecond { level, counted: None }
     }
 
-    /// Shows or counts `message`. A counted message is shown at debug level. `of` finds the counter in the loop's state.
+    /// Shows or counts `message`. A counted message is shown at debug level. `of` finds the counter in the loop's
+    /// state.
     pub fn say<S: 'static>(
         cx: &mut Cx<'_, S>,
         of: fn(&mut S) -> &mut PerSecond,

@@ -11,8 +11,8 @@ pub fn print(text: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<()> {
     out.flush()
 }
 
-/// The exit status of a tool after it has printed. A closed pipe (`| head -1`) is no failure: its reader has enough. Any
-/// other error, such as a full disk, is one.
+/// The exit status of a tool after it has printed. A closed pipe (`| head -1`) is no failure: its reader has enough.
+/// Any other error, such as a full disk, is one.
 pub fn exit_status(printed: io::Result<()>, otherwise: ExitCode) -> ExitCode {
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -26,8 +26,8 @@ pub fn read(path: &Path) -> Result<String, String> {
     Ok(poem)
 }
 
-/// The pieces to send. They are the lines without their newlines, or `num_bytes` bytes each. Such a cut may fall inside a
-/// character.
+/// The pieces to send. They are the lines without their newlines, or `num_bytes` bytes each. Such a cut may fall inside
+/// a character.
 pub fn pieces(poem: &str, num_bytes: Option<NonZeroUsize>) -> Vec<Vec<u8>> {
     match num_bytes {
         Some(size) => poem.as_bytes().chunks(size.get()).map(<[u8]>::to_vec).collect(),

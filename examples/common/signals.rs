@@ -1,5 +1,5 @@
-//! Ctrl-C (SIGINT) and SIGTERM. The exit status of a program that a signal ends is 128 and the signal's number, so 130 for
-//! Ctrl-C: a shell expects that. On systems other than Unix, the system ends the program.
+//! Ctrl-C (SIGINT) and SIGTERM. The exit status of a program that a signal ends is 128 and the signal's number, so 130
+//! for Ctrl-C: a shell expects that. On systems other than Unix, the system ends the program.
 
 use super::messages::Context;
 use enjamb::{Cx, WatchId};
@@ -21,7 +21,8 @@ pub fn exit_at_ctrl_c() {}
 
 /// Runs `action` on the loop at the first signal. A second signal ends the program at once.
 ///
-/// Returns the id of the watch (`None` on systems other than Unix). Until the first signal, the watch keeps the loop running.
+/// Returns the id of the watch (`None` on systems other than Unix). Until the first signal, the watch keeps the loop
+/// running.
 #[cfg(unix)]
 pub fn at_first<S: 'static>(
     cx: &mut Cx<'_, S>,
@@ -80,8 +81,8 @@ mod pipe {
     }
 }
 
-/// For a program without a loop: its main thread sleeps until a signal comes. It catches the signals from `new` on, so that
-/// none is lost before `wait`.
+/// For a program without a loop: its main thread sleeps until a signal comes. It catches the signals from `new` on, so
+/// that none is lost before `wait`.
 pub struct UntilSignal {
     #[cfg(unix)]
     signals: signal_hook::iterator::Signals,

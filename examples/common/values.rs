@@ -15,8 +15,8 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     address(text, 0..=u16::MAX)
 }
 
-/// A port without a host is a port of 127.0.0.1, and IPv6 is written `[::1]:10000`. A name is looked up here: the look-up
-/// blocks, and the event loop does not run yet.
+/// A port without a host is a port of 127.0.0.1, and IPv6 is written `[::1]:10000`. A name is looked up here: the
+/// look-up blocks, and the event loop does not run yet.
 fn address(text: &str, ports: RangeInclusive<u16>) -> Result<SocketAddr, String> {
     parse_address(text)?.filter(|address| ports.contains(&address.port())).ok_or_else(|| {
         format!(

@@ -11,7 +11,7 @@ use crate::net::resolver::Answer;
 
 /// What another thread has posted.
 pub(crate) type Call<S> = Box<dyn FnOnce(&mut Cx<'_, S>) + Send>;
-type DeferredCall<S> = Box<dyn FnOnce(&mut Cx<'_, S>)>;
+pub(crate) type DeferredCall<S> = Box<dyn FnOnce(&mut Cx<'_, S>)>;
 
 /// Closures queued by `Drop` impls, which have no `Cx`. They come from the loop's own thread and need not be `Send`. Only a
 /// call that is queued already keeps the loop from ending.
@@ -44,10 +44,10 @@ impl<S> Deferred<S> {
         self.calls.borrow().is_empty()
     }
 
-    /// Nobody will run anything any more.
-    pub(crate) fn close(&self) {
+    /// From now on, what is posted is dropped. Returns the calls that will not run.
+    pub(crate) fn close(&self) -> VecDeque<DeferredCall<S>> {
         self.gone.set(true);
-        drop(self.calls.take()); // they own what they captured: dropping that may come back here
+        self.calls.take()
     }
 
     pub(crate) fn is_gone(&self) -> bool {

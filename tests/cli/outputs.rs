@@ -1,12 +1,9 @@
 //! The servers and their own outputs: nobody reads them, or they are closed, or the disk is full. Their clients must not
 //! notice.
 
-#[path = "../../examples/common/line_queue.rs"]
-mod line_queue;
-
 use super::programs::{PATIENCE, Program, path};
 use super::servers::{connect, expect};
-use line_queue::LineQueue;
+use crate::examples::line_queue::LineQueue;
 use nix::sys::signal::Signal;
 use socket2::SockRef;
 use std::io::{self, BufRead, BufReader, Read, Write};

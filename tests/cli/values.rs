@@ -1,9 +1,6 @@
 //! The parsers that the examples share.
 
-#[path = "../../examples/common/mod.rs"]
-mod common;
-
-use common::{poem, values};
+use crate::examples::{poem, values};
 use std::fs;
 use std::io;
 use std::path::Path;
