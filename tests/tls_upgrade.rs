@@ -364,6 +364,14 @@ fn deadline_over(
     upgrade: fn(&mut Conn<'_, Seen>, &mut Input<'_>) -> std::io::Result<()>,
     client: Machine,
 ) -> (Duration, String) {
+    deadline_over_with(Config::default(), upgrade, client)
+}
+
+fn deadline_over_with(
+    config: Config,
+    upgrade: fn(&mut Conn<'_, Seen>, &mut Input<'_>) -> std::io::Result<()>,
+    client: Machine,
+) -> (Duration, String) {
     let sim = Sim::new(1);
     let server = Machine {
         timed_out: Box::new(|conn| {
@@ -374,7 +382,7 @@ fn deadline_over(
         }),
         ..upgrades(upgrade)
     };
-    let (mut reactor, mut seen) = pair(&sim, Config::default(), client, server);
+    let (mut reactor, mut seen) = pair(&sim, config, client, server);
     reactor.cx(&mut seen).after(Duration::from_secs(3600), |cx| cx.stop());
     while seen.ends.is_empty() && seen.notes.is_empty() {
         assert!(reactor.turn(&mut seen, None).unwrap().alive, "the deadline is disarmed");
@@ -416,6 +424,22 @@ fn a_deadline_armed_before_an_upgrade_or_with_it_holds_after_it() {
     );
     assert_eq!(ended, "timed out, with TLS: true");
     assert!(after >= Duration::from_secs(60) && after < Duration::from_secs(61), "{after:?}");
+}
+
+#[test]
+fn a_deadline_holds_over_an_upgrade_whose_handshake_has_no_limit() {
+    for limit in [Duration::MAX, Duration::from_secs(u64::MAX)] {
+        let (after, ended) = deadline_over_with(
+            Config { connect_timeout: limit, ..Config::default() },
+            |conn, input| {
+                conn.deadline(Duration::from_secs(60));
+                answer_and_secure(conn, input)
+            },
+            asks_and_is_silent(),
+        );
+        assert_eq!(ended, "timed out, with TLS: true");
+        assert!(after >= Duration::from_secs(60) && after < Duration::from_secs(61), "{after:?}");
+    }
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl<S> Core<S> {
                         stream.state.connected();
                     }
                     // Where the handshake had no limit of its own, the deadline was that of connecting.
-                    let is_past = socket.handshake_limit() == NO_DEADLINE && !stream.state.is_ending();
+                    let is_past = socket.handshake_limit().is_none() && !stream.state.is_ending();
                     let deadline = if is_past { NO_DEADLINE } else { stream.deadline };
                     self.set_deadline(key, deadline);
                 }
