@@ -443,6 +443,42 @@ fn a_deadline_holds_over_an_upgrade_whose_handshake_has_no_limit() {
 }
 
 #[test]
+fn plain_output_that_is_sent_at_an_upgrade_moves_the_limit_on_closing_on() {
+    // The peer takes more than `close_timeout` for all of it, but never so long for a part.
+    let (step, close_timeout) = (Duration::from_secs(1), Duration::from_secs(3));
+    let config = Config { close_timeout, ..Config::default() };
+    let sim = Sim::new(1);
+    sim.links(Link { buffer: MANY / 10, ..Link::default() });
+    let Machine { mut received, .. } = reads_much_and_secures();
+    let slow = Machine {
+        received: Box::new(move |conn, input| {
+            if conn.tls().is_none() {
+                conn.pause();
+                conn.deadline(step);
+            }
+            received(conn, input)
+        }),
+        timed_out: Box::new(|conn| {
+            conn.resume();
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let client = writes_much_and_secures(|conn| {
+        conn.write(b"secret");
+        conn.close();
+    });
+    let (mut reactor, mut seen) = pair(&sim, config, client, slow);
+    reactor.run(&mut seen).unwrap();
+    assert!(sim.now() > 2 * close_timeout, "it took only {:?}", sim.now());
+    assert_eq!(seen.bytes.len(), MANY, "{:?}", seen.ends);
+    assert_eq!(seen.notes, ["secret"]);
+    for end in &seen.ends {
+        assert!(end.result.is_ok() && end.unsent == 0, "{end:?}");
+    }
+}
+
+#[test]
 fn a_handshake_that_stalls_ends_at_its_limit_or_at_the_deadline_whichever_comes_first() {
     let silent = || Machine {
         received: Box::new(|_, input| {

@@ -127,12 +127,13 @@ impl<S> Core<S> {
     }
 
     /// Has a connection that stands below go through the handshake above before anything else but the plain bytes that
-    /// are still to be sent. The handshake's limit counts from when it begins, so this is called again behind those.
+    /// are still to be sent. The handshake's limit counts from when it begins, so this is called again behind those. A limit
+    /// that was set before stays.
     pub(crate) fn shake_hands(&mut self, key: Key) {
         let Some(stream) = self.slots.stream(key) else { return };
         stream.state.upgrade();
         #[cfg(feature = "tls")]
-        if stream.plain_left() == 0 {
+        if stream.plain_left() == 0 && !stream.has_handshake_limit() {
             self.limit_handshake(key, self.config.connect_timeout);
         }
         self.queue_stream(key);
@@ -227,13 +228,20 @@ impl<S> Core<S> {
 
     /// Sends what a stream has waiting, and takes the steps that become due when all is sent.
     pub(crate) fn push_out(&mut self, key: Key) {
-        let Some(stream) = self.slots.stream(key) else { return };
+        let may_send = self.slots.stream(key).is_some_and(|stream| stream.may_send());
+        let sent = if may_send { self.flush(key) } else { Ok(()) };
+        self.after_flush(key, sent);
+    }
+
+    /// Sends what a stream has waiting, as far as the kernel takes it. If the stream is closing, that is progress.
+    pub(crate) fn flush(&mut self, key: Key) -> io::Result<()> {
+        let Some(stream) = self.slots.stream(key) else { return Ok(()) };
         let before = stream.unsent();
-        let sent = if stream.may_send() { stream.flush(&mut self.spares) } else { Ok(()) };
+        let sent = stream.flush(&mut self.spares);
         if stream.unsent() < before {
             self.extend_closing(key);
         }
-        self.after_flush(key, sent);
+        sent
     }
 
     #[cold]

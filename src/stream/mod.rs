@@ -205,6 +205,10 @@ impl Stream {
         }
     }
 
+    pub(crate) fn has_handshake_limit(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| socket.handshake_limit().is_some())
+    }
+
     /// How much of the output was written before an upgrade, and is sent before the handshake.
     pub(crate) fn plain_left(&self) -> usize {
         self.socket.as_ref().map_or(0, Socket::plain_left)

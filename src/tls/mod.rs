@@ -32,6 +32,7 @@ use crate::base::error;
 use crate::base::slots::Key;
 use crate::net::socket::Socket;
 use crate::reactor::core::Core;
+use crate::stream::Stream;
 use crate::{Conn, Listener};
 
 pub use crate::net::tls::Info;
@@ -252,14 +253,14 @@ impl<S> Core<S> {
     /// it is.
     #[cold]
     pub(crate) fn send_plain(&mut self, key: Key) -> bool {
-        let Some(stream) = self.slots.stream(key) else { return false };
-        while stream.plain_left() > 0 && stream.state.is_writable() {
-            if let Err(error) = stream.flush(&mut self.spares) {
+        let has_room = |stream: &mut Stream| stream.plain_left() > 0 && stream.state.is_writable();
+        while self.slots.stream(key).is_some_and(has_room) {
+            if let Err(error) = self.flush(key) {
                 self.write_failed(key, error);
                 return false;
             }
         }
-        let sent = stream.plain_left() == 0;
+        let sent = self.slots.stream(key).is_some_and(|stream| stream.plain_left() == 0);
         if sent {
             self.shake_hands(key);
         }
