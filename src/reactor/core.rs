@@ -11,6 +11,7 @@ use crate::base::buffer::Spares;
 use crate::base::clock::Clock;
 use crate::base::clock::NO_DEADLINE;
 use crate::base::error::{self, while_doing};
+use crate::base::input::Untaken;
 use crate::base::slots::{Key, Slots, WAKER};
 use crate::base::wheel::{TimerKey, Timers};
 use crate::net::connecting::{Attempt, Connecting};
@@ -53,6 +54,8 @@ pub(crate) struct Core<S> {
     pub(crate) more_calls: bool,
     /// Whose machine is out on a callback. Still set when a turn begins only if that callback panicked.
     pub(crate) running: Option<Key>,
+    /// How much is left of the input that this machine is lent.
+    pub(crate) untaken: Untaken,
     /// Which periodic timer's closure is out on its call; likewise.
     pub(crate) firing: Option<TimerKey>,
     /// Streams that have a socket or will have one: those that a shutdown waits for.
@@ -100,6 +103,7 @@ impl<S> Core<S> {
             calls: VecDeque::new(),
             more_calls: false,
             running: None,
+            untaken: Untaken::new(),
             firing: None,
             streams: 0,
             paused: 0,

@@ -43,7 +43,7 @@ impl<S> Core<S> {
                 let more = stream.state.is_readable();
                 let Some(machine) = machine.take() else { return };
                 self.cork.open(key);
-                let mut input = Input::new(&scratch[..n]);
+                let mut input = Input::lent(&scratch[..n], &self.untaken);
                 self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
                 if !input.is_empty() {
                     self.keep(key, None, input.peek(), input.expected());
@@ -253,7 +253,7 @@ impl<S> Core<S> {
     /// Calls `received` with what the machine had left before, and what has come now behind it.
     fn offer(&mut self, state: &mut S, key: Key, new: &[u8]) {
         let Some(mut left) = self.stream(key).and_then(|stream| stream.input.take()) else {
-            let mut input = Input::new(new);
+            let mut input = Input::lent(new, &self.untaken);
             self.call(state, key, |machine, conn| machine.received(conn, &mut input));
             if !input.is_empty() {
                 self.keep(key, None, input.peek(), input.expected());
@@ -261,7 +261,7 @@ impl<S> Core<S> {
             return;
         };
         left.push(new);
-        let mut input = Input::new(left.as_slice());
+        let mut input = Input::lent(left.as_slice(), &self.untaken);
         self.call(state, key, |machine, conn| machine.received(conn, &mut input));
         let (taken, expected) = (left.len().saturating_sub(input.len()), input.expected());
         left.consume(taken);
@@ -280,12 +280,6 @@ impl<S> Core<S> {
         let Some(stream) = self.stream(key) else { return };
         let (length, limit) = (left.len(), expected.max(stream.input_limit as usize));
         stream.input = Some(left);
-        #[cfg(feature = "tls")]
-        if stream.state.is_connecting() {
-            // The callback that has left it has begun an upgrade. This is plain: RFC 3207, section 4.2.
-            let error = error::cannot_secure(&stream.peer, error::UNREAD);
-            return self.doom(key, Err(error));
-        }
         // Whoever paused has said that it will come back to it; and more does not come meanwhile.
         let now = stream.state;
         let waits = now.is_paused() || now.is_held() || now.has_offer() || now.is_ending();
