@@ -206,7 +206,7 @@ impl<S> Core<S> {
                     }
                 }
                 // TLS has missed close_notify, but what is thrown away cannot be cut off.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !stream.state.is_broken() => {
                     return self.peer_ended(state, key);
                 }
                 result => return self.read_nothing(state, key, result),
@@ -243,6 +243,10 @@ impl<S> Core<S> {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.queue_stream(key),
+            // The write that failed has taken the error that says why: SO_ERROR, socket(7).
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && stream.state.is_broken() => {
+                self.give_up(key);
+            }
             Err(error) => {
                 let error = while_doing(error::READING, &stream.peer, error);
                 self.doom(key, Err(error));
@@ -296,12 +300,14 @@ impl<S> Core<S> {
     fn peer_ended(&mut self, state: &mut S, key: Key) {
         let Some(stream) = self.stream(key) else { return };
         stream.state.peer_ended();
-        if stream.state.is_ending() {
-            return self.push_out(key);
-        }
-        if stream.state.is_broken() {
+        let (broken, ending) = (stream.state.is_broken(), stream.state.is_ending());
+        if broken && !self.forgive(key) {
             return self.give_up(key);
         }
+        if ending {
+            return self.push_out(key);
+        }
+        let Some(stream) = self.stream(key) else { return };
         let left = stream.input.take();
         let mut rest = Input::new(left.as_ref().map_or(&[], |left| left.as_slice()));
         self.call(state, key, |machine, conn| machine.ended(conn, &mut rest));
@@ -380,6 +386,8 @@ impl<S> Core<S> {
         stream.deadline = NO_DEADLINE;
         if stream.state.is_connecting() {
             self.connect_timed_out(key);
+        } else if stream.state.is_ending() && stream.state.is_broken() {
+            self.give_up(key);
         } else if stream.state.is_ending() {
             let result = match stream.unsent() {
                 0 => Ok(()), // all was sent; only the peer's own end did not come
