@@ -143,8 +143,8 @@ impl TlsSocket {
         !self.ended && self.session.wants_write()
     }
 
-    /// Sends those; whether that was all. That it fails is not the machine's failure, to which none of them belongs:
-    /// reading tells how the connection has ended, and so does the next write.
+    /// Sends those; whether that was all. A failure is not reported here, as the machine has written none of them: reading
+    /// tells how the connection has ended, and so does the machine's next write.
     pub(crate) fn flush_own(&mut self) -> bool {
         self.flush().unwrap_or_else(|_| {
             self.ended = true;

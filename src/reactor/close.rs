@@ -234,7 +234,8 @@ impl<S> Core<S> {
     /// The reactor is dropped, and closes every socket with it: a connection with output unsent is reset, as by `abort`.
     pub(crate) fn cut_off(&mut self) {
         self.uncork();
-        let panicked = self.running; // all that its machine wrote may be sent, and more have been to come
+        // All that its machine wrote may be sent, but the callback did not come to its end.
+        let panicked = self.running;
         for (key, slot) in self.slots.iter() {
             if let Slot::Connection(Connection { stream, .. }) = slot
                 && (stream.unsent() > 0 || panicked == Some(key))

@@ -341,10 +341,12 @@ impl<S> Core<S> {
         self.lend(state, key, machine, callback);
     }
 
-    /// Calls a machine that was taken out of its slot, puts it back, and sends what it wrote; an error it returns ends
-    /// the connection. `running` is cleared, and the gathering closed, after the last step that may run a user's `Drop`:
-    /// that of a machine that was switched away, or of an error that comes too late. If it panics, recovery knows whose
-    /// bytes were gathered.
+    /// Calls a machine that was taken out of its slot, puts it back, and sends what it wrote. An error that the machine
+    /// returns ends the connection.
+    ///
+    /// Two steps may run a user's `Drop`, which may panic: an error is dropped if the connection has ended before, and the
+    /// machine is dropped if it was switched away. Only behind them is `running` cleared and the cork closed. So recovery
+    /// knows which connection has panicked, and to which one the corked bytes belong.
     #[inline(always)]
     fn lend(
         &mut self,
