@@ -140,10 +140,6 @@ pub(crate) fn shutting_down() -> io::Error {
     new(io::ErrorKind::ConnectionAborted, "the loop is shutting down")
 }
 
-/// What is left of the input when a connection is to be secured.
-#[cfg(feature = "tls")]
-pub(crate) const UNREAD: &str = "input that came before has not been consumed";
-
 #[cfg(feature = "tls")]
 pub(crate) fn cannot_secure(peer: &Peer, against: &str) -> io::Error {
     new(io::ErrorKind::InvalidInput, format!("the connection to {peer} cannot be made secure: {against}"))

@@ -1,5 +1,8 @@
 //! The bytes a connection has received, as a cursor.
 
+#[cfg(feature = "tls")]
+use std::{cell::Cell, rc::Rc};
+
 /// A cursor over received bytes, lent by the loop for the length of one callback.
 ///
 /// What is taken is consumed; what is left is kept by the connection and offered again with what comes next. The
@@ -10,12 +13,64 @@ pub struct Input<'a> {
     bytes: &'a [u8],
     /// How long the frame may be of which this is the beginning, if a framing has said so; else 0.
     expected: usize,
+    untaken: Untaken,
+}
+
+/// How many bytes of the input that is lent are not taken yet: the cursor tells the loop, as an upgrade to TLS asks for
+/// it. Cursors that others than the loop have made tell nothing. Without TLS, there is no such number.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Untaken {
+    #[cfg(feature = "tls")]
+    bytes: Option<Rc<Cell<usize>>>,
+}
+
+impl Untaken {
+    pub(crate) fn new() -> Self {
+        Untaken {
+            #[cfg(feature = "tls")]
+            bytes: Some(Rc::default()),
+        }
+    }
+
+    #[inline]
+    fn set(&self, bytes: usize) {
+        #[cfg(feature = "tls")]
+        if let Some(untaken) = &self.bytes {
+            untaken.set(bytes);
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = bytes;
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn get(&self) -> usize {
+        self.bytes.as_ref().map_or(0, |untaken| untaken.get())
+    }
+}
+
+/// Nothing is lent any more, also where a callback has panicked.
+#[cfg(feature = "tls")]
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 impl<'a> Input<'a> {
     /// A cursor over `bytes`, for testing a machine's parsing on its own.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Input { bytes, expected: 0 }
+        Input { bytes, expected: 0, untaken: Untaken::default() }
+    }
+
+    /// The same for bytes that the loop lends.
+    pub(crate) fn lent(bytes: &'a [u8], untaken: &Untaken) -> Self {
+        untaken.set(bytes.len());
+        Input { bytes, expected: 0, untaken: untaken.clone() }
+    }
+
+    fn leave(&mut self, rest: &'a [u8]) {
+        self.bytes = rest;
+        self.untaken.set(rest.len());
     }
 
     /// How many bytes are left.
@@ -47,13 +102,15 @@ impl<'a> Input<'a> {
     /// Takes at most `n` bytes: fewer where fewer are left.
     pub fn take(&mut self, n: usize) -> &'a [u8] {
         let (taken, rest) = self.bytes.split_at(n.min(self.bytes.len()));
-        self.bytes = rest;
+        self.leave(rest);
         taken
     }
 
     /// Takes everything.
     pub fn take_all(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.bytes)
+        let taken = self.bytes;
+        self.leave(&[]);
+        taken
     }
 
     /// Takes one line, and returns it without its LF or CRLF; `None` where no line is complete, and then nothing is

@@ -10,7 +10,6 @@ use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
 
-use crate::base::clock::NO_DEADLINE;
 use crate::base::peer::Peer;
 use crate::net::plain::Plain;
 use crate::net::poll::Poller;
@@ -145,8 +144,8 @@ impl Socket {
     }
 
     /// The tick by which the TLS handshake must be done, where that has a limit of its own.
-    pub(crate) fn handshake_limit(&self) -> u64 {
-        either!(&self.0, _plain => NO_DEADLINE, tls => tls.borrow().limit())
+    pub(crate) fn handshake_limit(&self) -> Option<u64> {
+        either!(&self.0, _plain => None, tls => tls.borrow().limit())
     }
 
     /// TLS has records of its own that found no room: the end of a handshake, a session ticket.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
-use crate::base::clock::NO_DEADLINE;
 use crate::base::error;
 use crate::net::plain::Plain;
 
@@ -56,8 +55,8 @@ pub(crate) struct TlsSocket {
     reached: bool,
     /// How many of the bytes that are written next were written before the upgrade, and are sent in plain.
     plain_left: usize,
-    /// The tick by which the handshake must be done. A connect has its own limit, and then this is none.
-    limit: u64,
+    /// The tick by which the handshake must be done. `None` if it is part of connecting, which the deadline limits.
+    limit: Option<u64>,
     /// Plain bytes that are encrypted and not all sent: they are not said to be written before they are.
     owed: usize,
     /// Our end is said, or is not to be said any more.
@@ -99,15 +98,7 @@ fn is_blocked(error: &io::Error) -> bool {
 
 impl TlsSocket {
     pub(crate) fn new(inner: Plain, session: Session, reached: bool, plain_left: usize) -> Self {
-        TlsSocket {
-            inner,
-            session: session.0,
-            reached,
-            plain_left,
-            limit: NO_DEADLINE,
-            owed: 0,
-            ended: false,
-        }
+        TlsSocket { inner, session: session.0, reached, plain_left, limit: None, owed: 0, ended: false }
     }
 
     pub(crate) fn inner(&self) -> &Plain {
@@ -126,12 +117,12 @@ impl TlsSocket {
         self.plain_left
     }
 
-    pub(crate) fn limit(&self) -> u64 {
+    pub(crate) fn limit(&self) -> Option<u64> {
         self.limit
     }
 
     pub(crate) fn set_limit(&mut self, tick: u64) {
-        self.limit = tick;
+        self.limit = Some(tick);
     }
 
     /// Sends what is to be sent; whether that was all.
@@ -152,8 +143,8 @@ impl TlsSocket {
         !self.ended && self.session.wants_write()
     }
 
-    /// Sends those; whether that was all. That it fails is not the machine's failure, to which none of them belongs:
-    /// reading tells how the connection has ended, and so does the next write.
+    /// Sends those; whether that was all. A failure is not reported here, as the machine has written none of them: reading
+    /// tells how the connection has ended, and so does the machine's next write.
     pub(crate) fn flush_own(&mut self) -> bool {
         self.flush().unwrap_or_else(|_| {
             self.ended = true;

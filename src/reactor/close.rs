@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::clock::Clock;
 use crate::base::error::{self, while_doing};
 use crate::base::slots::Key;
+use crate::net::socket::Socket;
 use crate::reactor::core::Core;
 use crate::reactor::protocol::End;
 use crate::reactor::slot::{Connection, Slot};
@@ -20,11 +21,11 @@ const LINGER: Duration = Duration::from_secs(1);
 impl<S> Core<S> {
     /// Takes the steps of finishing and closing that are due: they come after the last byte is sent.
     pub(crate) fn wind_up(&mut self, key: Key) {
-        let Some(stream) = self.slots.stream(key) else { return };
-        let closing = stream.state.is_ending();
-        if closing && stream.state.is_broken() {
+        let closing = self.slots.stream(key).is_some_and(|stream| stream.state.is_ending());
+        if closing && self.has_lost(key) {
             return self.give_up(key);
         }
+        let Some(stream) = self.slots.stream(key) else { return };
         if stream.output.is_some() || stream.state.is_doomed() {
             return;
         }
@@ -38,7 +39,7 @@ impl<S> Core<S> {
         if let Err(error) = stream.finish_if_due()
             && !stream.state.peer_has_ended()
         {
-            return self.write_failed(key, error);
+            return self.end_failed(key, error);
         }
         if stream.state.is_over() {
             self.doom(key, Ok(()));
@@ -92,13 +93,33 @@ impl<S> Core<S> {
         self.set_closing_deadline(key, self.clock.tick_after(time).min(latest));
     }
 
-    /// Ends a connection whose write had failed, when there is nothing more to read from it.
+    /// Whether a broken write half has lost output, and not only our own end.
+    fn has_lost(&self, key: Key) -> bool {
+        self.broken.iter().any(|broken| broken.key == key && broken.lost)
+    }
+
+    /// The peer of a connection with a broken write half has ended in good order. If only our own end could not be sent,
+    /// that is no failure any more: returns whether it is so.
+    pub(crate) fn forgive(&mut self, key: Key) -> bool {
+        if self.has_lost(key) {
+            return false;
+        }
+        self.broken.retain(|broken| broken.key != key);
+        if let Some(stream) = self.slots.stream(key) {
+            stream.state.shut();
+        }
+        true
+    }
+
+    /// Ends a connection whose write half had failed, when there is nothing more to read from it.
     pub(crate) fn give_up(&mut self, key: Key) {
-        let failed = self.broken.iter().position(|(broken, _)| *broken == key);
-        let error = failed.map(|failed| self.broken.swap_remove(failed).1);
+        let failed = self.broken.iter().position(|broken| broken.key == key);
+        let error = failed.map(|failed| self.broken.swap_remove(failed).error);
         let error = error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
         let Some(stream) = self.slots.stream(key) else { return };
-        let error = while_doing(error::WRITING, &stream.peer, error);
+        // "Not connected", of shutdown(2), says less than the error that has cut the connection off.
+        let cause = stream.socket.as_ref().and_then(Socket::take_error);
+        let error = while_doing(error::WRITING, &stream.peer, cause.unwrap_or(error));
         self.doom(key, Err(error));
     }
 
@@ -169,7 +190,7 @@ impl<S> Core<S> {
             self.latest_ends.remove(&key);
         }
         if stream.state.is_broken() {
-            self.broken.retain(|(broken, _)| *broken != key);
+            self.broken.retain(|broken| broken.key != key);
         }
         let end = End { result, unsent: stream.unsent(), unread: stream.unread() };
         if end.unsent > 0 {
@@ -213,7 +234,8 @@ impl<S> Core<S> {
     /// The reactor is dropped, and closes every socket with it: a connection with output unsent is reset, as by `abort`.
     pub(crate) fn cut_off(&mut self) {
         self.uncork();
-        let panicked = self.running; // all that its machine wrote may be sent, and more have been to come
+        // All that its machine wrote may be sent, but the callback did not come to its end.
+        let panicked = self.running;
         for (key, slot) in self.slots.iter() {
             if let Slot::Connection(Connection { stream, .. }) = slot
                 && (stream.unsent() > 0 || panicked == Some(key))

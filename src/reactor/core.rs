@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::base::buffer::Spares;
 use crate::base::clock::Clock;
 use crate::base::clock::NO_DEADLINE;
-use crate::base::error::{self, while_doing};
+use crate::base::error;
+use crate::base::input::Untaken;
 use crate::base::slots::{Key, Slots, WAKER};
 use crate::base::wheel::{TimerKey, Timers};
 use crate::net::connecting::{Attempt, Connecting};
@@ -23,8 +24,15 @@ use crate::reactor::slot::{Acceptor, Connection, Slot, Watcher};
 use crate::reactor::timers::Task;
 use crate::stream::Stream;
 use crate::stream::cork::Cork;
-use crate::stream::state::Phase;
 use crate::{Config, Readiness};
+
+/// Why a connection's write half has failed.
+pub(crate) struct Broken {
+    pub(crate) key: Key,
+    pub(crate) error: io::Error,
+    /// Output was lost. Otherwise only our own end was.
+    pub(crate) lost: bool,
+}
 
 pub(crate) struct Core<S> {
     pub(crate) config: Config,
@@ -53,6 +61,8 @@ pub(crate) struct Core<S> {
     pub(crate) more_calls: bool,
     /// Whose machine is out on a callback. Still set when a turn begins only if that callback panicked.
     pub(crate) running: Option<Key>,
+    /// How much is left of the input that this machine is lent.
+    pub(crate) untaken: Untaken,
     /// Which periodic timer's closure is out on its call; likewise.
     pub(crate) firing: Option<TimerKey>,
     /// Streams that have a socket or will have one: those that a shutdown waits for.
@@ -64,8 +74,8 @@ pub(crate) struct Core<S> {
     pub(crate) shutdown_by: Option<u64>,
     /// The tick beyond which the deadline of a closing connection is not moved on, of those for which it has been.
     pub(crate) latest_ends: HashMap<Key, u64>,
-    /// Whose write has failed, and why: they are read to their end before it is told.
-    pub(crate) broken: Vec<(Key, io::Error)>,
+    /// Connections whose write half has failed: they are read to their end before the error is reported.
+    pub(crate) broken: Vec<Broken>,
     /// That nothing can ever happen again has been said.
     pub(crate) warned_stuck: bool,
     /// TLS for connections that have no socket yet.
@@ -100,6 +110,7 @@ impl<S> Core<S> {
             calls: VecDeque::new(),
             more_calls: false,
             running: None,
+            untaken: Untaken::new(),
             firing: None,
             streams: 0,
             paused: 0,
@@ -127,12 +138,13 @@ impl<S> Core<S> {
     }
 
     /// Has a connection that stands below go through the handshake above before anything else but the plain bytes that
-    /// are still to be sent. The handshake's limit counts from when it begins, so this is called again behind those.
+    /// are still to be sent. The handshake's limit counts from when it begins, so this is called again behind those. A limit
+    /// that was set before stays.
     pub(crate) fn shake_hands(&mut self, key: Key) {
         let Some(stream) = self.slots.stream(key) else { return };
         stream.state.upgrade();
         #[cfg(feature = "tls")]
-        if stream.plain_left() == 0 {
+        if stream.plain_left() == 0 && !stream.has_handshake_limit() {
             self.limit_handshake(key, self.config.connect_timeout);
         }
         self.queue_stream(key);
@@ -227,13 +239,20 @@ impl<S> Core<S> {
 
     /// Sends what a stream has waiting, and takes the steps that become due when all is sent.
     pub(crate) fn push_out(&mut self, key: Key) {
-        let Some(stream) = self.slots.stream(key) else { return };
+        let may_send = self.slots.stream(key).is_some_and(|stream| stream.may_send());
+        let sent = if may_send { self.flush(key) } else { Ok(()) };
+        self.after_flush(key, sent);
+    }
+
+    /// Sends what a stream has waiting, as far as the kernel takes it. If the stream is closing, that is progress.
+    pub(crate) fn flush(&mut self, key: Key) -> io::Result<()> {
+        let Some(stream) = self.slots.stream(key) else { return Ok(()) };
         let before = stream.state.is_extensible().then(|| stream.unsent());
-        let sent = if stream.may_send() { stream.flush(&mut self.spares) } else { Ok(()) };
+        let sent = stream.flush(&mut self.spares);
         if before.is_some_and(|before| stream.unsent() < before) {
             self.extend_closing(key);
         }
-        self.after_flush(key, sent);
+        sent
     }
 
     #[cold]
@@ -272,14 +291,28 @@ impl<S> Core<S> {
     #[cold]
     pub(crate) fn write_failed(&mut self, key: Key, error: io::Error) {
         let Some(stream) = self.slots.stream(key) else { return };
-        let reads_on = stream.state.phase() == Phase::Open && !stream.state.is_paused();
-        if !reads_on || stream.state.peer_has_ended() {
-            let error = while_doing(error::WRITING, &stream.peer, error);
-            return self.doom(key, Err(error));
-        }
+        let reads_on = stream.state.reads_on() && !stream.state.is_ending();
+        self.break_off(key, Broken { key, error, lost: true }, reads_on);
+    }
+
+    /// Our own end could not be sent, behind everything else. That is no failure if the peer's end has come before, which
+    /// only reading tells, also where a closing connection throws away what it reads.
+    #[cold]
+    pub(crate) fn end_failed(&mut self, key: Key, error: io::Error) {
+        let Some(stream) = self.slots.stream(key) else { return };
+        let reads_on = stream.state.reads_on();
+        self.break_off(key, Broken { key, error, lost: false }, reads_on);
+    }
+
+    fn break_off(&mut self, key: Key, broken: Broken, reads_on: bool) {
+        let Some(stream) = self.slots.stream(key) else { return };
         stream.state.break_off();
-        self.broken.push((key, error));
-        self.queue_stream(key);
+        self.broken.push(broken);
+        if reads_on {
+            self.queue_stream(key);
+        } else {
+            self.give_up(key);
+        }
     }
 
     /// The output went above the high-water mark, or has reached the limit. What was only gathered goes out first, but even

@@ -43,7 +43,7 @@ impl<S> Core<S> {
                 let more = stream.state.is_readable();
                 let Some(machine) = machine.take() else { return };
                 self.cork.open(key);
-                let mut input = Input::new(&scratch[..n]);
+                let mut input = Input::lent(&scratch[..n], &self.untaken);
                 self.lend(state, key, machine, |machine, conn| machine.received(conn, &mut input));
                 if !input.is_empty() {
                     self.keep(key, None, input.peek(), input.expected());
@@ -148,7 +148,7 @@ impl<S> Core<S> {
                         stream.state.connected();
                     }
                     // Where the handshake had no limit of its own, the deadline was that of connecting.
-                    let is_past = socket.handshake_limit() == NO_DEADLINE && !stream.state.is_ending();
+                    let is_past = socket.handshake_limit().is_none() && !stream.state.is_ending();
                     let deadline = if is_past { NO_DEADLINE } else { stream.deadline };
                     self.set_deadline(key, deadline);
                 }
@@ -206,7 +206,7 @@ impl<S> Core<S> {
                     }
                 }
                 // TLS has missed close_notify, but what is thrown away cannot be cut off.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !stream.state.is_broken() => {
                     return self.peer_ended(state, key);
                 }
                 result => return self.read_nothing(state, key, result),
@@ -243,6 +243,10 @@ impl<S> Core<S> {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.queue_stream(key),
+            // The write that failed has taken the error that says why: SO_ERROR, socket(7).
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && stream.state.is_broken() => {
+                self.give_up(key);
+            }
             Err(error) => {
                 let error = while_doing(error::READING, &stream.peer, error);
                 self.doom(key, Err(error));
@@ -253,7 +257,7 @@ impl<S> Core<S> {
     /// Calls `received` with what the machine had left before, and what has come now behind it.
     fn offer(&mut self, state: &mut S, key: Key, new: &[u8]) {
         let Some(mut left) = self.stream(key).and_then(|stream| stream.input.take()) else {
-            let mut input = Input::new(new);
+            let mut input = Input::lent(new, &self.untaken);
             self.call(state, key, |machine, conn| machine.received(conn, &mut input));
             if !input.is_empty() {
                 self.keep(key, None, input.peek(), input.expected());
@@ -261,7 +265,7 @@ impl<S> Core<S> {
             return;
         };
         left.push(new);
-        let mut input = Input::new(left.as_slice());
+        let mut input = Input::lent(left.as_slice(), &self.untaken);
         self.call(state, key, |machine, conn| machine.received(conn, &mut input));
         let (taken, expected) = (left.len().saturating_sub(input.len()), input.expected());
         left.consume(taken);
@@ -280,12 +284,6 @@ impl<S> Core<S> {
         let Some(stream) = self.stream(key) else { return };
         let (length, limit) = (left.len(), expected.max(stream.input_limit as usize));
         stream.input = Some(left);
-        #[cfg(feature = "tls")]
-        if stream.state.is_connecting() {
-            // The callback that has left it has begun an upgrade. This is plain: RFC 3207, section 4.2.
-            let error = error::cannot_secure(&stream.peer, error::UNREAD);
-            return self.doom(key, Err(error));
-        }
         // Whoever paused has said that it will come back to it; and more does not come meanwhile.
         let now = stream.state;
         let waits = now.is_paused() || now.is_held() || now.has_offer() || now.is_ending();
@@ -302,12 +300,14 @@ impl<S> Core<S> {
     fn peer_ended(&mut self, state: &mut S, key: Key) {
         let Some(stream) = self.stream(key) else { return };
         stream.state.peer_ended();
-        if stream.state.is_ending() {
-            return self.push_out(key);
-        }
-        if stream.state.is_broken() {
+        let (broken, ending) = (stream.state.is_broken(), stream.state.is_ending());
+        if broken && !self.forgive(key) {
             return self.give_up(key);
         }
+        if ending {
+            return self.push_out(key);
+        }
+        let Some(stream) = self.stream(key) else { return };
         let left = stream.input.take();
         let mut rest = Input::new(left.as_ref().map_or(&[], |left| left.as_slice()));
         self.call(state, key, |machine, conn| machine.ended(conn, &mut rest));
@@ -341,10 +341,12 @@ impl<S> Core<S> {
         self.lend(state, key, machine, callback);
     }
 
-    /// Calls a machine that was taken out of its slot, puts it back, and sends what it wrote; an error it returns ends
-    /// the connection. `running` is cleared, and the gathering closed, after the last step that may run a user's `Drop`:
-    /// that of a machine that was switched away, or of an error that comes too late. If it panics, recovery knows whose
-    /// bytes were gathered.
+    /// Calls a machine that was taken out of its slot, puts it back, and sends what it wrote. An error that the machine
+    /// returns ends the connection.
+    ///
+    /// Two steps may run a user's `Drop`, which may panic: an error is dropped if the connection has ended before, and the
+    /// machine is dropped if it was switched away. Only behind them is `running` cleared and the cork closed. So recovery
+    /// knows which connection has panicked, and to which one the corked bytes belong.
     #[inline(always)]
     fn lend(
         &mut self,
@@ -386,6 +388,8 @@ impl<S> Core<S> {
         stream.deadline = NO_DEADLINE;
         if stream.state.is_connecting() {
             self.connect_timed_out(key);
+        } else if stream.state.is_ending() && stream.state.is_broken() {
+            self.give_up(key);
         } else if stream.state.is_ending() {
             let result = match stream.unsent() {
                 0 => Ok(()), // all was sent; only the peer's own end did not come

@@ -30,7 +30,7 @@ impl<S> Core<S> {
         if let Some(Slot::Listener(_)) = self.slots.by_key(key) {
             self.close_listener(key);
         } else if let Some(Slot::Connection(Connection { machine, stream })) = self.slots.remove(key) {
-            stream.reset_on_close(key); // all it wrote may be sent, and more have been to come
+            stream.reset_on_close(key); // all it wrote may be sent, but the callback did not come to its end
             let end = self.dismantle(stream, key, Ok(()));
             drop((machine, end));
         }

@@ -158,7 +158,9 @@ impl Stream {
     /// The tick at which its timer has to fire: that of the deadline, or of the handshake's limit if that is first.
     pub(crate) fn due(&self) -> u64 {
         match &self.socket {
-            Some(socket) if self.state.is_connecting() => self.deadline.min(socket.handshake_limit()),
+            Some(socket) if self.state.is_connecting() => {
+                self.deadline.min(socket.handshake_limit().unwrap_or(NO_DEADLINE))
+            }
             _ => self.deadline,
         }
     }
@@ -201,6 +203,10 @@ impl Stream {
             self.socket = Some(socket.unsecured());
             self.state.connected();
         }
+    }
+
+    pub(crate) fn has_handshake_limit(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| socket.handshake_limit().is_some())
     }
 
     /// How much of the output was written before an upgrade, and is sent before the handshake.

@@ -99,8 +99,7 @@ impl Stream {
             }
             result => {
                 self.state.shut();
-                // "Not connected" says less than the error that has cut the connection off.
-                result.map_err(|error| socket.take_error().unwrap_or(error))
+                result
             }
         }
     }

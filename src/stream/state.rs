@@ -5,7 +5,7 @@
 //! ```text
 //!   Connecting ──► Opening ──► Open ◄──► Upgrading          the write half:
 //!       │             │         │           │               Open ──► Finishing ──► Shut
-//!       └─────────────┴────┬────┴───────────┘                └──────────┴───► Broken
+//!       └─────────────┴────┬────┴───────────┘                └──────────┴───► Broken ──► Shut
 //!                       Closing
 //!                          │
 //!                       Doomed      (from every phase)
@@ -49,7 +49,8 @@ pub(crate) enum WriteHalf {
     Finishing,
     /// shutdown(2) was called: the peer gets our end.
     Shut,
-    /// A write failed. What has arrived is still read.
+    /// A write failed, or shutting down did. What has arrived is still read. If only shutting down failed, and the peer's
+    /// end is found there, the half counts as shut.
     Broken,
 }
 
@@ -213,6 +214,11 @@ impl State {
         self.is(HUNG_UP, NOT_OPEN) && self.0 & (EOF | PAUSED) != 0
     }
 
+    /// The peer's end is still to be read, and nothing keeps the loop from reading.
+    pub(crate) fn reads_on(self) -> bool {
+        self.is(0, CONNECTING | OPENING | DOOMED | EOF) && (self.is_ending() || !self.is_paused())
+    }
+
     /// Something has come of connecting.
     pub(crate) fn may_connect(self) -> bool {
         self.is(CONNECTING, DOOMED) && self.0 & (READABLE | WRITABLE) != 0
@@ -277,7 +283,7 @@ transitions! {
     read_while_full: clear 0, set READS_FULL;
     /// Bytes were handed to the kernel.
     wrote: clear 0, set WROTE;
-    /// Writing was shut down.
+    /// Writing was shut down, or need not be any more.
     shut: clear WRITE_HALF, set SHUT;
     /// A write failed. What has arrived is read to its end, though no event tells of it.
     break_off: clear WRITE_HALF | FULL, set BROKEN | READABLE | READ_CLOSED;

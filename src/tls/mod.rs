@@ -32,6 +32,7 @@ use crate::base::error;
 use crate::base::slots::Key;
 use crate::net::socket::Socket;
 use crate::reactor::core::Core;
+use crate::stream::Stream;
 use crate::{Conn, Listener};
 
 pub use crate::net::tls::Info;
@@ -165,14 +166,14 @@ impl<S> Conn<'_, S> {
     /// done. A [deadline](Self::deadline) stays armed; if it passes during the handshake, the handshake has timed out.
     ///
     /// Input that comes before the handshake is plain, and an attacker may have put it there (RFC 3207, section 4.2;
-    /// CVE-2011-0411). So a machine takes all of its input before it calls this, and returns: what
-    /// [`received`](crate::Protocol::received) leaves ends the connection with
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), before anything of TLS is sent. What the same callback takes after
-    /// this call is plain too. Bytes that are still to be read are taken for the handshake, and fail it.
+    /// CVE-2011-0411). So the upgrade is refused while any of it is left: of the [`Input`](crate::Input) of the callback at
+    /// hand, or from before. A machine takes all of its input, looks at what comes behind the line that asks for TLS, and
+    /// then calls this. Bytes that are still to be read are taken for the handshake, and fail it.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a name that is none, a connection that is over or secure already,
-    /// and one with input that was left before this callback.
+    /// and one with input that is not consumed. Nothing of TLS is sent then: the connection goes on in plain, unless the
+    /// callback returns the error, which ends it.
     pub fn secure(&mut self, client: &Client, name: &str) -> io::Result<()> {
         let session = client.session(name)?;
         let (core, key) = self.parts();
@@ -218,8 +219,8 @@ impl<S> Core<S> {
             "it has come to its end"
         } else if stream.socket.as_ref().is_some_and(Socket::is_secure) {
             "it is secure already"
-        } else if stream.unread() > 0 {
-            error::UNREAD
+        } else if stream.unread() > 0 || self.running == Some(key) && self.untaken.get() > 0 {
+            "input that came before has not been consumed" // it is plain: RFC 3207, section 4.2
         } else {
             ""
         };
@@ -252,14 +253,14 @@ impl<S> Core<S> {
     /// it is.
     #[cold]
     pub(crate) fn send_plain(&mut self, key: Key) -> bool {
-        let Some(stream) = self.slots.stream(key) else { return false };
-        while stream.plain_left() > 0 && stream.state.is_writable() {
-            if let Err(error) = stream.flush(&mut self.spares) {
+        let has_room = |stream: &mut Stream| stream.plain_left() > 0 && stream.state.is_writable();
+        while self.slots.stream(key).is_some_and(has_room) {
+            if let Err(error) = self.flush(key) {
                 self.write_failed(key, error);
                 return false;
             }
         }
-        let sent = stream.plain_left() == 0;
+        let sent = self.slots.stream(key).is_some_and(|stream| stream.plain_left() == 0);
         if sent {
             self.shake_hands(key);
         }

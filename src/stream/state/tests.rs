@@ -89,6 +89,9 @@ fn next(now: Model) -> Vec<Model> {
         all.push(now.with(State::not_writable));
         all.push(now.with(State::break_off));
     }
+    if !output && state.is_broken() && state.peer_has_ended() {
+        all.push(now.with(State::shut));
+    }
     if state.is_ending() {
         all.push(now.with(State::finish)); // closing goes on to this when all is sent
         return all;
