@@ -619,6 +619,53 @@ fn an_answer_that_has_not_come_when_a_hold_up_is_over_has_timed_out() {
     assert_eq!(held_up(ms(600), ms(1_250), 1, 1024).notes, ["timed out"]);
 }
 
+#[test]
+fn an_answer_that_came_before_its_deadline_is_received_although_two_callbacks_in_a_row_held_the_loop_up() {
+    let sim = Sim::new(0);
+    let config = Config { slow_callback: Duration::MAX, ..Config::default() };
+    let (mut reactor, mut seen) = (sim.reactor_with(config).unwrap(), Seen::default());
+    let mut cx = reactor.cx(&mut seen);
+    let latency = |ms| Link { latency: ms..=ms, ..Link::default() };
+    sim.link(AT, latency(ms(300)));
+    cx.listen(AT, |_, _| Script::new().say("answer").wait(NEVER)).unwrap();
+    cx.connect(AT, opened_with(ms(900))); // from 600 ms to 1500 ms, and the answer comes at 1200 ms
+    cx.after(ms(1_000), |_| ()); // due while the first callback holds the loop up
+    for (n, comes, holds_until) in [(2, 950, 1_100), (3, 1_040, 2_000)] {
+        let neighbour = ([10, 0, 0, n], 80);
+        sim.link(neighbour, latency(ms(100)));
+        cx.listen(neighbour, move |_, _| Script::new().wait(ms(comes - 400)).say("x").wait(NEVER)).unwrap();
+        let clock = sim.clone();
+        let holds_up = move |conn: &mut Conn<'_, Seen>, input: &mut Input<'_>| {
+            conn.state().notes.push(format!("{} at {} ms", input.len(), clock.now().as_millis()));
+            input.take_all();
+            clock.take_time(ms(holds_until) - clock.now());
+            Ok(())
+        };
+        cx.connect(neighbour, Machine { received: Box::new(holds_up), ..Machine::default() });
+    }
+    reactor.cx(&mut seen).after(ms(2_500), |cx| cx.stop());
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.notes, ["1 at 950 ms", "1 at 1100 ms"]);
+    assert_eq!(seen.bytes, b"answer");
+}
+
+#[test]
+fn timers_fire_although_every_poll_brings_all_the_events_that_it_may() {
+    let mut reactor = Reactor::with_config(Config { events: 1, ..Config::default() }).unwrap();
+    fn again(handle: enjamb::Handle<usize>) -> impl FnOnce(&mut Cx<'_, usize>) + Send {
+        move |_| {
+            let next = handle.clone();
+            handle.post(again(next)).expect("it runs"); // wakes the loop
+        }
+    }
+    let (mut fired, handle) = (0, reactor.handle());
+    handle.post(again(handle.clone())).unwrap();
+    for n in 1..=10 {
+        reactor.cx(&mut fired).after(ms(2), |cx| *cx.state += 1);
+        until(&mut reactor, &mut fired, |cx| *cx.state == n);
+    }
+}
+
 /// An address that answers no SYN any more: its backlog is full.
 fn silent() -> (SocketAddr, Vec<socket2::Socket>) {
     let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();

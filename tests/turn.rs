@@ -187,6 +187,30 @@ fn a_process_stopped_past_its_deadline_takes_the_answer_that_came_meanwhile() {
     }
 }
 
+#[test]
+fn a_poll_that_a_signal_interrupts_does_not_tell_that_an_answer_has_not_come() {
+    const LIMIT: Duration = Duration::from_millis(20);
+    let name = "a_poll_that_a_signal_interrupts_does_not_tell_that_an_answer_has_not_come";
+    let interrupt = "inject=?epoll_wait,?epoll_pwait:error=EINTR:when=2";
+    if !child::in_child(name, &["strace", "-f", "-qq", "-o", "/dev/null", "-e", interrupt]) {
+        return;
+    }
+    let (ours, mut peer) = sized_pair(None);
+    let (mut reactor, mut seen) = (Reactor::new().unwrap(), Seen::default());
+    let machine = opened(|conn| {
+        conn.deadline(LIMIT);
+        Ok(())
+    });
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    reactor.turn(&mut seen, NOW).unwrap();
+    peer.write_all(b"answer").unwrap();
+    thread::sleep(2 * LIMIT); // held up past the deadline
+    let interrupted = reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!((&*seen.bytes, interrupted.next), (&b""[..], Some(Duration::ZERO)));
+    reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!(seen.bytes, b"answer");
+}
+
 // Calls from other threads.
 
 #[test]

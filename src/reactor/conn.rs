@@ -234,8 +234,11 @@ impl<S> Conn<'_, S> {
 
     /// Calls [`timed_out`](Protocol::timed_out) `after` that long, counted from when this callback began; `None`
     /// disarms it. There is one deadline: setting it again moves it, at next to no cost, so that an idle timeout is a
-    /// `deadline` in `opened` and in every `received`. A deadline of zero has passed when the loop next comes to its timers,
-    /// for which it does not wait.
+    /// `deadline` in `opened` and in every `received`. A deadline of zero passes in the turn at hand or in the next, for which
+    /// the loop does not wait.
+    ///
+    /// A deadline passes only after the loop has asked the kernel for events at or after its time, and has delivered them:
+    /// if a callback or a stop of the process holds the loop up, an answer that came in time is received first.
     ///
     /// On a connection that is not there yet this is the connect timeout. On one that is closing it is for all that closing
     /// takes, whatever its peer takes or sends meanwhile; with `None`, sending what is unsent has no limit.

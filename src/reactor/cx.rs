@@ -167,9 +167,9 @@ impl<S> Cx<'_, S> {
     /// least to the next whole millisecond. Timers that are due in the same millisecond fire in the order in which
     /// they were set.
     ///
-    /// A timer without delay fires when the loop next comes to its timers, and the loop does not wait before. That is
-    /// once in a turn, after the events: so a timer that sets another one like it, again and again, has one call in each
-    /// turn and holds up nothing else.
+    /// A timer without delay fires in the turn at hand or in the next, and the loop does not wait before. Timers fire once in
+    /// a turn, after the events: so a timer that sets another one like it, again and again, has one call in each turn and
+    /// holds up nothing else. What becomes due while callbacks run may be for the next turn.
     pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut Cx<'_, S>) + 'static) -> TimerId {
         let due = self.core.clock.fresh_tick_after(delay);
         TimerId(self.core.timers.insert(due, Task::Once(Box::new(call))))
