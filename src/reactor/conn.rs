@@ -213,7 +213,8 @@ impl<S> Conn<'_, S> {
     ///
     /// A paused connection that is reset by its peer ends at once, unless something that came before the reset is still to
     /// be read: bytes in the kernel, or input that the machine has left. Then it stays, to be [resumed](Self::resume), and
-    /// the reset is told behind them. That the peer has ended or is unreachable is not noticed before it is resumed or
+    /// the reset is told behind them. With output unsent it does not stay: sending fails, which ends a paused connection in
+    /// any case, and what is unread is lost. That the peer has ended or is unreachable is not noticed before it is resumed or
     /// written to. Give it a [`deadline`](Self::deadline) where that matters.
     pub fn pause(&mut self) {
         if self.stream().state.pause() {
