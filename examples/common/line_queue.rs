@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How many bytes may wait: some ten thousand lines.
+/// How many bytes may wait: some ten thousand lines. One push is taken whatever its size if nothing else waits.
 const ROOM: usize = 1024 * 1024;
 /// How long the end of the program waits for a reader that does not read.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,7 +47,8 @@ impl LineQueue {
         let lines = lines.as_ref();
         let mut state = self.0.lock();
         // Once one was dropped, so are those behind it, until the thread has taken those before it: that is the gap.
-        if state.dropped > 0 || state.lines.len() + lines.len() > ROOM {
+        let has_room = state.lines.is_empty() || state.lines.len() + lines.len() <= ROOM;
+        if state.dropped > 0 || !has_room {
             state.dropped += 1;
         } else {
             state.lines.extend_from_slice(lines);
