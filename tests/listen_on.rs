@@ -1,5 +1,8 @@
 //! Listeners that were made elsewhere.
 
+#[cfg(target_os = "linux")]
+#[path = "common/child.rs"]
+mod child;
 #[path = "common/log.rs"]
 mod logged;
 #[allow(dead_code)] // only some of it is needed here
@@ -51,6 +54,23 @@ fn a_listener_that_blocks_is_set_nonblocking_and_serves_also_who_came_before() {
     assert_served(&mut reactor, &mut (), &mut early);
     let mut late = TcpStream::connect(addr).unwrap();
     assert_served(&mut reactor, &mut (), &mut late);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_kernel_that_refuses_a_limit_on_what_is_not_sent_is_listened_on_all_the_same() {
+    let name = "a_kernel_that_refuses_a_limit_on_what_is_not_sent_is_listened_on_all_the_same";
+    // The calls before set SO_REUSEADDR and TCP_NODELAY.
+    let refuse = "inject=setsockopt:error=ENOPROTOOPT:when=3";
+    if !child::in_child(name, &["strace", "-f", "-qq", "-o", "/dev/null", "-e", refuse]) {
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut state = ();
+    let mut cx = reactor.cx(&mut state);
+    let addr = cx.listen(([127, 0, 0, 1], 0), |_, _| Echo).unwrap().local_addr().unwrap();
+    let mut client = TcpStream::connect(addr).unwrap();
+    assert_served(&mut reactor, &mut (), &mut client);
 }
 
 #[test]
