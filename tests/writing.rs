@@ -811,7 +811,6 @@ fn broadcasting_to_a_slow_reader_gives_up_that_one_and_tells_its_owner() {
     assert_eq!(reader.join().unwrap().unwrap().len(), rounds * piece.len());
 }
 
-/// Two machines that write a lot before they read, on both ends of one connection, with little room between them.
 #[test]
 fn a_connection_is_given_up_when_its_unsent_output_reaches_the_limit_whatever_its_marks_are() {
     const LIMIT: usize = 10_000;
@@ -845,6 +844,7 @@ fn a_connection_is_given_up_when_its_unsent_output_reaches_the_limit_whatever_it
     }
 }
 
+/// Two machines that write a lot before they read, on both ends of one connection, with little room between them.
 fn both_write_first(setup: fn(&mut Conn<'_, Seen>)) -> Seen {
     let writes_first = move || Machine {
         opened: Box::new(move |conn| {

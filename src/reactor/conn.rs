@@ -137,9 +137,9 @@ impl<S> Conn<'_, S> {
         true
     }
 
-    /// How many bytes are written and not sent: not taken by the kernel yet. As the peer takes them, that falls on Linux in
-    /// steps of about 100 KiB over TCP; elsewhere and over Unix sockets, by a third or half of the kernel's send buffer. So a
-    /// deadline that asks whether anything has moved gives the peer the time for as many.
+    /// How many bytes are written and not sent: the kernel has not taken them yet. While the peer reads, this number falls in
+    /// steps: on Linux over TCP, of about 100 KiB; elsewhere and over Unix sockets, of a third or half of the kernel's send
+    /// buffer. So a deadline that asks whether anything has moved must be long enough for the peer to read one step.
     pub fn unsent(&mut self) -> usize {
         self.cx.core.uncork();
         self.stream().unsent()
