@@ -190,9 +190,8 @@ impl Side {
 /// Cuts off a pair that has made no progress since the last check and has unsent output. If one side does not read, the
 /// proxy does not read from the other, and would not notice its end either.
 ///
-/// The progress of a slow reader comes in steps: Linux reports a socket as writable when a third of its send buffer is
-/// free. A send buffer grows to 4 MiB by default (tcp(7), tcp_wmem). So at 2.4 kB/s or more, each ten minutes have a
-/// step.
+/// The progress of a slow reader comes in steps, on Linux of about 100 KiB ([`Conn::unsent`]). So at 170 bytes a second or
+/// more, each ten minutes have a step.
 fn check(cx: &mut Cx<'_, Proxy>, pair: usize) {
     let (timeout, &Pair { peer, sides, passed, progress, .. }) =
         (cx.state.stall_timeout, &cx.state.pairs[pair]);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The size of the queue in bytes: some ten thousand lines.
+/// The size of the queue in bytes: some ten thousand lines. An empty queue takes one push of any size.
 const ROOM: usize = 1024 * 1024;
 /// How long a drop of the queue waits for a reader that does not read.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -50,7 +50,8 @@ impl LineQueue {
         let mut state = self.0.lock();
         // After a dropped line, all later lines are dropped too, until the thread takes the earlier ones. So there is
         // one gap, and its place is known.
-        if state.dropped > 0 || state.lines.len() + lines.len() > ROOM {
+        let has_room = state.lines.is_empty() || state.lines.len() + lines.len() <= ROOM;
+        if state.dropped > 0 || !has_room {
             state.dropped += 1;
         } else {
             state.lines.extend_from_slice(lines);

@@ -32,6 +32,8 @@ pub(crate) struct Clock {
     /// The time of a simulation, in the place of the system's.
     simulated: Option<Time>,
     now: Instant,
+    /// When the last poll ended.
+    polled: Instant,
     /// What is too long between two readings, and a time until which no two can be that far apart: it saves
     /// subtracting them.
     too_long: Duration,
@@ -45,7 +47,15 @@ impl Clock {
     pub(crate) fn new(too_long: Duration, simulated: Option<Time>) -> Self {
         let now = simulated.as_ref().map_or_else(Instant::now, |time| time.get());
         let ticks = Ticks::since(now);
-        Clock { simulated, now, too_long, unsuspicious_until: now, fresh_ticks: ticks.clone(), ticks }
+        Clock {
+            simulated,
+            now,
+            polled: now,
+            too_long,
+            unsuspicious_until: now,
+            fresh_ticks: ticks.clone(),
+            ticks,
+        }
     }
 
     /// The time as last read.
@@ -72,6 +82,18 @@ impl Clock {
     #[inline]
     pub(crate) fn set(&mut self, now: Instant) {
         self.now = now;
+    }
+
+    /// A poll has ended at the time as last read.
+    #[inline]
+    pub(crate) fn mark_poll(&mut self) {
+        self.polled = self.now;
+    }
+
+    /// The last tick that had passed when the last poll ended. [`Ticks`] cannot tell: it may have been asked about later
+    /// times since.
+    pub(crate) fn polled_tick(&self) -> u64 {
+        whole_ticks(self.ticks.since_base(self.polled))
     }
 
     /// Whether it may be too long from the last reading to `now`: [`judge`](Self::judge) knows.

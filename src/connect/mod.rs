@@ -47,8 +47,8 @@ impl<S> Core<S> {
         self.set_deadline(key, deadline);
     }
 
-    /// A look-up that had to wait has begun: its own limit counts from now. A deadline that was set meanwhile stands (one
-    /// for the very tick until which it could wait is taken for that limit).
+    /// A look-up that had to wait has begun: its own limit counts from now. A deadline that was set meanwhile stands,
+    /// unless it is for the same tick as the limit on the wait: the two cannot be told apart.
     pub(crate) fn limit_look_up(&mut self, key: Key) {
         if let Some(Connecting::Resolving(resolving)) = self.connecting.get_mut(&key)
             && let Some(waited_until) = resolving.waits_until.take()

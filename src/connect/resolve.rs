@@ -68,16 +68,16 @@ impl<S> Core<S> {
         }
     }
 
-    /// Keeps the timer that replaces a helper that hangs. It is set only while a question waits.
+    /// Keeps the timer that replaces a helper that hangs, or tries again to start one. It is set only while a question waits.
     fn watch_helpers(&mut self) {
-        match (self.look_ups.helpers.until_one_hangs(), self.look_ups.timer) {
+        match (self.look_ups.helpers.until_room(), self.look_ups.timer) {
             (Some(left), None) => {
-                let hangs = |cx: &mut Cx<'_, S>| {
+                let begin = |cx: &mut Cx<'_, S>| {
                     cx.core.look_ups.timer = None;
                     cx.core.begin_waiting_look_ups();
                 };
                 let due = self.clock.fresh_tick_after(left);
-                self.look_ups.timer = Some(self.timers.insert(due, Task::Once(Box::new(hangs))));
+                self.look_ups.timer = Some(self.timers.insert(due, Task::Once(Box::new(begin))));
             }
             (None, Some(timer)) => {
                 self.look_ups.timer = None;

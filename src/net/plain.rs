@@ -44,10 +44,27 @@ macro_rules! each {
     };
 }
 
+/// Makes a call again that a signal has interrupted: signal(7).
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Looks for a byte to read, without taking it: how many there are, up to one.
+fn peek(socket: &SockRef<'_>) -> io::Result<usize> {
+    uninterrupted(|| socket.peek(&mut [MaybeUninit::uninit()]))
+}
+
 impl Plain {
+    /// Begins to connect. After EINTR the connect goes on, connect(2), but mio has closed the socket with it: another one
+    /// takes its place.
     pub(crate) fn connect(poll: &Poller, addr: SocketAddr) -> io::Result<Self> {
         match poll {
-            Poller::Mio(_) => TcpStream::connect(addr).map(Plain::Tcp),
+            Poller::Mio(_) => uninterrupted(|| TcpStream::connect(addr)).map(Plain::Tcp),
             Poller::Simulated(kernel) => kernel.connect(addr).map(Plain::from),
         }
     }
@@ -55,7 +72,7 @@ impl Plain {
     #[cfg(unix)]
     pub(crate) fn connect_to_path(poll: &Poller, path: &Path) -> io::Result<Self> {
         poll.has_descriptors()?;
-        UnixStream::connect(path).map(Plain::Unix)
+        uninterrupted(|| UnixStream::connect(path)).map(Plain::Unix)
     }
 
     /// Whether a connect has come through: `None` while it is under way. Only a socket that is connected has a peer,
@@ -97,7 +114,7 @@ impl Plain {
         if socket.peer_addr().is_ok() {
             return Ok(None);
         }
-        let (kind, wrong) = match socket.peek(&mut [MaybeUninit::uninit()]) {
+        let (kind, wrong) = match peek(&socket) {
             Ok(_) => return Ok(None),
             Err(_) if listens(&socket) == Some(true) => {
                 (io::ErrorKind::InvalidInput, "it listens: give it to Cx::listen_on")
@@ -134,7 +151,7 @@ impl Plain {
     pub(crate) fn has_unread(&self) -> io::Result<bool> {
         let peeked = each!(
             self,
-            stream => SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]),
+            stream => peek(&SockRef::from(stream)),
             socket => return Ok(socket.has_unread())
         );
         match peeked {

@@ -96,13 +96,7 @@ impl Poller {
     #[inline]
     pub(crate) fn wait(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
         match self {
-            Poller::Mio(poll) => {
-                match poll.poll(&mut batch.events, timeout) {
-                    // A signal arrived: nothing is ready, and the caller works out anew how long to wait.
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-                    result => result,
-                }
-            }
+            Poller::Mio(poll) => poll.poll(&mut batch.events, timeout),
             Poller::Simulated(kernel) => kernel.wait(&mut batch.simulated, batch.events.capacity(), timeout),
         }
     }

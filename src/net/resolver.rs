@@ -71,6 +71,17 @@ impl Desk {
         self.under_way.len() - hanging.min(MOST_HANGING) < self.most
     }
 
+    /// How long it is until another helper hangs, and leaves room for a new one; `None` if no question waits. If there is
+    /// room, but the last helper could not be started, it is tried again after as long as one takes to hang.
+    fn until_room(&self, now: Instant) -> Option<Duration> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let left = |since: &Instant| HANGS.checked_sub(now.saturating_duration_since(*since));
+        let hangs = self.under_way.values().filter_map(left).min();
+        hangs.or_else(|| self.has_room(now).then_some(HANGS))
+    }
+
     /// Moves the question that has waited longest to those under way, if there is room.
     fn begin(&mut self) -> Option<(u64, Question)> {
         let now = Instant::now();
@@ -152,15 +163,9 @@ impl Helpers {
         lock(&self.0).waiting.remove(&id).is_some()
     }
 
-    /// How long it is until another helper hangs, and leaves room for a new one; `None` if no question waits.
-    pub(crate) fn until_one_hangs(&self) -> Option<Duration> {
-        let desk = lock(&self.0);
-        if desk.waiting.is_empty() {
-            return None;
-        }
-        let now = Instant::now();
-        let left = |since: &Instant| HANGS.checked_sub(now.saturating_duration_since(*since));
-        desk.under_way.values().filter_map(left).min()
+    /// How long it is until another helper may begin; `None` if no question waits.
+    pub(crate) fn until_room(&self) -> Option<Duration> {
+        lock(&self.0).until_room(Instant::now())
     }
 
     pub(crate) fn has_notices(&self) -> bool {
@@ -193,6 +198,22 @@ mod tests {
         let under_way = under_way.collect();
         let waiting = BTreeMap::new();
         (Desk { waiting, under_way, notices: VecDeque::new(), most, waker: None }, now)
+    }
+
+    #[test]
+    fn a_question_that_waits_is_tried_again_also_if_all_others_hang() {
+        let (limit, moment) = (MOST_HANGING as u64, Duration::from_millis(1));
+        for (hanging, others, until_room) in [
+            (1, 0, Some(HANGS)), // there is room, but no helper could be started
+            (1, 1, Some(HANGS - moment)),
+            (limit + 1, 0, None), // no room before one of them ends
+        ] {
+            let (mut desk, now) = desk(1, hanging, others);
+            assert_eq!(desk.until_room(now + moment), None, "nothing waits");
+            let resolver: Arc<Resolver> = Arc::new(|_, _| Ok(Vec::new()));
+            desk.waiting.insert(u64::MAX, Question { host: "waits".into(), port: 1, resolver });
+            assert_eq!(desk.until_room(now + moment), until_room, "{hanging} hang, {others} others");
+        }
     }
 
     #[test]

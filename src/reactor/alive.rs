@@ -111,10 +111,13 @@ impl<S> Core<S> {
             })
     }
 
-    /// A wait has failed. Only a simulation knows that nothing will ever happen: with no connection left, that is a
-    /// good end; otherwise somebody waits in vain.
+    /// A wait has failed. If a signal has interrupted it, the next wait makes up for it. Only a simulation knows that
+    /// nothing will ever happen: with no connection left, that is a good end; otherwise somebody waits in vain.
     #[cold]
     pub(crate) fn cannot_wait(&mut self, error: io::Error) -> io::Result<()> {
+        if error.kind() == io::ErrorKind::Interrupted {
+            return Ok(());
+        }
         let Poller::Simulated(kernel) = &self.poll else { return Err(error) };
         if error.kind() != io::ErrorKind::Deadlock {
             return Err(error);

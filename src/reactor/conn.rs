@@ -137,9 +137,9 @@ impl<S> Conn<'_, S> {
         true
     }
 
-    /// How many bytes are written and not sent: not taken by the kernel yet. As the peer takes them, that falls on Linux in
-    /// steps of about 100 KiB over TCP; elsewhere and over Unix sockets, by a third or half of the kernel's send buffer. So a
-    /// deadline that asks whether anything has moved gives the peer the time for as many.
+    /// How many bytes are written and not sent: the kernel has not taken them yet. While the peer reads, this number falls in
+    /// steps: on Linux over TCP, of about 100 KiB; elsewhere and over Unix sockets, of a third or half of the kernel's send
+    /// buffer. So a deadline that asks whether anything has moved must be long enough for the peer to read one step.
     pub fn unsent(&mut self) -> usize {
         self.cx.core.uncork();
         self.stream().unsent()
@@ -213,7 +213,8 @@ impl<S> Conn<'_, S> {
     ///
     /// A paused connection that is reset by its peer ends at once, unless something that came before the reset is still to
     /// be read: bytes in the kernel, or input that the machine has left. Then it stays, to be [resumed](Self::resume), and
-    /// the reset is told behind them. That the peer has ended or is unreachable is not noticed before it is resumed or
+    /// the reset is told behind them. With output unsent it does not stay: sending fails, which ends a paused connection in
+    /// any case, and what is unread is lost. That the peer has ended or is unreachable is not noticed before it is resumed or
     /// written to. Give it a [`deadline`](Self::deadline) where that matters.
     pub fn pause(&mut self) {
         if self.stream().state.pause() {
@@ -234,8 +235,11 @@ impl<S> Conn<'_, S> {
 
     /// Calls [`timed_out`](Protocol::timed_out) `after` that long, counted from when this callback began; `None`
     /// disarms it. There is one deadline: setting it again moves it, at next to no cost, so that an idle timeout is a
-    /// `deadline` in `opened` and in every `received`. A deadline of zero has passed when the loop next comes to its timers,
-    /// for which it does not wait.
+    /// `deadline` in `opened` and in every `received`. A deadline of zero passes in the turn at hand or in the next, for which
+    /// the loop does not wait.
+    ///
+    /// A deadline passes only after the loop has asked the kernel for events at or after its time, and has delivered them:
+    /// if a callback or a stop of the process holds the loop up, an answer that came in time is received first.
     ///
     /// On a connection that is not there yet this is the connect timeout. On one that is closing it is for all that closing
     /// takes, whatever its peer takes or sends meanwhile; with `None`, sending what is unsent has no limit.

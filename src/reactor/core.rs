@@ -339,8 +339,8 @@ impl<S> Core<S> {
         }
     }
 
-    /// Arms a connection's deadline, which no progress of closing moves on any more. A timer is never set for later than it, and looks again when it fires: so moving
-    /// the deadline on with every byte received touches no timer.
+    /// Arms a connection's deadline. Progress of closing does not move this one on. A timer is never set for later than the
+    /// deadline, and looks again when it fires: so moving the deadline on with every byte received touches no timer.
     #[inline]
     pub(crate) fn set_deadline(&mut self, key: Key, tick: u64) {
         let Some(stream) = self.slots.stream(key) else { return };

@@ -123,8 +123,9 @@ impl<S> Cx<'_, S> {
     ///
     /// # Errors
     /// With the address of the socket: [`InvalidInput`](io::ErrorKind::InvalidInput) for a listener, which belongs to
-    /// [`listen_on`](Self::listen_on); [`NotConnected`](io::ErrorKind::NotConnected) for a socket that was never
-    /// connected or is still connecting. What the kernel says to making it nonblocking or to registering it (a socket
+    /// [`listen_on`](Self::listen_on), on Linux, Android and FreeBSD, where the system says whether a socket listens;
+    /// [`NotConnected`](io::ErrorKind::NotConnected) for a listener elsewhere, and for a socket that was never connected or
+    /// is still connecting. What the kernel says to making it nonblocking or to registering it (a socket
     /// that is none, one that another reactor has). And that the loop is shutting down. It is closed then.
     pub fn adopt(
         &mut self,
@@ -167,9 +168,9 @@ impl<S> Cx<'_, S> {
     /// least to the next whole millisecond. Timers that are due in the same millisecond fire in the order in which
     /// they were set.
     ///
-    /// A timer without delay fires when the loop next comes to its timers, and the loop does not wait before. That is
-    /// once in a turn, after the events: so a timer that sets another one like it, again and again, has one call in each
-    /// turn and holds up nothing else.
+    /// A timer without delay fires in the turn at hand or in the next, and the loop does not wait before. Timers fire once in
+    /// a turn, after the events: so a timer that sets another one like it, again and again, has one call in each turn and
+    /// holds up nothing else. What becomes due while callbacks run may be for the next turn.
     pub fn after(&mut self, delay: Duration, call: impl FnOnce(&mut Cx<'_, S>) + 'static) -> TimerId {
         let due = self.core.clock.fresh_tick_after(delay);
         TimerId(self.core.timers.insert(due, Task::Once(Box::new(call))))
@@ -202,11 +203,12 @@ impl<S> Cx<'_, S> {
         self.core.stopping = true;
     }
 
-    /// Ends in good order: closes all listeners, and all connections as [`Conn::close`] does, but within `within`.
-    /// When the last is gone, [`run`](crate::Reactor::run) returns; timers, watched sources and handles no longer
-    /// keep it. `within` is for all that closing takes, in the place of [`Config`](crate::Config)'s limits: a connection
-    /// that has not sent what it owes by then is cut, however steadily its peer takes it, and its `closed` says so. Called again,
-    /// it sets the time anew.
+    /// Ends in good order: closes all listeners, and all connections as [`Conn::close`] does, but within `within`. When the
+    /// last is gone, [`run`](crate::Reactor::run) returns; timers, watched sources and handles no longer keep it.
+    ///
+    /// `within` limits all that closing takes, and replaces the limits of [`Config`](crate::Config). A connection that has
+    /// output unsent by then is cut off, even if its peer reads steadily, and its `closed` says so. A second call sets the
+    /// time anew.
     ///
     /// A panic that leaves [`run`](crate::Reactor::run) does not end a shutdown: running again goes on with it. Only if it
     /// came from the last `closed`, [`Reactor::cx`](crate::Reactor::cx) can set up new work at once.

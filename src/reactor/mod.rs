@@ -26,10 +26,6 @@ use crate::reactor::core::Core;
 use crate::reactor::posted::Call;
 use crate::{Config, Cx};
 
-/// By how many ticks a wait may end after the timer that it was for: it is for whole ticks, from within one, and the kernel
-/// rounds it up. A timer that is later was held up.
-const WAIT_ROUNDING: u64 = 1;
-
 /// The event loop. One thread, one `mio::Poll`, one slab of nonblocking sources; `S` is the state that callbacks
 /// share.
 ///
@@ -196,12 +192,8 @@ impl<S> Reactor<S> {
     #[inline]
     fn do_the_rest(&mut self, state: &mut S) -> io::Result<()> {
         self.do_what_came(state);
-        if !self.core.timers.is_empty() {
-            if self.may_have_missed_events() {
-                self.note_events()?;
-                self.do_what_came(state);
-            }
-            self.core.fire_timers(state);
+        if self.core.timers.next().is_some_and(|next| next <= self.core.clock.tick()) {
+            self.fire_timers(state)?;
         }
         if !self.core.doomed.is_empty() {
             self.reap(state);
@@ -220,19 +212,27 @@ impl<S> Reactor<S> {
         }
     }
 
-    /// Whether a timer is due although events may have come before it that were not taken in: the loop was held up, by a
-    /// callback or because the process was stopped, or they did not fit into the batch.
-    fn may_have_missed_events(&self) -> bool {
-        let now = self.core.clock.tick();
-        let due = self.core.timers.next().filter(|due| *due <= now);
-        due.is_some_and(|due| now - due > WAIT_ROUNDING || self.batch.is_full())
+    /// Fires the timers that were due when the last poll ended. What became due later, while callbacks ran or the process
+    /// was stopped, waits for the next poll: only that tells whether an answer has come in time. The wait for it is zero.
+    #[inline(never)] // most turns have no timer to fire
+    fn fire_timers(&mut self, state: &mut S) -> io::Result<()> {
+        let polled = self.core.clock.polled_tick();
+        if self.core.timers.next().is_none_or(|next| next > polled) {
+            return Ok(());
+        }
+        if self.batch.is_full() {
+            self.note_events()?;
+            self.do_what_came(state);
+        }
+        self.core.fire_timers(state, polled);
+        Ok(())
     }
 
-    /// Notes all events that have come, without waiting. An answer that came in time is delivered then before its deadline
-    /// is looked at.
+    /// Notes the events that a full batch has left with the kernel, without doing anything about them. To leave the timers
+    /// for the next poll would not do: on a busy loop, every batch may be full.
     #[cold]
     fn note_events(&mut self) -> io::Result<()> {
-        // Each source has a place in one of so many batches. New events need not be waited for.
+        // The kernel tells them in turn, and each source has a place in one of so many batches.
         for _ in 0..=self.core.slots.len() / self.core.config.events {
             self.wait(Some(Duration::ZERO))?;
             self.mark_batch();
@@ -283,10 +283,12 @@ impl<S> Reactor<S> {
 
     #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if let Err(error) = self.core.poll.wait(&mut self.batch, timeout) {
-            self.core.cannot_wait(error)?;
-        }
+        let polled = self.core.poll.wait(&mut self.batch, timeout);
         self.core.clock.read();
+        match polled {
+            Ok(()) => self.core.clock.mark_poll(),
+            Err(error) => self.core.cannot_wait(error)?,
+        }
         Ok(())
     }
 

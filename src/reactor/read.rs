@@ -377,9 +377,8 @@ impl<S> Core<S> {
         }
     }
 
-    /// A connection's timer has fired: its deadline may have moved on since it was set.
-    pub(crate) fn deadline_due(&mut self, state: &mut S, key: Key) {
-        let now = self.clock.tick();
+    /// A connection's timer has fired, as of the tick `now`: its deadline may have moved on since it was set.
+    pub(crate) fn deadline_due(&mut self, state: &mut S, key: Key, now: u64) {
         let Some(stream) = self.stream(key) else { return };
         stream.timer = None;
         if stream.due() > now {

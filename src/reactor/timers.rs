@@ -41,13 +41,9 @@ impl<S> Periodic<S> {
 }
 
 impl<S> Core<S> {
-    /// Fires the timers that were due before the first of them fired: one that sets another for now cannot hold the
-    /// loop.
-    pub(crate) fn fire_timers(&mut self, state: &mut S) {
-        let now = self.clock.tick();
-        if self.timers.next().is_none_or(|next| next > now) {
-            return;
-        }
+    /// Fires the timers that are due at the tick `now`, but none that one of them sets for it: that one is for the next
+    /// time, so that it cannot hold the loop.
+    pub(crate) fn fire_timers(&mut self, state: &mut S, now: u64) {
         self.timers.expire(now);
         for _ in 0..self.config.timer_budget {
             // What does not repeat has fired for the last time, whatever its call comes to.
@@ -55,7 +51,7 @@ impl<S> Core<S> {
             let Some((timer, task)) = fired else { return };
             match task {
                 Task::Every(periodic) => self.fire_periodic(state, timer, periodic),
-                Task::Deadline(key) => self.deadline_due(state, key),
+                Task::Deadline(key) => self.deadline_due(state, key, now),
                 Task::Accept(key) => self.retry_accept(key),
                 Task::Connecting(key) => self.connecting_due(key),
                 Task::Once(call) => {

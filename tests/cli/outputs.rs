@@ -307,6 +307,21 @@ fn lines_that_find_no_room_are_counted_in_their_place() {
 }
 
 #[test]
+fn a_line_longer_than_the_room_is_written_and_others_behind_it() {
+    let (slow, permit, written) = slow();
+    drop(permit);
+    let queue = LineQueue::new(slow, |_| ());
+    let long = "x".repeat(2 * 1024 * 1024) + "\n";
+    queue.push(&long);
+    queue.push("one more\n"); // taken, or counted as dropped
+    drop(queue.clone()); // waits until it is written
+    queue.push("the last\n");
+    drop(queue);
+    let written = String::from_utf8(written.lock().expect("no panic").clone()).expect("text");
+    assert!(written.starts_with(&long) && written.ends_with("the last\n"), "{} bytes", written.len());
+}
+
+#[test]
 fn the_end_waits_for_the_last_line_but_not_for_a_reader_that_has_stopped() {
     for stopped in [false, true] {
         let (slow, permit, written) = slow();
