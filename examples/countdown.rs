@@ -1,11 +1,11 @@
-//! Three timers on one loop, and one of them is cancelled.
+//! Three timers on one loop; one of them is cancelled.
 //!
-//! What it teaches: `every` and `after` wait side by side without a thread for either, a callback cancels any timer,
-//! itself included, and `run` returns by itself when there is nothing left to wait for. Nobody calls `stop`.
+//! What it teaches: `every` and `after` need no thread. A callback can cancel any timer, also its own. `run` returns
+//! when nothing is left to wait for, without a call of `stop`.
 //!
 //!     cargo run --example countdown
 //!
-//! You should see the kettle count five tenths of a second while the eggs count three quarters, as in
+//! You should see the kettle count down in tenths of a second and the eggs in quarters, as in
 //!
 //! ```text
 //! kettle: 5
@@ -16,58 +16,43 @@
 //! breakfast is ready, so the alarm is cancelled
 //! ```
 //!
-//! and the program end at once, although the alarm was set for a minute.
+//! Then the program ends at once, although the alarm was set for a minute.
 
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+mod common;
 
+use common::messages::Context;
+use common::{messages, output, signals};
 use enjamb::{Cx, Reactor, TimerId};
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What the timers share.
-#[derive(Default)]
+/// The loop's state, which the timers share.
 struct Kitchen {
     kettle: Count,
     eggs: Count,
     alarm: Option<TimerId>,
-    printed: Option<io::Error>,
+    printed: io::Result<()>,
 }
 
-#[derive(Default)]
 struct Count {
     left: u32,
     timer: Option<TimerId>,
 }
 
-fn main() -> ExitCode {
-    messages::show_from("warn");
-    interrupt::ends_the_program();
-    let mut kitchen = Kitchen::default();
-    let ran = Reactor::new().and_then(|mut reactor| {
-        let mut cx = reactor.cx(&mut kitchen);
-        let minute = Duration::from_secs(60);
-        cx.state.alarm = Some(cx.after(minute, |cx| say(cx, "the alarm goes off")));
-        let kettle =
-            cx.every(Duration::from_millis(100), |cx| tick(cx, "kettle", |kitchen| &mut kitchen.kettle));
-        cx.state.kettle = Count { left: 5, timer: Some(kettle) };
-        let eggs = cx.every(Duration::from_millis(250), |cx| tick(cx, "eggs", |kitchen| &mut kitchen.eggs));
-        cx.state.eggs = Count { left: 3, timer: Some(eggs) };
-        reactor.run(&mut kitchen)
-    });
-    if let Err(error) = ran {
-        log::error!("the event loop failed: {error}");
-        return ExitCode::FAILURE;
-    }
-    output::exit_status(kitchen.printed.map_or(Ok(()), Err), ExitCode::SUCCESS)
+fn count_down(kitchen: &mut Kitchen) -> io::Result<()> {
+    let mut reactor = Reactor::new()?;
+    let mut cx = reactor.cx(kitchen);
+    let alarm = cx.after(Duration::from_secs(60), |cx| say(cx, "the alarm goes off"));
+    let kettle = cx.every(Duration::from_millis(100), |cx| tick(cx, "kettle", |kitchen| &mut kitchen.kettle));
+    let eggs = cx.every(Duration::from_millis(250), |cx| tick(cx, "eggs", |kitchen| &mut kitchen.eggs));
+    cx.state.alarm = Some(alarm);
+    cx.state.kettle.timer = Some(kettle);
+    cx.state.eggs.timer = Some(eggs);
+    reactor.run(kitchen)
 }
 
-/// One step of a count. The last cancels its own timer, and where the other has ended too, the alarm.
+/// One step of a count. The last step cancels its own timer. When both counts are done, it cancels the alarm.
 fn tick(cx: &mut Cx<'_, Kitchen>, name: &str, of: fn(&mut Kitchen) -> &mut Count) {
     let count = of(cx.state);
     if count.left > 0 {
@@ -84,9 +69,22 @@ fn tick(cx: &mut Cx<'_, Kitchen>, name: &str, of: fn(&mut Kitchen) -> &mut Count
     }
 }
 
+fn main() -> ExitCode {
+    messages::show_from("warn");
+    signals::exit_at_ctrl_c();
+    let mut kitchen = Kitchen {
+        kettle: Count { left: 5, timer: None },
+        eggs: Count { left: 3, timer: None },
+        alarm: None,
+        printed: Ok(()),
+    };
+    let ran = count_down(&mut kitchen).context("the event loop failed");
+    messages::show_failure(ran.map(|()| output::exit_status(kitchen.printed, ExitCode::SUCCESS)))
+}
+
 fn say(cx: &mut Cx<'_, Kitchen>, line: &str) {
     if let Err(error) = output::print(&format!("{line}\n")) {
-        cx.state.printed = Some(error);
-        cx.stop(); // whoever was reading has left
+        cx.state.printed = Err(error);
+        cx.stop(); // for example after `| head -1`
     }
 }

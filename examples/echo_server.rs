@@ -1,8 +1,8 @@
-//! An echo server that tells what it does: one half of a pair, with `echo_client`.
+//! An echo server that logs each step, for `echo_client`.
 //!
-//! What it teaches: a machine with a name of its own in the log, and backpressure. It takes 128 bytes at a time; and
-//! while a client does not read its answers, the loop reads no more of what it sends: that waits with the kernel, and
-//! then with the client.
+//! What it teaches: a state machine with a name in the log, and backpressure. The machine echoes 128 bytes at a time.
+//! While a client does not read the echo, the loop stops reading from that client: further input stays in the kernel's
+//! socket buffers, and when these are full, the client's writes block.
 //!
 //!     cargo run --example echo_server
 //!     cargo run --example echo_server -- --listen 10001 --drain-timeout 2s
@@ -15,56 +15,66 @@
 //!     echo_127.0.0.1_64624: sent b'This is the message. It will be sent in parts.'
 //!     echo_127.0.0.1_64624: closing
 //!
-//! `RUST_LOG=echo=debug` shows the connections only, `RUST_LOG=info` leaves out what they say, `RUST_LOG=warn` all that they
-//! cause. Ctrl-C or SIGTERM stops
-//! it: it accepts no more, sends what it owes, and exits with status 0, or 1 if a client had to be cut off.
+//! `RUST_LOG=echo=debug` shows only the connections, `RUST_LOG=info` hides the bytes, and `RUST_LOG=warn` hides all
+//! messages about connections. At Ctrl-C or SIGTERM it accepts no more, sends its unsent output, and exits with status
+//! 0, or with 1 if it had to cut off a client.
 
-#[path = "common/address.rs"]
-mod address;
-#[path = "common/byte_string.rs"]
-mod byte_string;
-#[path = "common/duration.rs"]
-mod duration;
-#[path = "common/line_queue.rs"]
-mod line_queue;
-#[path = "common/listening.rs"]
-mod listening;
-#[path = "common/named_messages.rs"]
-mod named_messages;
-#[path = "common/orderly_end.rs"]
-mod orderly_end;
-#[path = "common/place.rs"]
-mod place;
-#[path = "common/server_log.rs"]
-mod server_log;
+mod common;
 
-use byte_string::ByteString;
 use clap::Parser;
+use common::messages::Context;
+use common::server::Shutdown;
+use common::values::{ByteString, Place};
+use common::{messages, server, values};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
-use orderly_end::Ending;
-use place::Place;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Send back whatever comes, over TCP, and tell of it
-#[derive(Parser)]
-struct Args {
-    /// Where to listen, as [HOST:]PORT; port 0 takes any free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10000", value_parser = address::with_port(0..=65535))]
-    listen: SocketAddr,
-    /// How long clients may take, when the server ends, to receive what they are owed
-    #[arg(long, value_name = "D", default_value = "5s", value_parser = duration::at_least_ms(0), allow_hyphen_values = true)]
-    drain_timeout: Duration,
+/// The most bytes that it echoes, and logs, at a time.
+const PIECE: usize = 128;
+
+/// The state machine of one client.
+struct Echo {
+    name: String,
 }
 
-/// The most that is taken, and told of, at a time.
-const PIECE: usize = 128;
+impl Protocol<Shutdown> for Echo {
+    fn opened(&mut self, _conn: &mut Conn<'_, Shutdown>) -> io::Result<()> {
+        log::info!(target: &self.name, "connection accepted");
+        Ok(())
+    }
+
+    /// The loop does not call this while the unsent output is above the high-water mark.
+    fn received(&mut self, conn: &mut Conn<'_, Shutdown>, input: &mut Input<'_>) -> io::Result<()> {
+        while !input.is_empty() {
+            let piece = input.take(PIECE);
+            log::debug!(target: &self.name, "received {}", ByteString(piece));
+            conn.write(piece);
+            log::debug!(target: &self.name, "sent {}", ByteString(piece));
+        }
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Shutdown>, end: End) {
+        match &end.result {
+            Ok(()) => log::info!(target: &self.name, "closing"),
+            Err(_) => log::info!(target: &self.name, "closing: {end}"),
+        }
+        cx.state.note(&end);
+    }
+}
+
+impl Echo {
+    fn new(peer: SocketAddr) -> Self {
+        Echo { name: format!("echo_{}_{}", peer.ip(), peer.port()) }
+    }
+}
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let _log = server_log::start(named_messages::filtered("warn,main=debug,echo=debug"));
+    let _log = messages::queue(messages::named("warn,main=debug,echo=debug"));
     match serve(&args) {
         Ok(status) => status,
         Err(message) => {
@@ -75,53 +85,26 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &Args) -> Result<ExitCode, String> {
-    let mut ending = Ending::default();
-    let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
-    let mut cx = reactor.cx(&mut ending);
+    let mut shutdown = Shutdown::default();
+    let mut reactor = Reactor::new().context("cannot make an event loop")?;
+    let mut cx = reactor.cx(&mut shutdown);
     let address = cx
         .listen(args.listen, |_cx, peer| Echo::new(peer))
         .and_then(|mut listener| listener.local_addr())
-        .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
-    orderly_end::on_signal(&mut cx, args.drain_timeout, |cx| cx.state.begin())
-        .map_err(|error| format!("cannot catch signals: {error}"))?;
+        .map_err(|error| server::cannot_listen(args.listen, "--listen 0", &error))?;
+    server::shut_down_at_signal(&mut cx, args.drain_timeout, |cx| cx.state.begin())?;
     log::info!(target: "main", "starting up on {}", Place(address));
-    reactor.run(&mut ending).map_err(|error| format!("the event loop failed: {error}"))?;
-    Ok(ending.status(args.drain_timeout))
+    reactor.run(&mut shutdown).context("the event loop failed")?;
+    Ok(shutdown.exit_status(args.drain_timeout))
 }
 
-/// One client's machine.
-struct Echo {
-    name: String,
-}
-
-impl Echo {
-    fn new(peer: SocketAddr) -> Self {
-        Echo { name: format!("echo_{}_{}", peer.ip(), peer.port()) }
-    }
-}
-
-impl Protocol<Ending> for Echo {
-    fn opened(&mut self, _conn: &mut Conn<'_, Ending>) -> io::Result<()> {
-        log::info!(target: &self.name, "connection accepted");
-        Ok(())
-    }
-
-    /// While more is unsent than the high-water mark allows, the loop does not call this.
-    fn received(&mut self, conn: &mut Conn<'_, Ending>, input: &mut Input<'_>) -> io::Result<()> {
-        while !input.is_empty() {
-            let piece = input.take(PIECE);
-            log::debug!(target: &self.name, "received {}", ByteString(piece));
-            conn.write(piece);
-            log::debug!(target: &self.name, "sent {}", ByteString(piece));
-        }
-        Ok(())
-    }
-
-    fn closed(self: Box<Self>, cx: &mut Cx<'_, Ending>, end: End) {
-        match &end.result {
-            Ok(()) => log::info!(target: &self.name, "closing"),
-            Err(_) => log::info!(target: &self.name, "closing: {end}"),
-        }
-        cx.state.note(&end);
-    }
+/// Send all input back, over TCP, and log it
+#[derive(Parser)]
+struct Args {
+    /// Where to listen, as [HOST:]PORT; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10000", value_parser = values::listen_address)]
+    listen: SocketAddr,
+    /// At the end: how long the clients may take to receive their unsent output
+    #[arg(long, value_name = "D", default_value = "5s", value_parser = values::duration_from_ms(0), allow_hyphen_values = true)]
+    drain_timeout: Duration,
 }

@@ -1,124 +1,34 @@
-//! A reactor inside somebody else's loop: an intercom whose own loop waits for the keyboard, or draws frames.
+//! A reactor inside another loop: an intercom with a loop around poll(2), or with a loop that draws frames.
 //!
-//! What it teaches: the loop need not be yours. `turn` goes round once; the reactor's descriptor becomes readable when the
-//! next turn has something to do, so poll(2), or any other loop, can wait for it beside its own descriptors, and
-//! `Turn::next` says for how long at most. A loop with a rhythm of its own, a game's, needs neither: it turns the reactor
-//! once a frame and never waits in it. And a client that is too slow for the frames misses some, rather than filling memory.
+//! What it teaches: `turn` runs one turn of the reactor and returns to the outer loop. The reactor's descriptor is
+//! readable when the next turn has work, so poll(2) or any other loop can wait for it with its own descriptors.
+//! `Turn::next` is the longest time to wait. A loop with a fixed rhythm, as in a game, needs neither: it turns the
+//! reactor once a frame without a wait. A client that is too slow for the frames misses some of them, so that memory
+//! stays bounded.
 //!
 //!     cargo run --example embed -- --listen 10010
 //!     cargo run --example embed -- --listen 10010 --frames-per-second 60
 //!
-//! You should see `listening on 127.0.0.1:10010`. Connect with `nc 127.0.0.1 10010`, from several terminals: a line you type
-//! goes to all of them, and what they send is shown. Ctrl-D ends it. With frames there is no keyboard: every client is sent
-//! the number of each frame. Ctrl-C or SIGTERM ends it, too.
+//! You should see `listening on 127.0.0.1:10010`. Connect from several terminals with `nc 127.0.0.1 10010`. A line that
+//! you type in the first terminal goes to all of them, and it shows their lines. Ctrl-D, Ctrl-C or SIGTERM ends it.
+//! With `--frames-per-second` it does not read the keyboard and sends the number of each frame.
 
-#[path = "common/address.rs"]
-mod address;
-#[path = "common/line_queue.rs"]
-mod line_queue;
-#[path = "common/listening.rs"]
-mod listening;
-#[path = "common/plain_messages.rs"]
-mod plain_messages;
-#[path = "common/server_log.rs"]
-mod server_log;
-#[path = "common/server_stdout.rs"]
-mod server_stdout;
-#[path = "common/signals.rs"]
-mod signals;
+mod common;
 
 use clap::Parser;
+use common::line_queue::LineQueue;
+use common::messages::Context;
+use common::{messages, output, server, signals, values};
 use enjamb::{Conn, ConnId, Cx, End, Input, Protocol, Reactor};
-use line_queue::LineQueue;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Talk to all clients from a loop that is not enjamb's
-#[derive(Parser)]
-struct Args {
-    /// Where to listen, as [HOST:]PORT; port 0 takes any free one
-    #[arg(long, value_name = "ADDR", default_value = "10010", value_parser = address::with_port(0..=65535))]
-    listen: SocketAddr,
-    /// Send the numbers of N frames in every second, instead of what is typed
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    frames_per_second: Option<u32>,
-}
-
-/// How long the clients may take, at the end, to receive what they were told last.
-const DRAIN: Duration = Duration::from_secs(5);
-
-/// What the outer loop and the connections share.
-struct Intercom {
-    clients: BTreeSet<ConnId>,
-    stdout: LineQueue,
-}
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    let _log = server_log::start(plain_messages::from("warn"));
-    match intercom(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            log::error!("{message}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn intercom(args: &Args) -> Result<(), String> {
-    let mut state = Intercom { clients: BTreeSet::new(), stdout: server_stdout::open() };
-    let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
-    let mut cx = reactor.cx(&mut state);
-    let listener = cx.listen(args.listen, |_cx, _peer| Client::default());
-    let address = listener
-        .and_then(|mut listener| listener.local_addr())
-        .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
-    signals::first_calls(&mut cx, |cx| cx.shutdown(DRAIN))
-        .map_err(|error| format!("cannot catch signals: {error}"))?;
-    state.stdout.push(format!("listening on {address}\n"));
-    let ran = match args.frames_per_second {
-        Some(per_second) => by_frames(&mut reactor, &mut state, Duration::from_secs(1) / per_second),
-        None => keyboard::by_poll(&mut reactor, &mut state),
-    };
-    ran.map_err(|error| format!("the loop failed: {error}"))
-}
-
-/// The loop of a game: each frame at its time, and the network in between.
-fn by_frames(reactor: &mut Reactor<Intercom>, state: &mut Intercom, period: Duration) -> io::Result<()> {
-    let mut frame_at = Instant::now();
-    for frame in 1_u64.. {
-        frame_at += period;
-        // All that is due, unless there is so much that it would make the frame late.
-        let mut turn = reactor.turn(state, Some(Duration::ZERO))?;
-        while turn.next == Some(Duration::ZERO) && Instant::now() < frame_at {
-            turn = reactor.turn(state, Some(Duration::ZERO))?;
-        }
-        if !turn.alive {
-            break;
-        }
-        tell_all(&mut reactor.cx(state), format!("{frame}\n").as_bytes());
-        std::thread::sleep(frame_at.saturating_duration_since(Instant::now()));
-    }
-    Ok(())
-}
-
-/// Writes to every client that is not behind with what it was told before. It is sent with the next turn.
-fn tell_all(cx: &mut Cx<'_, Intercom>, text: &[u8]) {
-    for client in cx.state.clients.clone() {
-        if let Some(mut client) = cx.conn(client)
-            && !client.is_full()
-        {
-            client.write(text);
-        }
-    }
-}
-
 #[cfg(unix)]
 mod keyboard {
-    use super::{DRAIN, Intercom, tell_all};
+    use super::{DRAIN_TIMEOUT, Intercom, tell_all};
     use enjamb::Reactor;
     use nix::errno::Errno;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -126,7 +36,7 @@ mod keyboard {
     use std::os::fd::AsFd;
     use std::time::Duration;
 
-    /// A loop around poll(2), as a program may have had it before it met the reactor.
+    /// A loop around poll(2), as an existing program may have it.
     pub fn by_poll(reactor: &mut Reactor<Intercom>, state: &mut Intercom) -> io::Result<()> {
         let mut stdin = io::stdin().lock();
         let mut typing = true;
@@ -141,23 +51,23 @@ mod keyboard {
                 descriptors.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
             }
             match poll(&mut descriptors, turn.next.map_or(PollTimeout::NONE, rounded_up)) {
-                Err(Errno::EINTR) => continue, // a signal: nothing is ready
+                Err(Errno::EINTR) => continue, // interrupted by a signal
                 ready => ready?,
             };
             if descriptors.get(1).is_some_and(|stdin| stdin.any() == Some(true)) {
-                let typed = stdin.fill_buf()?; // one read, of which poll has said that it does not wait
+                let typed = stdin.fill_buf()?; // one read, which does not block after this poll
                 let length = typed.len();
                 typing = length > 0;
                 tell_all(&mut reactor.cx(state), typed);
                 stdin.consume(length);
                 if !typing {
-                    reactor.cx(state).shutdown(DRAIN);
+                    reactor.cx(state).shutdown(DRAIN_TIMEOUT);
                 }
             }
         }
     }
 
-    /// In whole milliseconds: rounded down, the loop would spin for the rest.
+    /// In whole milliseconds. Rounded down, the loop would spin for the rest of the last one.
     fn rounded_up(wait: Duration) -> PollTimeout {
         let millis = wait.as_nanos().div_ceil(1_000_000);
         i32::try_from(millis)
@@ -173,9 +83,45 @@ mod keyboard {
     use enjamb::Reactor;
     use std::io;
 
-    /// poll(2) is Unix; elsewhere a thread would read the keyboard and post what is typed through a `Handle`.
+    /// Without poll(2), a thread would have to read the keyboard and post each line through a `Handle`. This does not.
     pub fn by_poll(reactor: &mut Reactor<Intercom>, state: &mut Intercom) -> io::Result<()> {
         reactor.run(state)
+    }
+}
+
+/// The loop of a game: each frame at its time, and turns of the reactor in between.
+fn by_frames(reactor: &mut Reactor<Intercom>, state: &mut Intercom, period: Duration) -> io::Result<()> {
+    let mut frame_at = Instant::now();
+    for frame in 1_u64.. {
+        frame_at += period;
+        // Turn until no work is left, or until the next frame is due.
+        let mut turn = reactor.turn(state, Some(Duration::ZERO))?;
+        while turn.next == Some(Duration::ZERO) && Instant::now() < frame_at {
+            turn = reactor.turn(state, Some(Duration::ZERO))?;
+        }
+        if !turn.alive {
+            break;
+        }
+        tell_all(&mut reactor.cx(state), format!("{frame}\n").as_bytes());
+        std::thread::sleep(frame_at.saturating_duration_since(Instant::now()));
+    }
+    Ok(())
+}
+
+/// The reactor's state, which the outer loop and the connections share.
+struct Intercom {
+    clients: BTreeSet<ConnId>,
+    stdout: LineQueue,
+}
+
+/// Writes to every client, except one whose output is full. The next turn sends it.
+fn tell_all(cx: &mut Cx<'_, Intercom>, text: &[u8]) {
+    for client in cx.state.clients.clone() {
+        if let Some(mut client) = cx.conn(client)
+            && !client.is_full()
+        {
+            client.write(text);
+        }
     }
 }
 
@@ -201,7 +147,7 @@ impl Protocol<Intercom> for Client {
 
     fn ended(&mut self, conn: &mut Conn<'_, Intercom>, rest: &mut Input<'_>) -> io::Result<()> {
         if !rest.is_empty() {
-            show(conn, rest.take_all()); // the last line, which has no newline
+            show(conn, rest.take_all()); // a last line without a newline
         }
         conn.close();
         Ok(())
@@ -216,4 +162,41 @@ impl Protocol<Intercom> for Client {
 fn show(conn: &mut Conn<'_, Intercom>, line: &[u8]) {
     let line = format!("{}: {}\n", conn.id(), String::from_utf8_lossy(line).escape_debug());
     conn.state().stdout.push(line);
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let _log = messages::queue_from("warn");
+    messages::show_failure(intercom(&args).map(|()| ExitCode::SUCCESS))
+}
+
+fn intercom(args: &Args) -> Result<(), String> {
+    let mut state = Intercom { clients: BTreeSet::new(), stdout: output::queue() };
+    let mut reactor = Reactor::new().context("cannot make an event loop")?;
+    let mut cx = reactor.cx(&mut state);
+    let listener = cx.listen(args.listen, |_cx, _peer| Client::default());
+    let address = listener
+        .and_then(|mut listener| listener.local_addr())
+        .map_err(|error| server::cannot_listen(args.listen, "--listen 0", &error))?;
+    signals::at_first(&mut cx, |cx| cx.shutdown(DRAIN_TIMEOUT))?;
+    state.stdout.push(format!("listening on {address}\n"));
+    let ran = match args.frames_per_second {
+        Some(per_second) => by_frames(&mut reactor, &mut state, Duration::from_secs(1) / per_second),
+        None => keyboard::by_poll(&mut reactor, &mut state),
+    };
+    ran.context("the loop failed")
+}
+
+/// At the end: how long the clients may take to receive their unsent output.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Talk to all clients from a loop around the reactor
+#[derive(Parser)]
+struct Args {
+    /// Where to listen, as [HOST:]PORT; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "10010", value_parser = values::listen_address)]
+    listen: SocketAddr,
+    /// Send the numbers of N frames in each second, instead of lines from the keyboard
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    frames_per_second: Option<u32>,
 }

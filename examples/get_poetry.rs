@@ -1,81 +1,33 @@
-//! The poetry client on `enjamb`: one loop, one state machine for each server.
+//! The poetry client on `enjamb`: one loop, and one state machine for each server.
 //!
-//! What it teaches: how little is left to write when the reactor does the waiting. A machine collects the bytes of its
-//! poem, and what became of it is a plain value at the end. A server that refuses, breaks off or falls silent is the
-//! end of its own machine only.
+//! What it teaches: the reactor connects, waits and reads; the program has only the state machine. A machine collects
+//! the bytes of one poem, and its outcome is a plain value in the loop's state. If a server refuses, resets or stalls,
+//! only its own machine fails.
 //!
 //!     cargo run --example slow_poetry                                  (in another terminal)
 //!     cargo run --example get_poetry 10000 10001 10002
 //!     cargo run --example get_poetry -- --timeout 5s --expect-bytes 16 10000 10001 10002
 //!
-//! You should see the three tasks take turns, such as `Task 2: got 4 bytes of poetry from 127.0.0.1:10001`, then
-//! `Task 1 finished`, the three poems, and `Got 3 poems in 4.0…s`. Stop the server half-way to see what is said then.
+//! You should see messages of the three tasks in turn, such as `Task 2: got 4 bytes of poetry from 127.0.0.1:10001`,
+//! then `Task 1 finished`, the three poems, and `Got 3 poems in 4.0…s`. Stop the server half-way to see the error
+//! message.
 
-#[path = "common/address.rs"]
-mod address;
-#[path = "common/duration.rs"]
-mod duration;
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/report.rs"]
-mod report;
+mod common;
 
 use clap::Parser;
+use common::report::Outcome;
+use common::{report, values};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
-use report::Outcome;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Get poems from many servers at once, with enjamb
-#[derive(Parser)]
-struct Args {
-    /// Give up a server from which no byte comes for this long
-    #[arg(long, default_value = "5s", value_parser = duration::at_least_ms(1), allow_hyphen_values = true)]
-    timeout: Duration,
-    /// How long each poem is: another length is an error
-    #[arg(long, value_name = "N", value_parser = number_of_bytes, allow_negative_numbers = true)]
-    expect_bytes: Option<usize>,
-    /// The servers, as [HOST:]PORT
-    #[arg(value_name = "ADDR", required = true, value_parser = address::with_port(1..=65535))]
-    servers: Vec<SocketAddr>,
-}
-
-/// What became of each task. The loop lends it to the machines in turn.
+/// The loop's state: the outcome of each task. The loop lends it to each callback.
 type Outcomes = BTreeMap<usize, Outcome>;
 
-fn main() -> ExitCode {
-    let args = Args::parse();
-    messages::show_from("info");
-    interrupt::ends_the_program();
-    let start = Instant::now();
-    match get_poems(&args) {
-        Ok(outcomes) => report::summary(outcomes.into_values().collect(), start.elapsed()),
-        Err(error) => {
-            log::error!("the event loop failed: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn get_poems(args: &Args) -> io::Result<Outcomes> {
-    let mut outcomes = Outcomes::new();
-    let mut reactor = Reactor::new()?;
-    let mut cx = reactor.cx(&mut outcomes);
-    for (task, &server) in args.servers.iter().enumerate() {
-        let machine =
-            GetPoem { task, server, timeout: args.timeout, expected: args.expect_bytes, poem: Vec::new() };
-        cx.connect(server, machine).deadline(args.timeout);
-    }
-    reactor.run(&mut outcomes)?;
-    Ok(outcomes)
-}
-
-/// One server's machine: collects a poem.
+/// The state machine of one server. It collects a poem.
 struct GetPoem {
     task: usize,
     server: SocketAddr,
@@ -119,7 +71,8 @@ impl Protocol<Outcomes> for GetPoem {
 }
 
 impl GetPoem {
-    /// A server that stops early ends its connection like one that is done: only the length can tell.
+    /// A connection ends in the same way after a part of a poem as after the whole poem. Only the length shows the
+    /// difference.
     fn whole(self) -> Outcome {
         match self.expected {
             Some(expected) if expected != self.poem.len() => Err(io::Error::new(
@@ -135,6 +88,34 @@ impl GetPoem {
     }
 }
 
-fn number_of_bytes(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "expected a number of bytes from 0 up".to_string())
+fn main() -> ExitCode {
+    let args = Args::parse();
+    report::run(|| get_poems(&args))
+}
+
+fn get_poems(args: &Args) -> io::Result<Vec<Outcome>> {
+    let mut outcomes = Outcomes::new();
+    let mut reactor = Reactor::new()?;
+    let mut cx = reactor.cx(&mut outcomes);
+    for (task, &server) in args.servers.iter().enumerate() {
+        let machine =
+            GetPoem { task, server, timeout: args.timeout, expected: args.expect_bytes, poem: Vec::new() };
+        cx.connect(server, machine).deadline(args.timeout);
+    }
+    reactor.run(&mut outcomes)?;
+    Ok(outcomes.into_values().collect())
+}
+
+/// Get poems from many servers at once, with enjamb
+#[derive(Parser)]
+struct Args {
+    /// Give up a server that sends nothing for this long
+    #[arg(long, default_value = "5s", value_parser = values::duration_from_ms(1), allow_hyphen_values = true)]
+    timeout: Duration,
+    /// The length of each poem; any other length is an error
+    #[arg(long, value_name = "N", value_parser = values::number_of("bytes", 0..), allow_negative_numbers = true)]
+    expect_bytes: Option<usize>,
+    /// The servers, as [HOST:]PORT
+    #[arg(value_name = "ADDR", required = true, value_parser = values::remote_address)]
+    servers: Vec<SocketAddr>,
 }

@@ -1,50 +1,31 @@
 //! The blocking poetry client: one server after another.
 //!
-//! What it teaches: the clearest program, and the slowest. While it waits for one server it cannot hear the others, so
-//! it takes as long as all the poems together.
+//! What it teaches: a blocking client is the simplest and the slowest. While it waits for one server, it does not read
+//! from the others. So its time is the sum of the times of all poems.
 //!
 //!     cargo run --example slow_poetry                                  (in another terminal)
 //!     cargo run --example get_poetry_blocking 10000 10001 10002
 //!
-//! You should see `Task 1: got 4 bytes of poetry from 127.0.0.1:10000` four times, then the same for tasks 2 and 3,
-//! the three poems, and `Got 3 poems in 12.0…s`.
+//! You should see `Task 1: got 4 bytes of poetry from 127.0.0.1:10000` four times, the same for tasks 2 and 3, the
+//! three poems, and `Got 3 poems in 12.0…s`.
 
-#[path = "common/address.rs"]
-mod address;
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/report.rs"]
-mod report;
+mod common;
 
 use clap::Parser;
-use report::Outcome;
-use std::io::{ErrorKind, Read};
+use common::report::Outcome;
+use common::{report, values};
+use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
-use std::time::Instant;
 
-/// Get poems from one server after another
-#[derive(Parser)]
-struct Args {
-    /// The servers, as [HOST:]PORT
-    #[arg(value_name = "ADDR", required = true, value_parser = address::with_port(1..=65535))]
-    servers: Vec<SocketAddr>,
-}
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    messages::show_from("info");
-    interrupt::ends_the_program();
-    let start = Instant::now();
+fn get_poems(servers: &[SocketAddr]) -> io::Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
-    for (task, &server) in args.servers.iter().enumerate() {
+    for (task, &server) in servers.iter().enumerate() {
         let outcome = get_poem(task, server);
         report::finished(task, server, &outcome);
         outcomes.push(outcome);
     }
-    report::summary(outcomes, start.elapsed())
+    Ok(outcomes)
 }
 
 fn get_poem(task: usize, server: SocketAddr) -> Outcome {
@@ -62,4 +43,17 @@ fn get_poem(task: usize, server: SocketAddr) -> Outcome {
             Err(error) => return Err(error),
         }
     }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    report::run(|| get_poems(&args.servers))
+}
+
+/// Get poems from one server after another
+#[derive(Parser)]
+struct Args {
+    /// The servers, as [HOST:]PORT
+    #[arg(value_name = "ADDR", required = true, value_parser = values::remote_address)]
+    servers: Vec<SocketAddr>,
 }

@@ -1,57 +1,29 @@
-//! The poetry client on bare mio: the whole loop, nothing hidden.
+//! The poetry client on mio alone: a complete event loop in one file.
 //!
-//! What it teaches: what an event loop has to get right, so what the reactor does for `get_poetry`. mio says when a
-//! socket *became* ready (edge-triggered), and says it once: whoever stops reading before `WouldBlock` waits for ever
-//! for the bytes that are already there. A connect that would block ends as an event, too, and only asking tells how.
+//! What it teaches: what the reactor does for `get_poetry`. mio is edge-triggered: it reports once that a socket
+//! *became* readable. A program that stops reading before `WouldBlock` gets no further event for the bytes that it has
+//! left in the socket. The end of a nonblocking connect is an event, too, and the socket has to be asked whether it
+//! succeeded.
 //!
 //!     cargo run --example slow_poetry                                  (in another terminal)
 //!     cargo run --example get_poetry_mio 10000 10001 10002
 //!
-//! You should see the three tasks take turns, the three poems, and `Got 3 poems in 4.0…s`. With `RUST_LOG=debug` you
-//! see every event, and every `WouldBlock` that sends a task back to wait.
+//! You should see messages of the three tasks in turn, the three poems, and `Got 3 poems in 4.0…s`. `RUST_LOG=debug`
+//! shows every event and every `WouldBlock`.
 
-#[path = "common/address.rs"]
-mod address;
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/report.rs"]
-mod report;
+mod common;
 
 use clap::Parser;
+use common::report::Outcome;
+use common::{report, values};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use report::Outcome;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Instant;
 
-/// Get poems from many servers at once, with mio
-#[derive(Parser)]
-struct Args {
-    /// The servers, as [HOST:]PORT
-    #[arg(value_name = "ADDR", required = true, value_parser = address::with_port(1..=65535))]
-    servers: Vec<SocketAddr>,
-}
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    messages::show_from("info");
-    interrupt::ends_the_program();
-    let start = Instant::now();
-    match get_poems(&args.servers) {
-        Ok(outcomes) => report::summary(outcomes, start.elapsed()),
-        Err(error) => {
-            log::error!("cannot wait for the servers: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// How many events one poll brings at most; the rest comes with the next one.
+/// The most events of one poll. The next poll returns the rest.
 const EVENTS: usize = 64;
 
 fn get_poems(servers: &[SocketAddr]) -> io::Result<Vec<Outcome>> {
@@ -73,17 +45,17 @@ fn get_poems(servers: &[SocketAddr]) -> io::Result<Vec<Outcome>> {
     }
     while !tasks.is_empty() {
         match poll.poll(&mut events, None) {
-            // A signal has been handled; the events are still to come.
+            // A signal has interrupted the call: poll again.
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             polled => polled?,
         }
         for event in &events {
             log::debug!("{event:?}");
             let Token(task) = event.token();
-            // One server may have several events in a batch, and be done after the first.
+            // A batch may hold more events of a task that is finished already.
             let outcome = tasks.get_mut(&task).and_then(|ready| ready.proceed(task));
             if let Some(outcome) = outcome {
-                // Dropping the socket closes it, which also takes it out of the poll.
+                // The drop closes the socket, which also removes it from the poll.
                 tasks.remove(&task);
                 finish(task, outcome);
             }
@@ -92,7 +64,7 @@ fn get_poems(servers: &[SocketAddr]) -> io::Result<Vec<Outcome>> {
     Ok(outcomes.into_values().collect())
 }
 
-/// One server that is not done yet.
+/// One server whose poem is not complete.
 struct Task {
     server: SocketAddr,
     stream: TcpStream,
@@ -101,15 +73,15 @@ struct Task {
 }
 
 impl Task {
-    /// Starts to connect. How that ends, an event will say.
+    /// Starts to connect. An event reports the end of that.
     fn connect(poll: &Poll, task: usize, server: SocketAddr) -> io::Result<Self> {
         let mut stream = TcpStream::connect(server)?;
-        // A connected socket is writable: that is the event of a connect.
+        // A socket becomes writable when it is connected.
         poll.registry().register(&mut stream, Token(task), Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self { server, stream, connected: false, poem: Vec::new() })
     }
 
-    /// Goes on as far as possible without blocking. There is an outcome once the server has nothing more to say.
+    /// Connects and reads until `WouldBlock`, which is `None`, or until the end of the poem or an error.
     fn proceed(&mut self, task: usize) -> Option<Outcome> {
         match self.try_proceed(task) {
             Ok(()) => Some(Ok(std::mem::take(&mut self.poem))),
@@ -121,7 +93,7 @@ impl Task {
         }
     }
 
-    /// `Ok` at the end of the poem; `WouldBlock` if there is no more of it yet.
+    /// `Ok` at the end of the poem; `WouldBlock` if the next bytes have not arrived.
     fn try_proceed(&mut self, task: usize) -> io::Result<()> {
         if !self.connected {
             self.finish_connecting()?;
@@ -141,8 +113,8 @@ impl Task {
         }
     }
 
-    /// An event may come before the connection is there or has failed, so it proves neither: the error of the socket
-    /// tells of a failure (once, reading clears it), and a peer's address of a success.
+    /// An event may come before the connect has ended, so the event alone proves nothing. After a failure, the socket
+    /// has an error, which this call takes; after a success, it has the address of its peer.
     fn finish_connecting(&self) -> io::Result<()> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
@@ -152,4 +124,17 @@ impl Task {
             found => found.map(drop),
         }
     }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    report::run(|| get_poems(&args.servers))
+}
+
+/// Get poems from many servers at once, with mio
+#[derive(Parser)]
+struct Args {
+    /// The servers, as [HOST:]PORT
+    #[arg(value_name = "ADDR", required = true, value_parser = values::remote_address)]
+    servers: Vec<SocketAddr>,
 }

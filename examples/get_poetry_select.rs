@@ -1,52 +1,23 @@
-//! The poetry client with `select`: the oldest loop that waits for many servers at once.
+//! The poetry client with `select`: the oldest call that waits for many sockets at once.
 //!
-//! What it teaches: the shape of every event loop. Ask the kernel which sockets can be read, read each of them until it
-//! says that it would block, ask again. Its limits, too: all the sockets are handed over anew for each wait, connecting
-//! still blocks (one server after another), and no descriptor may reach FD_SETSIZE, usually 1024.
+//! What it teaches: the form of every event loop. Ask the kernel which sockets are readable, read each of them until
+//! `WouldBlock`, and ask again. It shows the limits of select, too: each call passes all sockets to the kernel again,
+//! and a descriptor has to be less than FD_SETSIZE, usually 1024. To keep the program short, `connect` still blocks.
 //!
 //!     cargo run --example slow_poetry                                  (in another terminal)
 //!     cargo run --example get_poetry_select 10000 10001 10002
 //!
-//! You should see the three tasks take turns, the three poems, and `Got 3 poems in 4.0…s`.
+//! You should see messages of the three tasks in turn, the three poems, and `Got 3 poems in 4.0…s`.
 
-#[path = "common/address.rs"]
-mod address;
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/report.rs"]
-mod report;
+mod common;
 
 use clap::Parser;
-use report::Outcome;
+use common::report::Outcome;
+use common::{report, values};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
-use std::time::Instant;
-
-/// Get poems from many servers at once, with select
-#[derive(Parser)]
-struct Args {
-    /// The servers, as [HOST:]PORT
-    #[arg(value_name = "ADDR", required = true, value_parser = address::with_port(1..=65535))]
-    servers: Vec<SocketAddr>,
-}
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    messages::show_from("info");
-    interrupt::ends_the_program();
-    let start = Instant::now();
-    match get_poems(&args.servers) {
-        Ok(outcomes) => report::summary(outcomes, start.elapsed()),
-        Err(error) => {
-            log::error!("cannot wait for the servers: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
 
 fn get_poems(servers: &[SocketAddr]) -> io::Result<Vec<Outcome>> {
     let mut tasks = BTreeMap::new();
@@ -75,7 +46,7 @@ fn get_poems(servers: &[SocketAddr]) -> io::Result<Vec<Outcome>> {
     Ok(outcomes.into_values().collect())
 }
 
-/// One server that is not done yet.
+/// One server whose poem is not complete.
 struct Task {
     server: SocketAddr,
     stream: TcpStream,
@@ -90,7 +61,7 @@ impl Task {
         Ok(Self { server, stream, poem: Vec::new() })
     }
 
-    /// Reads all that has come. There is an outcome once the server has nothing more to say.
+    /// Reads until `WouldBlock`, which is `None`, or until the end of the poem or an error.
     fn read(&mut self, task: usize) -> Option<Outcome> {
         let mut buffer = [0; 1024];
         loop {
@@ -118,7 +89,7 @@ mod select {
     use std::net::TcpStream;
     use std::os::fd::{AsFd, AsRawFd};
 
-    /// Sleeps until at least one socket can be read, and says which.
+    /// Blocks until at least one socket is readable. Returns the tasks of the readable sockets.
     pub fn readable(tasks: &BTreeMap<usize, Task>) -> io::Result<Vec<usize>> {
         let mut sockets = FdSet::new();
         for task in tasks.values() {
@@ -127,7 +98,7 @@ mod select {
         match select(None, &mut sockets, None, None, None) {
             Err(Errno::EINTR) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
-            // The kernel has taken the sockets out of the set that are not readable.
+            // The kernel has removed the sockets that are not readable from the set.
             Ok(_) => {
                 let readable = tasks.iter().filter(|(_, task)| sockets.contains(task.stream.as_fd()));
                 Ok(readable.map(|(&task, _)| task).collect())
@@ -135,15 +106,15 @@ mod select {
         }
     }
 
-    /// A set of descriptors is a fixed array of FD_SETSIZE bits, whatever the limit on open files. C programs that put a
-    /// greater one into it write beyond its end.
+    /// A set of descriptors is an array of FD_SETSIZE bits, also where more files may be open. A C program that adds a
+    /// greater descriptor writes past the end of the array.
     pub fn check(stream: &TcpStream) -> io::Result<()> {
         let descriptor = stream.as_raw_fd();
         if usize::try_from(descriptor).is_ok_and(|descriptor| descriptor < FD_SETSIZE) {
             return Ok(());
         }
         Err(io::Error::other(format!(
-            "its descriptor is {descriptor}, and select takes only those below FD_SETSIZE, {FD_SETSIZE}: \
+            "its descriptor is {descriptor}, and select accepts only those below FD_SETSIZE, {FD_SETSIZE}: \
              ask fewer servers at a time, or try `cargo run --example get_poetry`"
         )))
     }
@@ -163,4 +134,17 @@ mod select {
     pub fn check(_stream: &TcpStream) -> io::Result<()> {
         Err(io::Error::other("this example calls select only on Unix: try `cargo run --example get_poetry`"))
     }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    report::run(|| get_poems(&args.servers))
+}
+
+/// Get poems from many servers at once, with select
+#[derive(Parser)]
+struct Args {
+    /// The servers, as [HOST:]PORT
+    #[arg(value_name = "ADDR", required = true, value_parser = values::remote_address)]
+    servers: Vec<SocketAddr>,
 }

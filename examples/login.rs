@@ -1,14 +1,14 @@
-//! Logs in to a site with a form, looks at what is for members, and logs out.
+//! Logs in to a site with a form, reads the page for members, and logs out.
 //!
-//! What it teaches: a session is more than connections: the form's hidden inputs go back as they came, the cookie of the
-//! answer is kept and shown at the next page, and all of it goes over one socket. Whatever fails after the login, the
-//! logout is not forgotten: a guard sends it.
+//! What it teaches: a session has cookies, too. The program sends the hidden inputs of the form back. The session keeps
+//! the cookie of the answer and sends it with each further request, all over one socket. After the login, a guard sends
+//! the logout, also if a later step fails.
 //!
 //!     cargo run --features http --example login
 //!     cargo run --features http --example login -- --password wrong
 //!     cargo run --features http --example login -- --must-say something-else
 //!
-//! You should see, from a bundled site on this machine,
+//! You should see, from a site in the program,
 //!
 //!     the form has 2 hidden inputs: token, next
 //!     logged in as ann, with 1 cookie
@@ -16,35 +16,15 @@
 //!     logged out, with 0 cookies
 //!     3 requests and a redirect over 1 socket
 
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
-#[path = "common/site.rs"]
-mod site;
+mod common;
 
 use clap::Parser;
+use common::{messages, output, signals, site};
 use enjamb::http::{Config, Failure, Request, Response, Session};
 use enjamb::{Cx, Reactor};
 use std::io;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
-
-/// Log in to a bundled site, look at the members' page, and log out
-#[derive(Parser)]
-struct Args {
-    /// Who logs in
-    #[arg(long, default_value = site::MEMBER.0)]
-    name: String,
-    /// With which password
-    #[arg(long, default_value = site::MEMBER.1)]
-    password: String,
-    /// What the members' page must say
-    #[arg(long, value_name = "TEXT", default_value = "welcome")]
-    must_say: String,
-}
 
 #[derive(Default)]
 struct Visit {
@@ -52,26 +32,7 @@ struct Visit {
     failed: Option<String>,
 }
 
-fn main() -> ExitCode {
-    let args = Args::parse();
-    messages::show_from("info");
-    interrupt::ends_the_program();
-    let mut visit = Visit::default();
-    if let Err(error) = begin(args, &mut visit) {
-        visit.failed = Some(error.to_string());
-    }
-    let printed = output::print(&visit.said);
-    let status = match &visit.failed {
-        None => ExitCode::SUCCESS,
-        Some(error) => {
-            log::error!("{error}");
-            ExitCode::FAILURE
-        }
-    };
-    output::exit_status(printed, status)
-}
-
-/// The visit: what each page leads to.
+/// The visit: a request, and the next one in its callback.
 fn begin(args: Args, visit: &mut Visit) -> io::Result<()> {
     let mut reactor = Reactor::new()?;
     let mut cx = reactor.cx(visit);
@@ -92,7 +53,7 @@ fn begin(args: Args, visit: &mut Visit) -> io::Result<()> {
         let session = mine.clone();
         mine.send(cx, Request::post(page("/login")).form(inputs), move |cx, room| {
             let room = good(room).and_then(|room| validate(&room, &args.must_say));
-            // Who has the cookie is logged in, whatever the members' page says.
+            // With a cookie the login has succeeded, also if the members' page is not as expected.
             match room {
                 Err(error) if session.with_cookies(|jar| jar.is_empty()) => fail(cx, error),
                 room => {
@@ -115,15 +76,15 @@ fn validate(room: &Response, must_say: &str) -> Result<String, String> {
     }
 }
 
-/// Stands for being logged in: the only way to be rid of it is to log out.
-#[must_use = "somebody is logged in: leave"]
+/// Exists while the program is logged in. `leave` consumes it and logs out.
+#[must_use = "a login needs a logout: call `leave`"]
 struct Guard {
     session: Session<Visit>,
     logout: String,
 }
 
 impl Guard {
-    /// Logs out however the visit went, and keeps what it has come to.
+    /// Logs out, after a success and after a failure, and keeps the result.
     fn leave(self, cx: &mut Cx<'_, Visit>, went: Result<String, String>) {
         match went {
             Ok(text) => cx.state.say(text),
@@ -142,7 +103,7 @@ impl Guard {
     }
 }
 
-/// The answer, if it is one that leads on.
+/// The answer, if its status is a success.
 fn good(result: Result<Response, Failure>) -> Result<Response, String> {
     match result {
         Ok(response) if response.is_success() => Ok(response),
@@ -155,8 +116,35 @@ fn good(result: Result<Response, Failure>) -> Result<Response, String> {
 
 /// Ends the visit.
 fn fail(cx: &mut Cx<'_, Visit>, error: String) {
-    cx.state.failed.get_or_insert(error); // the first is the cause
+    cx.state.failed.get_or_insert(error); // the first error is the cause
     cx.stop();
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    messages::show_from("info");
+    signals::exit_at_ctrl_c();
+    let mut visit = Visit::default();
+    if let Err(error) = begin(args, &mut visit) {
+        visit.failed = Some(error.to_string());
+    }
+    let printed = output::print(&visit.said);
+    let status = messages::show_failure(visit.failed.map_or(Ok(ExitCode::SUCCESS), Err));
+    output::exit_status(printed, status)
+}
+
+/// Log in to a site in this program, read the page for members, and log out
+#[derive(Parser)]
+struct Args {
+    /// The name for the login
+    #[arg(long, default_value = site::MEMBER.0)]
+    name: String,
+    /// The password for the login
+    #[arg(long, default_value = site::MEMBER.1)]
+    password: String,
+    /// Text that the members' page must contain
+    #[arg(long, value_name = "TEXT", default_value = "welcome")]
+    must_say: String,
 }
 
 impl Visit {
@@ -173,7 +161,7 @@ fn cookies(session: &Session<Visit>) -> String {
     }
 }
 
-/// Names and values. This reads the bundled site's form; for any page's, take a parser of HTML.
+/// Names and values of hidden inputs. It reads the form of this program's site; other pages need a parser for HTML.
 fn hidden_inputs(page: &str) -> Vec<(String, String)> {
     let attribute = |tag: &str, name: &str| {
         let (_, behind) = tag.split_once(&format!("{name}=\""))?;

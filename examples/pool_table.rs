@@ -1,45 +1,26 @@
-//! When a connection goes back to its pool: when its answer is complete, not when somebody has read it.
+//! When a connection goes back to its pool: when its answer is complete, not when the caller has read it.
 //!
-//! What it teaches: two requests to a server with small answers and three to one with large answers, none of which
-//! anybody reads; after each, how many more connections the pool would allow to that server. The limits are 25 in all
+//! What it teaches: a complete answer frees its connection; an answer that its caller does not read keeps it. The
+//! program makes two requests to a server with small answers and three to one with large answers, and reads no answer.
+//! After each request it prints how many more connections the pool would allow to that server. The limits are 25 in all
 //! and 5 per host.
 //!
 //!     cargo run --example pool_table
 //!
-//! You should see 4, 4, 4, 3, 2, and why: the same numbers that aiohttp's `TCPConnector(limit=25, limit_per_host=5)`
-//! gives for the same requests.
+//! You should see 4, 4, 4, 3, 2, and the reason. aiohttp's `TCPConnector(limit=25, limit_per_host=5)` has the same
+//! numbers for the same requests.
 
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+mod common;
 
 use clap::Parser;
+use common::{messages, output, signals};
 use enjamb::pool::{Config, Key, Pool, Reuse};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::io;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// Show when a connection goes back to its pool
-#[derive(Parser)]
-struct Args {}
-
-const SMALL: usize = 200;
-const LARGE: usize = 4 << 20;
-/// How much of an answer is kept for a reader that does not come: more stays with the server.
-const KEPT: usize = 64 << 10;
-
-const WHY: &str = "
-The second request found the first one's connection free: the small answer had come whole, so its
-connection had gone back to the pool although nobody had read the answer. So 1 of 5 is in use again, not 2.
-A large answer that nobody reads does not come to its end: it keeps its connection, and each takes one more.
-";
 
 struct Run {
     pool: Pool<Run>,
@@ -53,51 +34,10 @@ struct Request {
     server: Key,
 }
 
-fn main() -> ExitCode {
-    let Args {} = Args::parse();
-    messages::show_from("error");
-    interrupt::ends_the_program();
-    match run() {
-        Ok(table) => output::exit_status(output::print(&(table + WHY)), ExitCode::SUCCESS),
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
+/// How much of an unread answer the program buffers. Then it stops reading, and the rest stays with the server.
+const KEPT: usize = 64 << 10;
 
-fn run() -> io::Result<String> {
-    let config = Config { limit: Some(25), limit_per_host: Some(5), ..Config::default() };
-    let mut run = Run {
-        pool: Pool::new(config)?,
-        requests: VecDeque::new(),
-        table: format!("{:18}  {:>9}  {:>14}\n", "answer", "available", "sockets opened"),
-        failed: None,
-    };
-    let mut reactor = Reactor::new()?;
-    let mut cx = reactor.cx(&mut run);
-    for (what, length, requests) in [("small, unread", SMALL, 2), ("large, unread", LARGE, 3)] {
-        let mut listener = cx.listen((Ipv4Addr::LOCALHOST, 0), move |_, _| Server { length })?;
-        let server = Key::new(listener.local_addr()?);
-        cx.state.requests.extend((0..requests).map(|_| Request { what, server: server.clone() }));
-    }
-    go_on(&mut cx);
-    reactor.run(&mut run)?;
-    run.failed.map_or(Ok(run.table), Err)
-}
-
-/// Makes the next request, or ends when there is none.
-fn go_on(cx: &mut Cx<'_, Run>) {
-    match cx.state.requests.pop_front() {
-        Some(request) => {
-            let (pool, server) = (cx.state.pool.clone(), request.server.clone());
-            pool.acquire(cx, &server, Fetch { request, length: None, kept: 0 });
-        }
-        None => cx.stop(),
-    }
-}
-
-/// A request, and its answer as far as it is kept: a line with its length, and so many bytes.
+/// A request, and its answer: a line with a length, and that many bytes.
 struct Fetch {
     request: Request,
     length: Option<usize>,
@@ -117,7 +57,7 @@ impl Protocol<Run> for Fetch {
                 let Some(line) = input.take_line() else { return Ok(()) };
                 let length = str::from_utf8(line).ok().and_then(|line| line.parse().ok());
                 let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no length"))?;
-                note(conn.state(), &self.request); // the answer has begun: here a caller would be told
+                note(conn.state(), &self.request); // here a caller would get the head of the answer
                 *self.length.insert(length)
             }
         };
@@ -146,11 +86,21 @@ impl Protocol<Run> for Fetch {
     }
 }
 
+/// Makes the next request, or ends after the last one.
+fn go_on(cx: &mut Cx<'_, Run>) {
+    match cx.state.requests.pop_front() {
+        Some(request) => {
+            let (pool, server) = (cx.state.pool.clone(), request.server.clone());
+            pool.acquire(cx, &server, Fetch { request, length: None, kept: 0 });
+        }
+        None => cx.stop(),
+    }
+}
+
 fn note(run: &mut Run, request: &Request) {
     let snapshot = run.pool.snapshot();
     let available = snapshot.host(&request.server).available.unwrap_or(0);
-    // Writing to a string cannot fail.
-    writeln!(run.table, "{:18}  {available:>9}  {:>14}", request.what, snapshot.stats.opened).ok();
+    run.table += &format!("{:18}  {available:>9}  {:>14}\n", request.what, snapshot.stats.opened);
 }
 
 /// Gives the same answer to each request.
@@ -172,3 +122,45 @@ impl Protocol<Run> for Server {
         Ok(())
     }
 }
+
+const SMALL: usize = 200;
+
+const LARGE: usize = 4 << 20;
+
+const WHY: &str = "
+The second request uses the connection of the first one: the small answer was complete, so its connection
+was back in the pool, although the answer was not read. So 1 of 5 is in use, not 2.
+A large answer that is not read does not come to its end. It keeps its connection, and each takes one more.
+";
+
+fn main() -> ExitCode {
+    let Args {} = Args::parse();
+    messages::show_from("error");
+    signals::exit_at_ctrl_c();
+    let print = |table| output::exit_status(output::print(&(table + WHY)), ExitCode::SUCCESS);
+    messages::show_failure(run().map(print))
+}
+
+fn run() -> io::Result<String> {
+    let config = Config { limit: Some(25), limit_per_host: Some(5), ..Config::default() };
+    let mut run = Run {
+        pool: Pool::new(config)?,
+        requests: VecDeque::new(),
+        table: format!("{:18}  {:>9}  {:>14}\n", "answer", "available", "sockets opened"),
+        failed: None,
+    };
+    let mut reactor = Reactor::new()?;
+    let mut cx = reactor.cx(&mut run);
+    for (what, length, requests) in [("small, unread", SMALL, 2), ("large, unread", LARGE, 3)] {
+        let mut listener = cx.listen((Ipv4Addr::LOCALHOST, 0), move |_, _| Server { length })?;
+        let server = Key::new(listener.local_addr()?);
+        cx.state.requests.extend((0..requests).map(|_| Request { what, server: server.clone() }));
+    }
+    go_on(&mut cx);
+    reactor.run(&mut run)?;
+    run.failed.map_or(Ok(run.table), Err)
+}
+
+/// Show when a connection goes back to its pool
+#[derive(Parser)]
+struct Args {}

@@ -1,55 +1,39 @@
-//! Finding a bug by seed, and seeing it happen again.
+//! Finds a bug by seed on a simulated network, and replays it.
 //!
-//! What it teaches: the same machines run on a simulated network, where an hour takes no time, a bad network is a line
-//! of code, and a failure comes back with its seed. The server here has a bug that no test by hand is likely to find:
-//! it answers in batches, and forgets the batch at hand when the client's end comes before the batch is due.
+//! What it teaches: the same state machines run on a simulated network. There an hour takes no time, a bad network is
+//! one line of code, and the seed of a failure replays it. The server here has a bug that a test by hand is not likely
+//! to find: it answers in batches, and drops the current batch if the client's half-close comes before the deadline of
+//! the batch.
 //!
 //!     cargo run --release --features sim --example simulated
 //!     cargo run --release --features sim --example simulated -- --seeds 100
 //!     cargo run --release --features sim --example simulated -- --seed 4
 //!
-//! You should see how many seeds fail, the first of them with its last events, that it fails in just the same way when it
-//! is run again, and that the mended server holds for all of them.
+//! You should see how many seeds fail, the last events of the first failure, that a second run of its seed has the same
+//! events, and that the corrected server passes with all seeds.
 
-#[path = "common/messages.rs"]
-mod messages;
-#[path = "common/output.rs"]
-mod output;
+mod common;
 
 use clap::Parser;
+use common::{messages, output};
 use enjamb::sim::{Script, Sim};
 use enjamb::{Conn, Cx, End, Input, Protocol};
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Find a bug in a small server by running it on many simulated networks
-#[derive(Parser)]
-struct Args {
-    /// How many seeds to try
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
-    seeds: u64,
-    /// Try this one alone
-    #[arg(long, value_name = "K")]
-    seed: Option<u64>,
-}
-
-/// What the client got.
-#[derive(Default)]
-struct Outcome {
-    answer: Vec<u8>,
-}
-
 const REQUEST: &str = "one\ntwo\nthree\n";
+
 const ANSWER: &str = "eno\nowt\neerht\n";
 
-/// Answers every line with the same line backwards, ten milliseconds' worth of them at a time.
+const BATCHING: Duration = Duration::from_millis(10);
+
+/// Answers every line with the same line backwards. It collects the answers of ten milliseconds and sends them
+/// together.
 struct Reverse {
     batch: Vec<u8>,
     mended: bool,
 }
-
-const BATCHING: Duration = Duration::from_millis(10);
 
 impl Protocol<Outcome> for Reverse {
     fn received(&mut self, conn: &mut Conn<'_, Outcome>, input: &mut Input<'_>) -> io::Result<()> {
@@ -71,14 +55,14 @@ impl Protocol<Outcome> for Reverse {
 
     fn ended(&mut self, conn: &mut Conn<'_, Outcome>, _rest: &mut Input<'_>) -> io::Result<()> {
         if self.mended {
-            conn.write(&self.batch); // what the planted bug leaves out
+            conn.write(&self.batch); // the server with the bug does not do this
         }
         conn.close();
         Ok(())
     }
 }
 
-/// Sends its lines, half-closes when they should long be answered, and reads the answer to the end.
+/// Sends its lines, half-closes long after their answer should have come, and reads the answer to its end.
 struct Client {
     answer: Vec<u8>,
 }
@@ -105,7 +89,13 @@ impl Protocol<Outcome> for Client {
     }
 }
 
-/// One run: a client and a server, on a network that is drawn from the seed.
+/// The loop's state: what the client got.
+#[derive(Default)]
+struct Outcome {
+    answer: Vec<u8>,
+}
+
+/// One run: a client and a server on a network that the seed determines.
 fn run(seed: u64, mended: bool) -> io::Result<(Sim, Outcome)> {
     let sim = Sim::new(seed).rough();
     let mut reactor = sim.reactor()?;
@@ -120,6 +110,13 @@ fn run(seed: u64, mended: bool) -> io::Result<(Sim, Outcome)> {
 
 fn is_right(outcome: &Outcome) -> bool {
     outcome.answer == ANSWER.as_bytes()
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    messages::show_from("warn");
+    let searched = search(&args);
+    messages::show_failure(searched.map(|(text, status)| output::exit_status(output::print(&text), status)))
 }
 
 fn search(args: &Args) -> io::Result<(String, ExitCode)> {
@@ -155,7 +152,7 @@ fn search(args: &Args) -> io::Result<(String, ExitCode)> {
     Ok((text, if same && right == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
 }
 
-/// The test that one would write by hand: the client takes its time, and everything looks fine.
+/// A test as a person would write it: the client waits for its answer, so it does not find the bug.
 fn by_hand() -> io::Result<String> {
     let sim = Sim::new(0);
     let mut reactor = sim.reactor()?;
@@ -168,19 +165,18 @@ fn by_hand() -> io::Result<String> {
     Ok("by hand, with a client that waits for its answer: all is well\n".to_owned())
 }
 
+/// Find a bug in a small server by running it on many simulated networks
+#[derive(Parser)]
+struct Args {
+    /// How many seeds to try
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Try only this seed
+    #[arg(long, value_name = "K")]
+    seed: Option<u64>,
+}
+
 fn last_lines(log: &str, n: usize) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(n)..].iter().map(|line| format!("  {line}\n")).collect()
-}
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    messages::show_from("warn");
-    match search(&args) {
-        Ok((text, status)) => output::exit_status(output::print(&text), status),
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
 }

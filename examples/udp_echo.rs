@@ -1,56 +1,32 @@
-//! An echo server for datagrams: every one goes back to where it came from.
+//! An echo server for datagrams: it sends each one back to its sender.
 //!
-//! What it teaches: `watch`, the layer below connections, for anything that can be polled. Readiness is told once, so a
-//! machine uses its source until that says `WouldBlock`, or comes back for more after a budget. And what is special about
-//! UDP: no connections, so no end and no backpressure. When the send buffer is full the datagram at hand waits, and the
-//! kernel drops what comes meanwhile; an error concerns one datagram, never the socket.
+//! What it teaches: `watch`, the layer below connections, for every source that can be polled. Readiness is
+//! edge-triggered, so a machine uses its source until `WouldBlock`, or asks for another turn after its budget. UDP has
+//! no connections, so it has no end and no backpressure: while the send buffer is full, one datagram waits and the
+//! kernel drops later ones. Most errors concern one datagram, not the socket.
 //!
 //!     cargo run --release --example udp_echo -- --listen 10009
 //!
-//! You should see `listening on 127.0.0.1:10009`; `nc -u 127.0.0.1 10009` talks to it. After Ctrl-C or SIGTERM it says what
-//! it has done: `echoed 2 datagrams, 10 bytes; dropped 0`. `RUST_LOG=debug` shows why some were dropped. Do not let two
-//! such servers face the whole network: a datagram with a forged sender would go to and fro between them for ever.
+//! You should see `listening on 127.0.0.1:10009`. Talk to it with `nc -u 127.0.0.1 10009`. After Ctrl-C or SIGTERM it
+//! prints a sum, such as `echoed 2 datagrams, 10 bytes; dropped 0`. `RUST_LOG=debug` shows why it drops a datagram. Do
+//! not open two such servers to a public network: a datagram with a forged sender would go back and forth between them
+//! for ever.
 
-#[path = "common/address.rs"]
-mod address;
-#[path = "common/line_queue.rs"]
-mod line_queue;
-#[path = "common/listening.rs"]
-mod listening;
-#[path = "common/plain_messages.rs"]
-mod plain_messages;
-#[path = "common/server_log.rs"]
-mod server_log;
-#[path = "common/server_stdout.rs"]
-mod server_stdout;
-#[path = "common/signals.rs"]
-mod signals;
+mod common;
 
 use clap::Parser;
+use common::messages::Context;
+use common::{messages, output, server, signals, values};
 use enjamb::mio::{Interest, net::UdpSocket};
 use enjamb::{Cx, Reactor, Readiness, Step, Watch};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-/// The most that a UDP header can say: its 16 bits of length, less its own 8 bytes (RFC 768).
-const LARGEST: u16 = u16::MAX - 8;
-
-/// Datagrams echoed in one turn, before the rest of the loop has its own.
+/// The most datagrams in one turn of the loop, so that other sources have their turn.
 const BUDGET: usize = 64;
 
-/// Send back whatever comes, over UDP
-#[derive(Parser)]
-struct Args {
-    /// Where to listen, as [HOST:]PORT; port 0 takes any free one
-    #[arg(long, value_name = "ADDR", default_value = "10009", value_parser = address::with_port(0..=65535))]
-    listen: SocketAddr,
-    /// Drop datagrams of more than N bytes
-    #[arg(long, value_name = "N", default_value_t = LARGEST, value_parser = clap::value_parser!(u16).range(1..=i64::from(LARGEST)))]
-    max_bytes: u16,
-}
-
-/// What has happened so far.
+/// The loop's state.
 #[derive(Default)]
 struct Tally {
     echoed: u64,
@@ -59,46 +35,36 @@ struct Tally {
     failure: Option<io::Error>,
 }
 
-fn main() -> ExitCode {
-    let args = Args::parse();
-    let _log = server_log::start(plain_messages::from("warn"));
-    match serve(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            log::error!("{message}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn serve(args: &Args) -> Result<(), String> {
-    let cannot_listen = |error| listening::failure(args.listen, &error, "--listen 0");
-    let socket = UdpSocket::bind(args.listen).map_err(cannot_listen)?;
-    let address = socket.local_addr().map_err(cannot_listen)?;
-    let mut tally = Tally::default();
-    let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
-    let mut cx = reactor.cx(&mut tally);
-    // One more byte than may come shows what is too long: the kernel cuts it off at the buffer's end.
-    let echo = UdpEcho { buffer: vec![0; usize::from(args.max_bytes) + 1], waiting: None };
-    cx.watch(socket, Interest::READABLE | Interest::WRITABLE, echo).map_err(cannot_listen)?;
-    signals::first_calls(&mut cx, |cx| cx.stop())
-        .map_err(|error| format!("cannot catch signals: {error}"))?;
-    let stdout = server_stdout::open();
-    stdout.push(format!("listening on {address}\n"));
-    reactor.run(&mut tally).map_err(|error| format!("the event loop failed: {error}"))?;
-    let Tally { echoed, bytes, dropped, failure } = tally;
-    stdout.push(format!("echoed {echoed} datagrams, {bytes} bytes; dropped {dropped}\n"));
-    failure.map_or(Ok(()), |error| Err(format!("receiving on {address}: {error}")))
-}
-
 struct UdpEcho {
     buffer: Vec<u8>,
-    /// How much of the buffer has to go back, and where to.
+    /// The length and the sender of the datagram in the buffer that has not gone back.
     waiting: Option<(usize, SocketAddr)>,
 }
 
+impl Watch<UdpSocket, Tally> for UdpEcho {
+    fn ready(&mut self, cx: &mut Cx<'_, Tally>, socket: &mut UdpSocket, _: Readiness) -> io::Result<Step> {
+        for _ in 0..BUDGET {
+            if !self.send(cx.state, socket) {
+                return Ok(Step::Wait); // until the socket is writable
+            }
+            match socket.recv_from(&mut self.buffer) {
+                Ok((n, from)) => self.take(cx.state, n, from),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Step::Wait),
+                Err(error) if concerns_one_datagram(error.kind()) => log::debug!("{error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Step::Again)
+    }
+
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Tally>, _: UdpSocket, result: io::Result<()>) {
+        cx.state.failure = result.err();
+        cx.stop();
+    }
+}
+
 impl UdpEcho {
-    /// Sends what is waiting; `false` when the send buffer is full.
+    /// Sends the waiting datagram, if there is one. `false` if the send buffer is full.
     fn send(&mut self, tally: &mut Tally, socket: &UdpSocket) -> bool {
         let Some((n, to)) = self.waiting else { return true };
         match socket.send_to(&self.buffer[..n], to) {
@@ -127,30 +93,8 @@ impl UdpEcho {
     }
 }
 
-impl Watch<UdpSocket, Tally> for UdpEcho {
-    fn ready(&mut self, cx: &mut Cx<'_, Tally>, socket: &mut UdpSocket, _: Readiness) -> io::Result<Step> {
-        for _ in 0..BUDGET {
-            if !self.send(cx.state, socket) {
-                return Ok(Step::Wait); // until it is writable: then receiving goes on, too
-            }
-            match socket.recv_from(&mut self.buffer) {
-                Ok((n, from)) => self.take(cx.state, n, from),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Step::Wait),
-                Err(error) if concerns_one_datagram(error.kind()) => log::debug!("{error}"),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Step::Again)
-    }
-
-    fn closed(self: Box<Self>, cx: &mut Cx<'_, Tally>, _: UdpSocket, result: io::Result<()>) {
-        cx.state.failure = result.err();
-        cx.stop();
-    }
-}
-
-/// Whether a failed call to receive tells what an ICMP message said of something sent before (udp(7)): asking for it has
-/// cleared it, and the next datagram may be fine. On any other error, going on could fail for ever.
+/// Whether a receive error is the answer to an earlier datagram, by ICMP (udp(7)). The call has cleared it, and the
+/// next receive may succeed. After any other error, each further receive could fail.
 fn concerns_one_datagram(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -161,3 +105,42 @@ fn concerns_one_datagram(kind: ErrorKind) -> bool {
             | ErrorKind::Interrupted
     )
 }
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let _log = messages::queue_from("warn");
+    messages::show_failure(serve(&args).map(|()| ExitCode::SUCCESS))
+}
+
+fn serve(args: &Args) -> Result<(), String> {
+    let cannot_listen = |error| server::cannot_listen(args.listen, "--listen 0", &error);
+    let socket = UdpSocket::bind(args.listen).map_err(cannot_listen)?;
+    let address = socket.local_addr().map_err(cannot_listen)?;
+    let mut tally = Tally::default();
+    let mut reactor = Reactor::new().context("cannot make an event loop")?;
+    let mut cx = reactor.cx(&mut tally);
+    // The kernel truncates a datagram to the buffer. One more byte than the limit shows which one is too long.
+    let echo = UdpEcho { buffer: vec![0; usize::from(args.max_bytes) + 1], waiting: None };
+    cx.watch(socket, Interest::READABLE | Interest::WRITABLE, echo).map_err(cannot_listen)?;
+    signals::at_first(&mut cx, |cx| cx.stop())?;
+    let stdout = output::queue();
+    stdout.push(format!("listening on {address}\n"));
+    reactor.run(&mut tally).context("the event loop failed")?;
+    let Tally { echoed, bytes, dropped, failure } = tally;
+    stdout.push(format!("echoed {echoed} datagrams, {bytes} bytes; dropped {dropped}\n"));
+    failure.map_or(Ok(()), |error| Err(format!("receiving on {address}: {error}")))
+}
+
+/// Send each datagram back, over UDP
+#[derive(Parser)]
+struct Args {
+    /// Where to listen, as [HOST:]PORT; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "10009", value_parser = values::listen_address)]
+    listen: SocketAddr,
+    /// Drop datagrams of more than N bytes
+    #[arg(long, value_name = "N", default_value_t = LARGEST, value_parser = clap::value_parser!(u16).range(1..=i64::from(LARGEST)))]
+    max_bytes: u16,
+}
+
+/// The greatest length of a datagram: the UDP header has 16 bits for it, and counts its own 8 bytes (RFC 768).
+const LARGEST: u16 = u16::MAX - 8;

@@ -1,32 +1,21 @@
-//! Slow work in a thread of its own, and its results on the loop.
+//! Slow work in a thread, and its results on the loop.
 //!
-//! What it teaches: a callback must return soon, or everybody waits. So what takes long goes to a worker thread, and the
-//! worker hands its result back through a `Handle`: a closure that the loop runs. The question carries the id of the
-//! connection that asked, which finds nobody if that has left meanwhile, never a newcomer. The queue to the worker has an
-//! end, and who comes when it is full is told so. A client that has said its last is not gone: it is still owed answers. And
-//! at the end the worker is told to stop, and the loop goes on until it has.
+//! What it teaches: a slow callback would delay all connections. So slow work goes to a worker thread, and the worker
+//! posts each result through a `Handle`, as a closure that the loop runs. A question carries the id of its connection;
+//! a stale id never names the slot's next occupant. The queue to the worker is bounded, and a client gets an error when
+//! it is full. After a client's half-close, its answers still come. At the end the program tells the worker to stop,
+//! and the loop runs until it has stopped.
 //!
 //!     cargo run --release --example worker -- --listen 10011
 //!
-//! You should see `listening on 127.0.0.1:10011`. With `nc 127.0.0.1 10011`, send a number to learn how many primes there are
-//! up to it, as in `10000000: 664579`, and `ping` meanwhile: the `pong` comes at once. Ctrl-C or SIGTERM ends it.
+//! You should see `listening on 127.0.0.1:10011`. With `nc 127.0.0.1 10011`, send a number to get the number of primes
+//! up to it, such as `10000000: 664579`, and meanwhile `ping`: the `pong` comes at once. Ctrl-C or SIGTERM ends it.
 
-#[path = "common/address.rs"]
-mod address;
-#[path = "common/line_queue.rs"]
-mod line_queue;
-#[path = "common/listening.rs"]
-mod listening;
-#[path = "common/plain_messages.rs"]
-mod plain_messages;
-#[path = "common/server_log.rs"]
-mod server_log;
-#[path = "common/server_stdout.rs"]
-mod server_stdout;
-#[path = "common/signals.rs"]
-mod signals;
+mod common;
 
 use clap::Parser;
+use common::messages::Context;
+use common::{messages, output, server, signals, values};
 use enjamb::{Conn, ConnId, Cx, End, Handle, Input, Protocol, Reactor};
 use std::collections::HashMap;
 use std::io;
@@ -38,20 +27,22 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// Questions that wait for the worker. Beyond, an answer would come too late to be of use.
+/// The most questions in the queue to the worker. With more, an answer would come too late.
 const QUEUE: usize = 16;
-/// The longest line: a number of eight digits, or `ping`.
-const LONGEST: usize = 64;
-const LARGEST: u32 = 10_000_000;
-/// How long clients may take, when the server ends, to receive what they are owed.
-const DRAIN: Duration = Duration::from_secs(5);
 
-/// Count primes without holding up anybody
-#[derive(Parser)]
-struct Args {
-    /// Where to listen, as [HOST:]PORT; port 0 takes any free one
-    #[arg(long, value_name = "ADDR", default_value = "10011", value_parser = address::with_port(0..=65535))]
-    listen: SocketAddr,
+/// The input limit. A valid line is a number of up to eight digits, or `ping`.
+const INPUT_LIMIT: usize = 64;
+
+const LARGEST: u32 = 10_000_000;
+
+/// The loop's state: the connections with open questions.
+type Askers = HashMap<ConnId, Open>;
+
+#[derive(Default)]
+struct Open {
+    questions: usize,
+    /// The client has half-closed: its connection closes after the last answer.
+    ended: bool,
 }
 
 struct Question {
@@ -59,70 +50,78 @@ struct Question {
     up_to: u32,
 }
 
-/// Who is owed answers, for the connections and the worker's answers to share.
-type Debts = HashMap<ConnId, Debt>;
-
-#[derive(Default)]
-struct Debt {
-    answers: usize,
-    /// Its client has said its last, and is closed with the last answer.
-    ended: bool,
+struct Asker {
+    id: Option<ConnId>,
+    to_worker: SyncSender<Question>,
 }
 
-fn main() -> ExitCode {
-    let args = Args::parse();
-    let _log = server_log::start(plain_messages::from("warn"));
-    match serve(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            log::error!("{message}");
-            ExitCode::FAILURE
+impl Protocol<Askers> for Asker {
+    fn opened(&mut self, conn: &mut Conn<'_, Askers>) -> io::Result<()> {
+        self.id = Some(conn.id());
+        conn.input_limit(INPUT_LIMIT);
+        Ok(())
+    }
+
+    fn received(&mut self, conn: &mut Conn<'_, Askers>, input: &mut Input<'_>) -> io::Result<()> {
+        while let Some(line) = input.take_line() {
+            self.hear(conn, line);
         }
+        Ok(())
+    }
+
+    fn ended(&mut self, conn: &mut Conn<'_, Askers>, rest: &mut Input<'_>) -> io::Result<()> {
+        if !rest.is_empty() {
+            self.hear(conn, rest.take_all()); // a last line without a newline
+        }
+        let id = conn.id();
+        match conn.state().get_mut(&id) {
+            Some(open) if open.questions > 0 => open.ended = true,
+            _ => conn.close(),
+        }
+        Ok(())
+    }
+
+    fn closed(self: Box<Self>, cx: &mut Cx<'_, Askers>, end: End) {
+        log::debug!("{end}");
+        self.id.map(|id| cx.state.remove(&id));
     }
 }
 
-fn serve(args: &Args) -> Result<(), String> {
-    let mut reactor = Reactor::new().map_err(|error| format!("cannot make an event loop: {error}"))?;
-    let (to_worker, questions) = sync_channel(QUEUE);
-    let over = Arc::new(AtomicBool::new(false));
-    let (handle, is_over) = (reactor.handle(), Arc::clone(&over));
-    let worker =
-        thread::Builder::new().name("worker".into()).spawn(move || work(&questions, &handle, &is_over));
-    worker.map_err(|error| format!("cannot start a thread: {error}"))?;
-    let mut debts = Debts::new();
-    let mut cx = reactor.cx(&mut debts);
-    let address = cx
-        .listen(args.listen, move |_cx, _peer| Asker { id: None, to_worker: to_worker.clone() })
-        .and_then(|mut listener| listener.local_addr())
-        .map_err(|error| listening::failure(args.listen, &error, "--listen 0"))?;
-    signals::first_calls(&mut cx, |cx| cx.shutdown(DRAIN))
-        .map_err(|error| format!("cannot catch signals: {error}"))?;
-    server_stdout::open().push(format!("listening on {address}\n"));
-    let failed = |error| format!("the event loop failed: {error}");
-    reactor.run(&mut debts).map_err(failed)?;
-    // The shutdown has not waited for the worker. Its handle keeps the loop running until it has stopped, so that every
-    // answer that it still posts is run.
-    over.store(true, Ordering::Relaxed);
-    reactor.run(&mut debts).map_err(failed)
+impl Asker {
+    fn hear(&self, conn: &mut Conn<'_, Askers>, line: &[u8]) {
+        let number = str::from_utf8(line).ok().and_then(|text| text.parse().ok());
+        let number = number.filter(|number| (1..=LARGEST).contains(number));
+        let asker = conn.id();
+        let reply = match (line, number) {
+            (b"ping", _) => "pong\n".to_owned(),
+            // Do not wait for a place in the queue: that would block the loop.
+            (_, Some(up_to)) => match self.to_worker.try_send(Question { asker, up_to }) {
+                Ok(()) => return conn.state().entry(asker).or_default().questions += 1,
+                Err(_) => "busy: try again later\n".to_owned(),
+            },
+            _ => format!("expected `ping` or a number from 1 to {LARGEST}\n"),
+        };
+        conn.write(reply.as_bytes());
+    }
 }
 
-/// The worker: it knows of the loop only how to post to it, and whether it is over.
-fn work(questions: &Receiver<Question>, loop_handle: &Handle<Debts>, over: &AtomicBool) {
+/// Runs in the worker thread.
+fn work(questions: &Receiver<Question>, loop_handle: &Handle<Askers>, over: &AtomicBool) {
     for Question { asker, up_to } in questions {
         let Some(primes) = primes(up_to, over) else { return };
         let answer = format!("{up_to}: {primes}\n");
-        let posted = loop_handle.post(move |cx| pay(cx, asker, &answer));
+        let posted = loop_handle.post(move |cx| send_answer(cx, asker, &answer));
         if let Err(error) = posted {
             log::debug!("an answer is lost: {error}");
         }
     }
 }
 
-/// Runs on the loop.
-fn pay(cx: &mut Cx<'_, Debts>, asker: ConnId, answer: &str) {
-    let Some(debt) = cx.state.get_mut(&asker) else { return };
-    debt.answers -= 1;
-    let is_last = debt.answers == 0 && debt.ended;
+/// Runs on the loop, from a posted closure.
+fn send_answer(cx: &mut Cx<'_, Askers>, asker: ConnId, answer: &str) {
+    let Some(open) = cx.state.get_mut(&asker) else { return };
+    open.questions -= 1;
+    let is_last = open.questions == 0 && open.ended;
     if let Some(mut conn) = cx.conn(asker) {
         conn.write(answer.as_bytes());
         if is_last {
@@ -131,7 +130,7 @@ fn pay(cx: &mut Cx<'_, Debts>, asker: ConnId, answer: &str) {
     }
 }
 
-/// As slow as can be, on purpose. `None` if it was told to stop.
+/// Slow on purpose. `None` if the program ends meanwhile.
 fn primes(up_to: u32, over: &AtomicBool) -> Option<usize> {
     let is_prime = |n: u32| (2..=n.isqrt()).all(|divisor| !n.is_multiple_of(divisor));
     let mut primes = 0;
@@ -144,56 +143,42 @@ fn primes(up_to: u32, over: &AtomicBool) -> Option<usize> {
     Some(primes)
 }
 
-struct Asker {
-    id: Option<ConnId>,
-    to_worker: SyncSender<Question>,
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let _log = messages::queue_from("warn");
+    messages::show_failure(serve(&args).map(|()| ExitCode::SUCCESS))
 }
 
-impl Asker {
-    fn hear(&self, conn: &mut Conn<'_, Debts>, line: &[u8]) {
-        let number = str::from_utf8(line).ok().and_then(|text| text.parse().ok());
-        let number = number.filter(|number| (1..=LARGEST).contains(number));
-        let asker = conn.id();
-        match (line, number) {
-            (b"ping", _) => _ = conn.write(b"pong\n"),
-            // Never wait for a place in the queue: that would hold up the loop.
-            (_, Some(up_to)) => match self.to_worker.try_send(Question { asker, up_to }) {
-                Ok(()) => conn.state().entry(asker).or_default().answers += 1,
-                Err(_) => _ = conn.write(b"busy: try again later\n"),
-            },
-            _ => _ = conn.write(format!("expected `ping` or a number from 1 to {LARGEST}\n").as_bytes()),
-        }
-    }
+fn serve(args: &Args) -> Result<(), String> {
+    let mut reactor = Reactor::new().context("cannot make an event loop")?;
+    let (to_worker, questions) = sync_channel(QUEUE);
+    let over = Arc::new(AtomicBool::new(false));
+    let (handle, is_over) = (reactor.handle(), Arc::clone(&over));
+    let worker =
+        thread::Builder::new().name("worker".into()).spawn(move || work(&questions, &handle, &is_over));
+    worker.context("cannot start a thread")?;
+    let mut askers = Askers::new();
+    let mut cx = reactor.cx(&mut askers);
+    let address = cx
+        .listen(args.listen, move |_cx, _peer| Asker { id: None, to_worker: to_worker.clone() })
+        .and_then(|mut listener| listener.local_addr())
+        .map_err(|error| server::cannot_listen(args.listen, "--listen 0", &error))?;
+    signals::at_first(&mut cx, |cx| cx.shutdown(DRAIN_TIMEOUT))?;
+    output::queue().push(format!("listening on {address}\n"));
+    reactor.run(&mut askers).context("the event loop failed")?;
+    // The shutdown does not wait for the worker. The second run does: the worker's handle keeps the loop running until
+    // the worker has stopped.
+    over.store(true, Ordering::Relaxed);
+    reactor.run(&mut askers).context("the event loop failed")
 }
 
-impl Protocol<Debts> for Asker {
-    fn opened(&mut self, conn: &mut Conn<'_, Debts>) -> io::Result<()> {
-        self.id = Some(conn.id());
-        conn.input_limit(LONGEST);
-        Ok(())
-    }
+/// At the end: how long the clients may take to receive their unsent output.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-    fn received(&mut self, conn: &mut Conn<'_, Debts>, input: &mut Input<'_>) -> io::Result<()> {
-        while let Some(line) = input.take_line() {
-            self.hear(conn, line);
-        }
-        Ok(())
-    }
-
-    fn ended(&mut self, conn: &mut Conn<'_, Debts>, rest: &mut Input<'_>) -> io::Result<()> {
-        if !rest.is_empty() {
-            self.hear(conn, rest.take_all()); // the last line, which has no newline
-        }
-        let id = conn.id();
-        match conn.state().get_mut(&id) {
-            Some(debt) if debt.answers > 0 => debt.ended = true,
-            _ => conn.close(),
-        }
-        Ok(())
-    }
-
-    fn closed(self: Box<Self>, cx: &mut Cx<'_, Debts>, end: End) {
-        log::debug!("{end}");
-        self.id.map(|id| cx.state.remove(&id));
-    }
+/// Count primes without blocking the loop
+#[derive(Parser)]
+struct Args {
+    /// Where to listen, as [HOST:]PORT; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "10011", value_parser = values::listen_address)]
+    listen: SocketAddr,
 }

@@ -1,12 +1,12 @@
-//! Framing: messages out of a stream of bytes.
+//! Framing: messages in a stream of bytes.
 //!
-//! TCP carries bytes, not messages: what was written with one call may arrive in two pieces, or together with what was
-//! written next. A framing says where a message ends. Here are the three that most protocols have: [`Lines`],
+//! TCP carries bytes, not messages. The bytes of one write may arrive in two pieces, or together with those of the
+//! next. A framing defines the end of a message. This module has the three framings that most protocols use: [`Lines`],
 //! [`LengthPrefixed`] and frames of a [`Fixed`] size.
 //!
-//! Each is a small value that a machine keeps among its fields, and each is used in the same way: `next` in
-//! [`received`](crate::Protocol::received), and `last` in [`ended`](crate::Protocol::ended), where half a frame is no
-//! longer one that may become whole. The frames are slices of the [`Input`](crate::Input): nothing is copied.
+//! Each framing is a small value among a protocol's fields, and all are used in the same way. Call `next` in
+//! [`received`](crate::Protocol::received), and `last` in [`ended`](crate::Protocol::ended), where an incomplete frame
+//! can no longer be completed. The frames are slices of the [`Input`](crate::Input): nothing is copied.
 //!
 //! ```
 //! use enjamb::framing::Lines;
@@ -28,7 +28,7 @@
 //!
 //!     fn ended(&mut self, conn: &mut Conn<'_>, rest: &mut Input<'_>) -> io::Result<()> {
 //!         while let Some(line) = self.lines.last(rest)? {
-//!             writeln!(conn, "{}", line.len())?; // the last one, which has no newline
+//!             writeln!(conn, "{}", line.len())?; // the last line has no LF
 //!         }
 //!         conn.close();
 //!         Ok(())
@@ -38,23 +38,23 @@
 //! let machine = Count { lines: Lines::new(1000) };
 //! ```
 //!
-//! They know nothing of sockets, so a protocol's parsing can be tested on bytes alone: see [`Lines`].
+//! The framings know nothing of sockets, so a protocol's parsing can be tested on bytes alone: see [`Lines`].
 //!
 //! # The maximum
 //!
-//! Each has a maximum, so that no peer can fill the memory with a line that never ends; and a frame is refused as soon
-//! as it is known to be longer, which for one with a length before it is at once. The memory grows with the bytes that
-//! have come, never with the length that was announced.
+//! Each framing has a maximum, so a peer cannot fill the memory with a line that never ends. It refuses a frame as soon
+//! as the frame is known to be longer; with a length prefix, that is at once. Memory grows with the bytes received,
+//! never with the announced length.
 //!
-//! The maximum also stands in for the [input limit](crate::Conn::input_limit), which is for machines that do not say
-//! how much they wait for: while a frame is on its way, the connection keeps as much of it as the maximum allows,
-//! whether that is below the input limit or above.
+//! The maximum replaces the [input limit](crate::Conn::input_limit), which is for protocols that do not announce how
+//! much they wait for. While a frame is incomplete, the connection buffers as much of it as the maximum allows, whether
+//! the input limit is lower or higher.
 //!
 //! # Errors
 //!
 //! [`InvalidData`](io::ErrorKind::InvalidData) for a frame over the maximum, and
-//! [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) for one that was cut short. There is no going on after the first:
-//! where the next frame begins is not known. A callback that returns the error ends its connection and no other.
+//! [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) for a truncated frame. After the first, parsing cannot continue,
+//! since the start of the next frame is not known. A callback that returns the error ends its own connection only.
 
 mod fixed;
 mod length_prefixed;
@@ -62,13 +62,13 @@ mod lines;
 
 use std::io;
 
-use crate::error;
+use crate::base::error;
 
 pub use fixed::Fixed;
 pub use length_prefixed::{LengthPrefixed, Prefix};
 pub use lines::Lines;
 
-/// The end has come when only `come` of a frame's (or its length's) bytes had.
+/// The stream ended after `come` of the `bytes` bytes of a frame or of its length.
 fn cut_short(what: &str, come: usize, bytes: usize) -> io::Error {
     let missing = bytes - come;
     let message = format!(
@@ -83,18 +83,18 @@ mod feed {
 
     use crate::Input;
 
-    /// A framing of any kind, and whether it is the end.
-    pub(super) type Step<'f> = dyn FnMut(&mut Input<'_>, bool) -> io::Result<Option<Vec<u8>>> + 'f;
+    /// Any framing, as a closure. The flag is set at the end of the stream.
+    pub(super) type AnyFraming<'f> = dyn FnMut(&mut Input<'_>, bool) -> io::Result<Option<Vec<u8>>> + 'f;
 
-    /// Offers the pieces as the loop does: each behind what was left of those before; then the end.
+    /// Feeds the pieces as the loop does, each after the rest of the earlier ones, and then the end of the stream.
     pub(super) fn feed<'p>(
         pieces: impl IntoIterator<Item = &'p [u8]>,
-        step: &mut Step<'_>,
+        framing: &mut AnyFraming<'_>,
     ) -> (Vec<Vec<u8>>, io::Result<()>) {
         let (mut frames, mut left) = (Vec::new(), Vec::new());
         let mut all = |bytes: &[u8], at_end| -> io::Result<usize> {
             let mut input = Input::new(bytes);
-            while let Some(frame) = step(&mut input, at_end)? {
+            while let Some(frame) = framing(&mut input, at_end)? {
                 frames.push(frame);
             }
             Ok(input.len())
@@ -110,10 +110,10 @@ mod feed {
         (frames, ended)
     }
 
-    /// Whatever pieces a stream arrives in (two, wherever they meet, or one byte each), the frames are the same.
+    /// Checks that the frames are the same for every split of the stream: two pieces with any border, or one byte each.
     pub(super) fn feed_in_every_way(
         stream: &[u8],
-        make: impl Fn() -> Box<Step<'static>>,
+        make: impl Fn() -> Box<AnyFraming<'static>>,
     ) -> (Vec<Vec<u8>>, io::Result<()>) {
         let whole = feed([stream], &mut *make());
         let said = |result: &io::Result<()>| result.as_ref().err().map(|error| error.to_string());

@@ -1,15 +1,18 @@
-//! Calls from other threads: a queue, and a waker touched only when the queue had been empty.
+//! Closures that other threads have run on the loop.
 
-use std::collections::VecDeque;
-use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crate::Cx;
-use crate::driver::Waker;
+use crate::net::mailbox::{Mailbox, PostError};
+use crate::reactor::posted::Call;
+use crate::{Cx, Reactor};
 
-pub(crate) type Call<S> = Box<dyn FnOnce(&mut Cx<'_, S>) + Send>;
+impl<S> Reactor<S> {
+    /// A handle by which other threads run closures on this loop.
+    pub fn handle(&self) -> Handle<S> {
+        Handle::new(self.mailbox())
+    }
+}
 
 /// Runs closures on the loop, from any thread. Made by [`Reactor::handle`](crate::Reactor::handle).
 ///
@@ -30,68 +33,13 @@ pub(crate) type Call<S> = Box<dyn FnOnce(&mut Cx<'_, S>) + Send>;
 /// # std::io::Result::Ok(())
 /// ```
 pub struct Handle<S = ()> {
-    shared: Arc<Shared<S>>,
-}
-
-pub(crate) struct Shared<S> {
-    queue: Mutex<Queue<S>>,
-    waker: Arc<Waker>,
-    handles: AtomicUsize,
-    /// How many calls may wait: `Config::post_limit`.
-    limit: usize,
-}
-
-struct Queue<S> {
-    calls: VecDeque<Call<S>>,
-    /// The reactor was dropped: nobody will run what is posted.
-    gone: bool,
-}
-
-impl<S> Shared<S> {
-    pub(crate) fn new(waker: Arc<Waker>, limit: usize) -> Arc<Self> {
-        let queue = Mutex::new(Queue { calls: VecDeque::new(), gone: false });
-        Arc::new(Shared { queue, waker, handles: AtomicUsize::new(0), limit })
-    }
-
-    /// A poisoned lock is taken as it is: the queue is whole between any two statements that hold it.
-    fn lock(&self) -> MutexGuard<'_, Queue<S>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn handles(&self) -> usize {
-        self.handles.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().calls.is_empty()
-    }
-
-    /// Moves at most `budget` calls over to the loop, and says whether that left some.
-    pub(crate) fn take(&self, budget: usize, into: &mut VecDeque<Call<S>>) -> bool {
-        let mut queue = self.lock();
-        let n = queue.calls.len().min(budget);
-        into.extend(queue.calls.drain(..n));
-        !queue.calls.is_empty()
-    }
-
-    /// From now on, posting is refused. Returns the calls that nobody will run.
-    pub(crate) fn close(&self) -> VecDeque<Call<S>> {
-        let mut queue = self.lock();
-        queue.gone = true;
-        std::mem::take(&mut queue.calls)
-    }
-
-    pub(crate) fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            log::error!("the loop could not be woken: {error}; it will notice with its next event or timer");
-        }
-    }
+    mailbox: Arc<Mailbox<Call<S>>>,
 }
 
 impl<S> Handle<S> {
-    pub(crate) fn new(shared: &Arc<Shared<S>>) -> Self {
-        shared.handles.fetch_add(1, Ordering::AcqRel);
-        Handle { shared: Arc::clone(shared) }
+    fn new(mailbox: &Arc<Mailbox<Call<S>>>) -> Self {
+        mailbox.add_handle();
+        Handle { mailbox: Arc::clone(mailbox) }
     }
 
     /// Has `call` run on the loop, in one of its next turns; what one thread posts runs in the order in which it was
@@ -105,34 +53,19 @@ impl<S> Handle<S> {
     where
         F: FnOnce(&mut Cx<'_, S>) + Send + 'static,
     {
-        let mut queue = self.shared.lock();
-        if queue.gone {
-            return Err(PostError::Gone(call));
-        }
-        if queue.calls.len() >= self.shared.limit {
-            return Err(PostError::Full(call));
-        }
-        queue.calls.push_back(Box::new(call));
-        let was_empty = queue.calls.len() == 1;
-        drop(queue);
-        if was_empty {
-            self.shared.wake();
-        }
-        Ok(())
+        self.mailbox.post(call, |call| Box::new(call))
     }
 }
 
 impl<S> Clone for Handle<S> {
     fn clone(&self) -> Self {
-        Handle::new(&self.shared)
+        Handle::new(&self.mailbox)
     }
 }
 
 impl<S> Drop for Handle<S> {
     fn drop(&mut self) {
-        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.shared.wake(); // the loop may have been waiting for nothing but us
-        }
+        self.mailbox.drop_handle();
     }
 }
 
@@ -141,44 +74,3 @@ impl<S> fmt::Debug for Handle<S> {
         f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
-
-/// Why a call was not posted, with the call itself: it may hold what cannot be had again.
-pub enum PostError<F> {
-    /// The reactor was dropped: nobody will run it.
-    Gone(F),
-    /// Too many calls are waiting: see [`Config::post_limit`](crate::Config::post_limit).
-    Full(F),
-}
-
-impl<F> PostError<F> {
-    /// The call that was not posted.
-    pub fn into_call(self) -> F {
-        match self {
-            PostError::Gone(call) | PostError::Full(call) => call,
-        }
-    }
-}
-
-impl<F> fmt::Debug for PostError<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PostError::Gone(_) => "Gone",
-            PostError::Full(_) => "Full",
-        })
-    }
-}
-
-impl<F> fmt::Display for PostError<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PostError::Gone(_) => {
-                "the reactor was dropped, so nobody will run this call; keep it until its handles are done"
-            }
-            PostError::Full(_) => {
-                "as many calls are waiting for the loop as Config::post_limit allows; post less, or wait and try again"
-            }
-        })
-    }
-}
-
-impl<F> Error for PostError<F> {}

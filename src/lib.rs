@@ -56,72 +56,52 @@
 //! stops the server when the reader of its messages stops. The servers among the examples write theirs through a bounded
 //! queue and a thread, and count what is dropped: `examples/common/line_queue.rs`, to be copied.
 //!
+//! # How to read the source
+//!
+//! ARCHITECTURE.md has the plan and a map of all files. Follow a message in this order: `reactor/protocol` (the trait),
+//! `reactor/mod` (the turn), `reactor/read` (an event becomes a callback), `stream/state` (what a connection may do when),
+//! `stream/output` (what the callback wrote is sent), `reactor/close` (how it ends).
+//!
 //! # Platforms
 //!
 //! Linux is what it is tested on; whatever mio polls with epoll or kqueue should do.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod alarm;
-mod alive;
-mod bind;
-mod buffer;
-mod clock;
-mod config;
-mod conn;
+mod base;
 mod connect;
-mod context;
-mod core;
-mod drive;
-mod driver;
-mod ending;
-mod error;
 pub mod framing;
-mod gather;
 mod handle;
-mod helpers;
 #[cfg(feature = "http")]
 pub mod http;
-mod input;
-mod listener;
-mod local;
+mod listen;
+mod net;
 pub mod pool;
-mod protocol;
-mod race;
 mod reactor;
-mod recovery;
-mod resolve;
 #[cfg(feature = "sim")]
 pub mod sim;
-#[cfg(not(feature = "sim"))]
-#[path = "sim/absent.rs"]
-mod sim;
-mod slots;
-mod socket;
 mod stream;
-mod target;
-mod timers;
 #[cfg(feature = "tls")]
 pub mod tls;
-#[cfg(unix)]
-mod unix;
 mod watch;
 
 pub use mio;
 
-pub use alive::Alive;
-pub use config::Config;
-pub use conn::Conn;
-pub use context::{ConnId, Cx, ListenerId, TimerId, WatchId};
-pub use driver::Readiness;
-pub use handle::{Handle, PostError};
-pub use input::Input;
-pub use listener::Listener;
-pub use protocol::{End, Protocol};
+pub use base::config::Config;
+pub use base::input::Input;
+pub use base::readiness::Readiness;
+pub use base::target::Target;
+pub use handle::Handle;
+pub use listen::Listener;
+pub use net::mailbox::PostError;
+pub use net::socket::Socket;
+pub use reactor::alive::Alive;
+pub use reactor::conn::Conn;
+pub use reactor::cx::{ConnId, Cx, ListenerId, TimerId, WatchId};
+pub use reactor::protocol::{End, Protocol};
+pub use reactor::slot::Step;
 pub use reactor::{Reactor, Turn};
-pub use socket::Socket;
-pub use target::Target;
-pub use watch::{Step, Watch};
+pub use watch::Watch;
 
 /// The README's code, compiled.
 #[cfg(doctest)]

@@ -4,12 +4,14 @@ use std::io;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use mio::Interest;
 use mio::event::Source;
+use mio::{Interest, Token};
 
-use crate::core::Core;
-use crate::driver::{Driver, Readiness};
-use crate::slots::{Key, Slot, Tenant};
+use crate::base::readiness::Readiness;
+use crate::base::slots::Key;
+use crate::net::poll::Poller;
+use crate::reactor::core::Core;
+use crate::reactor::slot::{Step, Watched, Watcher};
 use crate::{Cx, WatchId};
 
 /// A state machine over a raw source: a UDP socket, a pipe, a descriptor of somebody else's
@@ -47,44 +49,6 @@ pub trait Watch<E, S = ()> {
     }
 }
 
-/// What a watched source needs next. Readiness is edge-triggered: it is told once, so a source that was not used
-/// until it said `WouldBlock` will not be heard of again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "the loop has to know whether the source was drained"]
-pub enum Step {
-    /// Every ready direction was used until it said `WouldBlock`: wait for the next event.
-    Wait,
-    /// There may be more: come back in the next turn, after the others had theirs.
-    Again,
-    /// Finished: deregister the source.
-    Done,
-}
-
-/// A watched source and its machine.
-pub(crate) struct Watcher<S> {
-    /// Out of its slot for the length of a callback.
-    pub(crate) pair: Option<Box<dyn Watched<S>>>,
-    pub(crate) ready: Readiness,
-    pub(crate) queued: bool,
-    pub(crate) doomed: bool,
-    serial: NonZeroU32,
-}
-
-impl<S> Tenant<S> for Watcher<S> {
-    fn serial(&mut self) -> &mut NonZeroU32 {
-        &mut self.serial
-    }
-    fn of(slot: &mut Slot<S>) -> Option<&mut Self> {
-        match slot {
-            Slot::Watch(watcher) => Some(watcher),
-            _ => None,
-        }
-    }
-    fn into_slot(self) -> Slot<S> {
-        Slot::Watch(Box::new(self))
-    }
-}
-
 impl<S> Watcher<S> {
     pub(crate) fn new<E: Source + 'static>(source: E, machine: impl Watch<E, S> + 'static) -> Self {
         let pair = Pair { source, machine: Box::new(machine) };
@@ -98,14 +62,6 @@ impl<S> Watcher<S> {
     }
 }
 
-/// A source and its machine, their types forgotten.
-pub(crate) trait Watched<S> {
-    fn ready(&mut self, cx: &mut Cx<'_, S>, ready: Readiness) -> io::Result<Step>;
-    fn register(&mut self, driver: &Driver, key: Key, interest: Interest) -> io::Result<()>;
-    fn deregister(&mut self, driver: &Driver, key: Key);
-    fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, result: io::Result<()>);
-}
-
 struct Pair<E, M> {
     source: E,
     machine: Box<M>,
@@ -115,11 +71,11 @@ impl<S, E: Source, M: Watch<E, S>> Watched<S> for Pair<E, M> {
     fn ready(&mut self, cx: &mut Cx<'_, S>, ready: Readiness) -> io::Result<Step> {
         self.machine.ready(cx, &mut self.source, ready)
     }
-    fn register(&mut self, driver: &Driver, key: Key, interest: Interest) -> io::Result<()> {
-        driver.register(&mut self.source, key, interest)
+    fn register(&mut self, driver: &Poller, token: Token, interest: Interest) -> io::Result<()> {
+        driver.register(&mut self.source, token, interest)
     }
-    fn deregister(&mut self, driver: &Driver, key: Key) {
-        driver.deregister(&mut self.source, key);
+    fn deregister(&mut self, driver: &Poller) {
+        driver.deregister(&mut self.source);
     }
     fn closed(self: Box<Self>, cx: &mut Cx<'_, S>, result: io::Result<()>) {
         let Pair { source, machine } = *self;
@@ -140,7 +96,7 @@ impl<S> Core<S> {
         let called = catch_unwind(AssertUnwindSafe(|| pair.ready(&mut Cx { state, core: self }, ready)));
         let step = called.unwrap_or_else(|panic| {
             // The unwinding drops the source, but one that does not own its descriptor leaves it open, and registered.
-            pair.deregister(&self.driver, key);
+            pair.deregister(&self.poll);
             resume_unwind(panic)
         });
         self.returned("a watch", Some(key));
@@ -188,7 +144,7 @@ impl<S> Cx<'_, S> {
         let key = self.core.slots.insert(Watcher::new(source, machine));
         let pair = self.core.slots.get::<Watcher<S>>(key).and_then(|watcher| watcher.pair.as_mut());
         if let Some(pair) = pair
-            && let Err(error) = pair.register(&self.core.driver, key, interest)
+            && let Err(error) = pair.register(&self.core.poll, key.token(), interest)
         {
             self.core.slots.remove(key);
             return Err(error);

@@ -30,6 +30,10 @@
 //! for the end, and fails after [`cli::programs::PATIENCE`].
 
 mod common;
+// What the examples share is tested here too.
+#[cfg(unix)]
+#[path = "../examples/common/mod.rs"]
+mod examples;
 
 #[cfg(unix)]
 mod cli {

@@ -1,4 +1,4 @@
-//! A server of the same small answer to everybody: what HTTP is counted with where nothing else may be installed.
+//! A server with one small response. It replaces nginx for counts where no other program may be installed.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -6,19 +6,19 @@ use std::thread;
 
 use crate::nginx::BODY;
 
-/// Serves for as long as this process lives, and returns the URL.
+/// Serves until this process ends, and returns the URL.
 pub fn start() -> io::Result<String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            thread::spawn(move || answer(stream)); // one that is lost is missed by its client
+            thread::spawn(move || answer(stream)); // the client notices a lost response
         }
     });
     Ok(format!("http://{address}/"))
 }
 
-/// Small requests come whole, and one at a time.
+/// Small requests arrive whole, and one at a time.
 fn answer(mut stream: TcpStream) -> io::Result<()> {
     // The fields are those of nginx.
     let answer = format!(

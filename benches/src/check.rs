@@ -1,4 +1,4 @@
-//! The counted budgets: what `enjamb` costs today, with a little room. A change that costs more fails here.
+//! The counted budgets: the current cost of `enjamb`, with a small margin. A change that costs more fails here.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use crate::pool;
 use crate::timers;
 use crate::work::Work;
 
-/// What holds today. The README lists the goals beside it: lower these when the code gets there.
+/// Today's limits. The README lists the goals beside them: lower the limits when the code improves.
 const CALLS: [(Work, f64); 3] = [(Work::PingPong, 3.005), (Work::AtOnce, 2.05), (Work::Churn, 10.2)];
-/// To copy 16 KiB would be thousands more.
+/// A copy of 16 KiB would cost thousands more.
 const INSTRUCTIONS: [(Work, f64); 4] =
     [(Work::PingPong, 320.0), (Work::Large, 440.0), (Work::AtOnce, 250.0), (Work::Churn, 2120.0)];
-/// None for a round trip; what the server does at its end, which differs a little from run to run, is spread over them.
+/// None for a round trip. The allocations at the server's end, which vary a little, are spread over all of them.
 const ALLOCATIONS: [(Work, f64); 3] = [(Work::PingPong, 0.005), (Work::Churn, 1.0), (Work::Open, 0.1)];
 const TIMERS: [(&str, f64); 3] = [("insert", 200.0), ("cancel", 100.0), ("fire", 165.0)];
 const INSTRUCTIONS_TO_MOVE_A_DEADLINE: f64 = 110.0;
@@ -25,7 +25,7 @@ const BYTES_PER_IDLE_CONNECTION: f64 = 128.0;
 /// The high-water mark and 64 KiB.
 const BYTES_FOR_A_STALLED_CLIENT: f64 = 128.0 * 1024.0;
 const CPU_MS_PER_SECOND_WHILE_STALLED: f64 = 1.0;
-/// The pool's work, among so many hosts or waiters: that it costs the same is the point.
+/// The pool's work with this many hosts or waiting requests. The cost must not grow with them.
 const POOL: [(&str, usize, f64); 6] = [
     ("idle", 10, 3000.0),
     ("idle", 5_000, 3050.0),
@@ -34,7 +34,7 @@ const POOL: [(&str, usize, f64); 6] = [
     ("hosts", 10, 3500.0),
     ("hosts", 100_000, 3500.0),
 ];
-/// With more hosts than there can be descriptors: on the simulation, whose own work grows a little with its sockets.
+/// With more hosts than descriptors: on the simulation, whose own cost grows a little with its sockets.
 const SIMULATED_POOL: [(&str, usize, f64); 6] = [
     ("idle", 10, 3150.0),
     ("idle", 1_000, 3300.0),
@@ -43,14 +43,14 @@ const SIMULATED_POOL: [(&str, usize, f64); 6] = [
     ("others", 1_000, 4100.0),
     ("others", 100_000, 4400.0),
 ];
-/// A small GET on a connection that is kept: sent, waited for, received, and the idle connection asked whether it lives.
+/// A small GET on a kept connection: send, wait, receive, and the check of the idle connection.
 const HTTP_CALLS: f64 = 4.02;
 const HTTP_INSTRUCTIONS: f64 = 15_700.0;
 const HTTP_ALLOCATIONS: f64 = 9.05;
-/// Nothing else belongs on the path of a message: no epoll_ctl, no timerfd, no eventfd.
+/// No other call belongs on a message's path: no epoll_ctl, no timerfd, no eventfd.
 const MESSAGE_CALLS: [&str; 3] = ["epoll_wait", "recvfrom", "sendto"];
 
-/// Counts, prints, and tells whether everything is within its budget.
+/// Counts and prints. Returns whether everything is within its budget.
 pub fn run() -> Result<bool, String> {
     let command = Peer::Enjamb.build()?;
     let mut check = Check { command, timers: timers::program()?, passed: true };
@@ -77,7 +77,7 @@ fn available(tool: Tool, counts: &str) -> bool {
 
 struct Check {
     command: Vec<String>,
-    /// The program for timers.
+    /// The path of the program for timers.
     timers: String,
     passed: bool,
 }

@@ -1,14 +1,14 @@
-//! Waiting for other programs, but not for ever.
+//! Waiting for child processes, with a time limit.
 
 use std::io;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a program may take to get ready, or to end. Valgrind on a loaded machine needs several seconds.
+/// The time limit for a program to get ready or to end. Valgrind on a loaded machine needs several seconds.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until a program ends, and kills it when that takes too long.
+/// Waits until a program ends. Kills it after the time limit.
 pub fn wait(child: &mut Child) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait()?.is_none() {
@@ -22,7 +22,7 @@ pub fn wait(child: &mut Child) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a program that prints little.
+/// Runs a program with little output.
 pub fn output(command: &mut Command) -> io::Result<Output> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     wait(&mut child)?;

@@ -1,5 +1,5 @@
-//! What can be counted exactly, and is the same on a noisy machine: each as the difference of two run lengths, so that
-//! starting and ending cost nothing.
+//! Exact counts, which are the same on a noisy machine. Each is the difference of two run lengths, so the start and the
+//! end do not count.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::server::Server;
 use crate::work::Work;
 
-/// A program that counts, and how it is put in front of a server.
+/// A counting tool, and its command line in front of a server's.
 #[derive(Clone, Copy)]
 pub enum Tool {
     Strace,
@@ -25,7 +25,7 @@ impl Tool {
         }
     }
 
-    /// Tries it out: it may be missing, and strace may be forbidden.
+    /// Tests whether the tool works here. It may be missing, and strace may be forbidden.
     pub fn check(self) -> Result<(), String> {
         let (program, arguments) = self.words().split_first().ok_or("no tool")?;
         let tried = Command::new(program)
@@ -42,7 +42,7 @@ impl Tool {
     }
 }
 
-/// System calls per operation, by their names.
+/// System calls per operation, by name.
 #[derive(Debug, Default)]
 pub struct Calls(pub BTreeMap<String, f64>);
 
@@ -51,12 +51,13 @@ impl Calls {
         self.0.values().sum()
     }
 
-    /// Those of other names than these.
+    /// The number of calls with other names than these.
     pub fn besides(&self, names: &[&str]) -> f64 {
         self.0.iter().filter(|(name, _)| !names.contains(&name.as_str())).map(|(_, each)| each).sum()
     }
 
-    /// As `epoll_wait 1.00, recvfrom 1.00, sendto 1.00`, without what is too rare to be part of the operation.
+    /// The calls as text, such as `epoll_wait 1.00, recvfrom 1.00, sendto 1.00`. Calls too rare to be part of the
+    /// operation are left out.
     pub fn by_kind(&self) -> String {
         let mut kinds: Vec<_> = self.0.iter().filter(|(_, each)| **each >= 0.005).collect();
         kinds.sort_by(|a, b| b.1.total_cmp(a.1));
@@ -80,7 +81,7 @@ pub fn instructions(command: &[String], work: Work) -> io::Result<f64> {
     difference(Tool::Callgrind, command, work, collected)
 }
 
-/// The count in what callgrind says at the end.
+/// The count in callgrind's final report.
 pub fn collected(report: &str) -> Option<u64> {
     number_after(report, "Collected :")
 }
@@ -90,7 +91,7 @@ pub fn allocations(command: &[String], work: Work) -> io::Result<f64> {
     difference(Tool::Dhat, command, work, blocks)
 }
 
-/// The number of allocations in what dhat says at the end: `==1== Total:     6,832 bytes in 12 blocks`.
+/// The number of allocations in dhat's final report: `==1== Total:     6,832 bytes in 12 blocks`.
 pub fn blocks(report: &str) -> Option<u64> {
     number_after(report.lines().find(|line| line.contains(" Total:"))?, " in ")
 }
@@ -108,7 +109,7 @@ fn difference(
     }
 }
 
-/// What the tool reports of a short run and of a long one.
+/// The tool's reports of a short run and of a long one.
 fn two_lengths(tool: Tool, command: &[String], work: Work) -> io::Result<[String; 2]> {
     let (few, many) = work.lengths();
     let report = |units| {
@@ -124,14 +125,14 @@ fn per_operation(work: Work, counted: u64) -> f64 {
     counted as f64 / ((many - few) * work.operations()) as f64
 }
 
-/// The number that follows `what`, which may have commas in it.
+/// The number after `what`. It may contain commas.
 fn number_after(report: &str, what: &str) -> Option<u64> {
     let (_, rest) = report.rsplit_once(what)?;
     let digits = rest.trim_start().split(|c: char| !c.is_ascii_digit() && c != ',').next()?;
     digits.replace(',', "").parse().ok()
 }
 
-/// The lines of `strace -c`: share, seconds, microseconds a call, calls, errors where there are any, name.
+/// Parses the lines of `strace -c`: share, seconds, microseconds per call, calls, errors (if any), name.
 pub fn strace_counts(report: &str) -> BTreeMap<String, u64> {
     let line = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();

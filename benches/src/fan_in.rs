@@ -1,4 +1,4 @@
-//! Fan-in: one client reads many slow poems at once. What is measured is the client; the server is a thread here.
+//! Fan-in: one client reads many slow poems at once. The client is measured; the server is a thread of this process.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ use crate::report;
 use crate::timed::{CLIENT_CORE, SERVER_CORE, pin_to, spread_cell};
 
 const POEMS: [usize; 2] = [1_000, 5_000];
-/// A line for everyone at each tick: a poem takes a second.
+/// The number of ticks. The server sends a line to every client at each tick; a poem takes one second.
 const LINES: usize = 20;
 const TICK: Duration = Duration::from_millis(50);
 const LINE: &[u8] = b"run on past the end of the line\n";
@@ -27,7 +27,7 @@ struct Client {
     command: Vec<String>,
 }
 
-/// CPU of the clients, as ratios to the one in C, and how long the whole takes.
+/// CPU of the clients as ratios to the client in C, and the wall time.
 pub fn report(rounds: usize) {
     println!("## Fan-in: client CPU against C (ms in the row of C)\n");
     let alone = |program: Result<String, String>| program.map(|program| vec![program]);
@@ -55,7 +55,7 @@ pub fn report(rounds: usize) {
     }
 }
 
-/// By client, the CPU milliseconds and the wall seconds of each round.
+/// By client, the CPU in milliseconds and the wall time in seconds of each round.
 type Samples = Vec<Vec<(f64, f64)>>;
 
 fn samples(clients: &[Client], poems: usize, rounds: usize) -> io::Result<Samples> {
@@ -118,7 +118,7 @@ fn read_all(client: &Client, address: SocketAddr, poems: usize) -> io::Result<us
         .map_err(|_| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-/// Accepts everyone, then sends a line to each at every tick.
+/// Accepts all clients, then sends each of them a line at every tick.
 fn recite(listener: &TcpListener, poems: usize) -> io::Result<()> {
     let readers: Vec<_> = (0..poems).map(|_| Ok(listener.accept()?.0)).collect::<io::Result<_>>()?;
     let begun = Instant::now();
@@ -131,7 +131,7 @@ fn recite(listener: &TcpListener, poems: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// CPU milliseconds of the children that have ended.
+/// CPU in milliseconds of the child processes that have ended.
 fn children_cpu() -> io::Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     Ok((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1000.0)

@@ -1,5 +1,5 @@
-//! Small GETs, one after another and many at once: what they cost a client of nginx, and what the features of `enjamb`
-//! bring along.
+//! Small GETs, one after another and many at once: their cost for a client of nginx, and the dependencies of `enjamb`'s
+//! features.
 
 use std::io;
 use std::process::Command;
@@ -12,16 +12,16 @@ use crate::report::{self, MISSING};
 use crate::size;
 use crate::timed::{CLIENT_CORE, SERVER_CORE, pin_to, spread_cell};
 
-/// GETs in a run, after the first of each lane.
+/// The GETs of a run, after the first one of each lane.
 const GETS: usize = 2_000;
-/// How many are under way at once.
+/// The numbers of GETs in flight.
 const LANES: [usize; 2] = [1, 100];
-/// What is timed: so many at once, on this core. One that has gone to sleep must be woken for each answer, which costs more
-/// than all the rest; on nginx's own core, none ever sleeps.
+/// The timed runs: the number of lanes, and the core. A sleeping client must be woken for each response, which costs
+/// more than all the rest. On nginx's own core, the client never sleeps.
 const TIMED: [(usize, usize); 3] = [(1, SERVER_CORE), (1, CLIENT_CORE), (100, CLIENT_CORE)];
-/// Two lengths of run: the difference is what is counted.
+/// Two run lengths. Their difference is counted.
 const COUNTED: [usize; 2] = [200, 1_200];
-/// The one whose allocations are not counted: Python has memory of its own to give.
+/// The client whose allocations are not counted: Python has an allocator of its own.
 const AIOHTTP: &str = "aiohttp";
 
 struct Client {
@@ -29,7 +29,7 @@ struct Client {
     command: Vec<String>,
 }
 
-/// What one run says of itself.
+/// The measurements that one run prints.
 struct Run {
     microseconds: f64,
     cpu: f64,
@@ -87,7 +87,7 @@ fn how_many(lanes: usize) -> String {
     if lanes == 1 { "one after another".to_string() } else { format!("{lanes} at once") }
 }
 
-// What is counted.
+// Counting.
 
 fn count_all(clients: &[Client], url: &str) {
     let mut kinds = Vec::new();
@@ -128,7 +128,7 @@ fn count_with(
     println!("{}", report::table(&report::titles(titles.iter().map(String::as_str)), &rows));
 }
 
-/// System calls per GET, by their names.
+/// System calls per GET, by name.
 pub fn calls(command: &[String], url: &str, lanes: usize) -> io::Result<Calls> {
     let [few, many] = two_lengths(Tool::Strace, command, url, lanes)?;
     let (few, many) = (count::strace_counts(&few), count::strace_counts(&many));
@@ -172,10 +172,10 @@ fn per_get(counted: u64) -> f64 {
     counted as f64 / (COUNTED[1] - COUNTED[0]) as f64
 }
 
-// What is timed.
+// Timing.
 
 fn time_all(clients: &[Client], url: &str, rounds: usize) {
-    // By client and what is timed, a sample for each round.
+    // By client and timed run, one sample for each round.
     let mut samples: Vec<[Vec<Run>; TIMED.len()]> = clients.iter().map(|_| Default::default()).collect();
     for round in 1..=rounds {
         for (column, (lanes, core)) in TIMED.into_iter().enumerate() {
@@ -210,7 +210,7 @@ fn print_timed(clients: &[Client], samples: &[[Vec<Run>; TIMED.len()]], cell: im
     println!("{}", report::table(&report::titles(titles.iter().map(String::as_str)), &rows));
 }
 
-/// The median, the least and the most.
+/// The median, the minimum and the maximum.
 fn rate_cell(runs: &[Run]) -> String {
     let mut rates: Vec<_> = runs.iter().map(|run| GETS as f64 / run.microseconds * 1e6).collect();
     rates.sort_by(f64::total_cmp);
@@ -220,7 +220,7 @@ fn rate_cell(runs: &[Run]) -> String {
     }
 }
 
-/// Runs a client, with `under` in front of it, and returns what it says of itself, and what was said on stderr.
+/// Runs a client with `under` in front of its command. Returns its measurements and its stderr output.
 fn run(
     under: &[&str],
     command: &[String],
@@ -247,7 +247,7 @@ fn run(
     }
 }
 
-// What each feature brings.
+// The dependencies of each feature.
 
 const FEATURES: [&str; 6] = ["", "http", "gzip", "charset", "tls", "gzip,charset,tls"];
 
@@ -269,7 +269,7 @@ fn print_crates() {
     println!("{}", report::table(&["library", "crates besides it"].map(str::to_string), &rows));
 }
 
-/// How many other crates are compiled into a program because of this one: without what is only built to build.
+/// The number of other crates in a program because of this one. Build dependencies do not count.
 fn crates(features: &str) -> Result<usize, String> {
     let mut tree = peers::cargo();
     tree.args(["tree", "--locked", "--package=enjamb", "--edges=normal", "--prefix=none"]);

@@ -1,4 +1,4 @@
-//! What the HTTP clients share: what they are asked for, and what they say of it.
+//! The arguments and the output of the HTTP clients.
 
 use std::io;
 use std::time::Instant;
@@ -6,15 +6,15 @@ use std::time::Instant;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-/// So many GETs of this, so many at once: each lane has one after another.
+/// The GETs to send. Each lane sends its GETs one after another; the lanes run at once.
 pub struct Asked {
     pub url: String,
     pub lanes: usize,
-    /// How many GETs each lane is to do.
+    /// The number of GETs of each lane.
     pub each: usize,
 }
 
-/// What the command line asks for: `URL COUNT LANES`.
+/// Parses the command line: `URL COUNT LANES`.
 pub fn asked() -> io::Result<Asked> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next();
@@ -25,7 +25,7 @@ pub fn asked() -> io::Result<Asked> {
     }
 }
 
-/// Measures what is done while it lives: after the first request of each lane, which connects.
+/// Measures from its creation to `stop`. Create it after the first request of each lane, which connects.
 pub struct Meter {
     begun: Instant,
     cpu: i64,
@@ -36,7 +36,7 @@ impl Meter {
         Ok(Meter { begun: Instant::now(), cpu: cpu()? })
     }
 
-    /// Says how many bytes came meanwhile, and the microseconds that it took: by the clock, and of CPU.
+    /// Prints the number of bytes received, and the microseconds of wall time and of CPU time.
     pub fn stop(self, bytes: usize) -> io::Result<()> {
         let (wall, cpu) = (self.begun.elapsed().as_micros(), cpu()? - self.cpu);
         println!("{bytes} {wall} {cpu}");
@@ -44,7 +44,7 @@ impl Meter {
     }
 }
 
-/// Microseconds of CPU that all threads of this process have used.
+/// CPU time of all threads of this process, in microseconds.
 fn cpu() -> io::Result<i64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     Ok(usage.user_time().num_microseconds() + usage.system_time().num_microseconds())

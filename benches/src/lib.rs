@@ -1,5 +1,5 @@
-//! What the servers written in Rust share, so that they differ only in the library that is measured; and what both
-//! sides look at.
+//! The code that the servers written in Rust share, so that they differ only in their libraries, and values that both
+//! sides use.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,13 +9,13 @@ use std::time::Duration;
 pub mod http_client;
 pub mod timer_work;
 
-/// Bytes read at once, by every server: streaming over loopback swings between two speeds with 64 KiB.
+/// The size of a read, for every server. With 64 KiB, streaming over loopback alternates between two speeds.
 pub const READ_BUFFER: usize = 32 * 1024;
 
-/// The kernel caps it at `net.core.somaxconn`. Every server asks for this many.
+/// The backlog that every server requests. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// A nonblocking listener on a free port of 127.0.0.1, whose accepted sockets inherit TCP_NODELAY.
+/// A nonblocking listener on a free port of 127.0.0.1. Accepted sockets inherit TCP_NODELAY.
 pub fn listener() -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -26,14 +26,14 @@ pub fn listener() -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Tells the driver where to connect: the first line on stdout.
+/// Prints the address as the first line on stdout, for the driver to connect to.
 pub fn announce(address: SocketAddr) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "listening on {address}")?;
     stdout.flush()
 }
 
-/// What the command line asks of a server: so far there is one role.
+/// Checks the role on the command line. There is only one: echo.
 pub fn expect_echo() -> io::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("echo") => Ok(()),
@@ -44,18 +44,18 @@ pub fn expect_echo() -> io::Result<()> {
     }
 }
 
-/// How long a connection may be idle, where that is limited.
+/// The limit on idle time, where there is one.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// `echo timers COUNT` has as many timers live meanwhile; `echo idle-timeout COUNT` also limits how long a connection
-/// may be idle, so that every message moves a deadline on.
+/// Options for timers. `echo timers COUNT` runs with COUNT live timers. `echo idle-timeout COUNT` also limits the idle
+/// time of a connection, so every message moves a deadline.
 #[derive(Default)]
 pub struct Timed {
     count: usize,
     pub idle_timeout: bool,
 }
 
-/// What the command line says about timers.
+/// Parses the options for timers.
 pub fn timed() -> Timed {
     let mut arguments = std::env::args().skip(2);
     let role = arguments.next();
@@ -69,18 +69,18 @@ pub fn timed() -> Timed {
 }
 
 impl Timed {
-    /// Whether there is anything to time.
+    /// Whether any option is set.
     pub fn any(&self) -> bool {
         self.count > 0 || self.idle_timeout
     }
 
-    /// When each is due: within a minute of each other, and not before all is over.
+    /// The delays of the timers: within one minute of each other, and longer than the run.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
         (0..self.count).map(|i| Duration::from_secs(3600) + timer_work::far(i))
     }
 }
 
-/// Bytes of memory that are a process's own: anonymous and resident. `"self"` is the one that asks.
+/// A process's own memory in bytes: anonymous and resident. `"self"` is the calling process.
 pub fn resident(pid: &str) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
@@ -88,7 +88,7 @@ pub fn resident(pid: &str) -> io::Result<u64> {
     kib.map(|kib| kib * 1024).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Where a fan-in client is to connect to, and how often.
+/// The address and the number of connections of a fan-in client.
 pub fn fan_in_arguments() -> io::Result<(SocketAddr, usize)> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().and_then(|address| address.parse().ok());

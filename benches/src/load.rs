@@ -1,4 +1,4 @@
-//! The clients: blocking sockets, so that they cost as little as a client can and do the same every time.
+//! The clients: blocking sockets, since they are cheap and deterministic.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -33,19 +33,19 @@ impl Clients {
         self.answer = vec![0; size];
     }
 
-    /// Sends on every connection, then takes every answer.
+    /// Sends on every connection, then reads every response.
     pub fn round(&mut self) -> io::Result<()> {
         self.send()?;
         self.receive()
     }
 
-    /// A round in which the server finds all that was sent ready at once.
+    /// A round for which the server finds all messages ready at once.
     pub fn round_at_once(&mut self, server: &Server) -> io::Result<()> {
         server.while_stopped(|| self.send())?;
         self.receive()
     }
 
-    /// One connection after the other sends and takes its answer.
+    /// Sends and reads the response on one connection after the other.
     pub fn one_by_one(&mut self) -> io::Result<()> {
         for connection in &mut self.connections {
             connection.write_all(&self.message)?;
@@ -63,8 +63,8 @@ impl Clients {
     }
 }
 
-/// Connects, sends a message, takes the answer and closes, as often as asked for. It waits for the server's end of each
-/// connection, or its closing would overlap with the next one's opening as chance has it.
+/// Connects, sends a message, reads the response and closes, `times` times. It waits for the server's end of each
+/// connection; otherwise the close would overlap with the next connect at random.
 pub fn churn(address: SocketAddr, times: usize) -> io::Result<()> {
     let mut answer = [0; 64];
     for _ in 0..times {

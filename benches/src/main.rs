@@ -1,4 +1,4 @@
-//! `enjamb` beside its peers. What can be counted exactly comes first; time is only worth its ratios.
+//! Compares `enjamb` with its peers. Exact counts come first; of times, only the ratios matter.
 //!
 //!     cargo run --release -p enjamb-benches             # every peer that can be built here, as Markdown tables
 //!     cargo run --release -p enjamb-benches -- check    # enjamb alone: fails where a counted budget is exceeded
@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use peers::{Built, Peer};
 use std::process::ExitCode;
 
-/// Measure enjamb beside its peers, and print Markdown tables
+/// Compare enjamb with its peers, and print Markdown tables
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Args {
@@ -38,14 +38,14 @@ struct Args {
     /// Only these measures [default: all]
     #[arg(long, value_name = "MEASURE", value_delimiter = ',')]
     measure: Vec<Measure>,
-    /// How often what is timed is repeated
+    /// Rounds of each timed measure
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
 }
 
 #[derive(Subcommand)]
 enum Action {
-    /// Count for enjamb alone, and fail where a budget is exceeded
+    /// Count for enjamb alone, and fail if a budget is exceeded
     Check,
 }
 
@@ -61,7 +61,7 @@ enum Measure {
     Memory,
     /// The work of enjamb's pool
     Pool,
-    /// Crates and bytes that come along
+    /// Dependencies and binary size
     Size,
     /// Timers, and a connection's deadline
     Timers,
@@ -73,12 +73,12 @@ enum Measure {
     Latency,
     /// CPU of a client that reads many slow poems, as a ratio to C
     FanIn,
-    /// Small GETs: what they cost a client of nginx
+    /// Cost of small GETs for a client of nginx
     Http,
 }
 
 impl Measure {
-    /// Whether it is one of the echo servers that `--only` names.
+    /// Whether this measure concerns the echo servers, which `--only` selects.
     fn is_of_peers(self) -> bool {
         !matches!(self, Measure::Pool | Measure::Size | Measure::Timers | Measure::FanIn | Measure::Http)
     }
@@ -101,7 +101,7 @@ impl Measure {
     }
 }
 
-/// What was asked for, or all there is.
+/// The values given, or all of them.
 fn or_all<T: ValueEnum + Clone>(asked: &[T]) -> &[T] {
     if asked.is_empty() { T::value_variants() } else { asked }
 }

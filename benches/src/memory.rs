@@ -1,4 +1,4 @@
-//! What connections cost that do nothing, and one that does not take its answers.
+//! The memory of idle connections, and of a client that does not read.
 
 use std::io::{self, ErrorKind, Write};
 use std::thread;
@@ -9,17 +9,17 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::load::{Clients, connect};
 use crate::server::Server;
 
-/// Connections that are there before measuring begins, so that what is made once is not counted.
+/// Connections opened before the measurement, so that one-time allocations do not count.
 const WARM: usize = 10;
 const IDLE: usize = 10_000;
-/// Descriptors besides those of the connections.
+/// Descriptors for other purposes than connections.
 const OTHER_DESCRIPTORS: u64 = 100;
 
 /// Bytes per idle connection.
 #[derive(Clone, Copy)]
 pub struct Idle {
     pub fresh: f64,
-    /// After 16 KiB have passed on each.
+    /// After 16 KiB have passed on each connection.
     pub used: f64,
 }
 
@@ -40,7 +40,7 @@ pub fn idle(command: &[String]) -> io::Result<Idle> {
     Ok(Idle { fresh, used: each(server.memory()?) })
 }
 
-/// Raises the limit of this process, which the servers inherit.
+/// Raises this process's limit on descriptors. The servers inherit it.
 pub fn allow_descriptors(count: u64) -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft >= count {
@@ -54,14 +54,14 @@ pub fn allow_descriptors(count: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Clients that send without reading. There are several, so that what is made once counts for little.
+/// The number of clients that send without reading. With several, one-time allocations count little.
 const STALLED: usize = 16;
 
 #[derive(Clone, Copy)]
 pub struct Stalled {
-    /// Memory the server has taken for each.
+    /// Memory of the server per client.
     pub bytes: f64,
-    /// CPU time the server uses while they can send no more.
+    /// CPU time of the server while the clients can send no more.
     pub cpu_per_second: Duration,
 }
 
@@ -85,10 +85,10 @@ pub fn stalled(command: &[String]) -> io::Result<Stalled> {
     })
 }
 
-/// A server that takes everything is cut off after this much: it has no bound.
+/// The limit for a server without a bound, which would accept everything.
 const MORE_THAN_ENOUGH: usize = 64 * 1024 * 1024;
 
-/// Sends until nothing has been taken for a while.
+/// Sends until the server has accepted nothing for a while.
 fn send_until_refused(client: &mut impl Write) -> io::Result<()> {
     let piece = [b'x'; 64 * 1024];
     let mut sent = 0;

@@ -1,4 +1,4 @@
-//! nginx as a child process, with a small answer for whoever asks.
+//! nginx as a child process, with a small response.
 
 use std::fs;
 use std::io;
@@ -13,10 +13,10 @@ use nix::unistd::Pid;
 
 use crate::child::{self, PATIENCE};
 
-/// What it answers to every GET.
+/// The response to every GET.
 pub const BODY: &str = "run on past the end of the line";
 
-/// A running nginx with one worker. Dropping it ends it.
+/// A running nginx with one worker. Dropping it stops it.
 pub struct Nginx {
     child: Child,
     folder: PathBuf,
@@ -24,7 +24,7 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it on a free port of 127.0.0.1, with all of its files in a folder of its own, and waits until it listens.
+    /// Starts nginx on a free port of 127.0.0.1, with all its files in a folder of its own, and waits until it listens.
     pub fn start() -> io::Result<Nginx> {
         let folder = std::env::temp_dir().join(format!("enjamb-benches-{}", std::process::id()));
         fs::create_dir(&folder)?;
@@ -32,13 +32,13 @@ impl Nginx {
         fs::write(folder.join("nginx.conf"), configuration(address))?;
         let child = Command::new("nginx")
             .args(["-c", "nginx.conf", "-e", "error.log", "-p"])
-            .arg(folder.join("")) // it wants the slash at the end
+            .arg(folder.join("")) // nginx needs the trailing slash
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
         let child = child.map_err(|error| {
-            let _ = fs::remove_dir_all(&folder); // the other error is the one to tell
+            let _ = fs::remove_dir_all(&folder); // report the first error, not this one
             io::Error::new(error.kind(), format!("nginx: {error}"))
         })?;
         let mut nginx = Nginx { child, folder, url: format!("http://{address}/") };
@@ -61,19 +61,19 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // The master ends its worker; what fails here is past helping.
+        // The master stops its worker. An error here cannot be handled.
         let _ = signal::kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
         let _ = child::wait(&mut self.child);
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// nginx cannot say which port it was given: so it is told one that was free just now.
+/// A port that was free just now. nginx cannot report a port that the kernel chose.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// No file is read, none is written, and a connection is never closed because it has served enough.
+/// The configuration: nginx reads and writes no file, and never closes a connection for its number of requests.
 fn configuration(address: SocketAddr) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("  {name}_temp_path {name};\n"))
@@ -85,7 +85,7 @@ fn configuration(address: SocketAddr) -> String {
     )
 }
 
-/// What `nginx -v` says: `nginx version: nginx/1.22.1`.
+/// The version in the output of `nginx -v`: `nginx version: nginx/1.22.1`.
 pub fn version() -> Option<String> {
     let output = Command::new("nginx").arg("-v").output().ok()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

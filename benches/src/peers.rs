@@ -1,4 +1,4 @@
-//! Who is measured, and how each is built.
+//! The peers, and the commands that build them.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Peer {
-    /// Raw epoll in C, level-triggered: the least possible
+    /// Raw epoll in C, level-triggered: the minimum
     C,
     Enjamb,
     /// mio by hand, edge-triggered
@@ -21,21 +21,21 @@ pub enum Peer {
     MessageIo,
     /// tokio, current_thread, a buffer for each task
     Tokio,
-    /// The same, with one buffer for all of them
+    /// tokio, with one buffer for all tasks
     TokioShared,
     Smol,
     Asyncio,
     Uvloop,
 }
 
-/// How a server comes to be.
+/// The way to build a server.
 enum Made {
     Rust { bin: &'static str },
     C { source: &'static str, library: Option<&'static str> },
     Python { module: &'static str },
 }
 
-/// A peer whose server is there to be run.
+/// A peer with a server that is ready to run.
 pub struct Built {
     pub peer: Peer,
     pub command: Vec<String>,
@@ -51,7 +51,7 @@ impl Built {
     }
 }
 
-/// Builds these, and says which cannot be had.
+/// Builds these peers, and reports those that cannot be built.
 pub fn build(peers: &[Peer]) -> Vec<Built> {
     let built = |peer: &Peer| {
         eprintln!("building {}", peer.name());
@@ -102,15 +102,14 @@ impl Peer {
         }
     }
 
-    /// As on the command line.
+    /// The name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
     }
 
     /// Builds the server, and returns the command that runs it as an echo server.
     ///
-    /// # Errors
-    /// Why this peer cannot be measured here.
+    /// # Errors The reason why this peer cannot be measured here.
     pub fn build(self) -> Result<Vec<String>, String> {
         let mut command = match self.made() {
             Made::Rust { bin } => vec![build_rust(bin, self.feature())?],
@@ -124,7 +123,7 @@ impl Peer {
         Ok(command)
     }
 
-    /// Builds the server of a Rust peer somewhere else, with another profile, and returns its path.
+    /// Builds the server of a Rust peer in another folder, with another profile. Returns its path.
     pub fn build_in(self, target: &Path, profile: &[(&str, &str)]) -> Result<String, String> {
         match self.made() {
             Made::Rust { bin } => build_rust_in(target, profile, bin, self.feature()),
@@ -132,7 +131,7 @@ impl Peer {
         }
     }
 
-    /// The feature that its library is behind.
+    /// The feature that enables its library.
     fn feature(self) -> Option<&'static str> {
         (self != Peer::Enjamb).then_some("peers")
     }
@@ -140,7 +139,7 @@ impl Peer {
 
 pub fn target_dir() -> io::Result<PathBuf> {
     let this = env::current_exe()?;
-    let target = this.parent().and_then(Path::parent); // out of debug/ or release/
+    let target = this.parent().and_then(Path::parent); // remove debug/ or release/
     target.map(Path::to_path_buf).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
@@ -150,7 +149,7 @@ pub fn build_rust(bin: &str, feature: Option<&str>) -> Result<String, String> {
     build_rust_in(&target, &[], bin, feature)
 }
 
-/// The one that runs this, where one does.
+/// The cargo that runs this program, if there is one.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(HERE);
@@ -186,8 +185,8 @@ pub fn build_c(source: &str, library: Option<&str>) -> Result<String, String> {
     Ok(program.display().to_string())
 }
 
-/// The command that runs a script of the folder `python`, which needs this module, and gets its name. It names the
-/// interpreter itself: what is on the path may be a script that finds it.
+/// The command that runs a script of the folder `python`, if its module is installed. It names the interpreter itself,
+/// since the `python3` on the path may be a wrapper script.
 pub fn find_python(script: &str, module: &str) -> Result<Vec<String>, String> {
     let ask = format!("import sys, {module}; print(sys.executable)");
     let python = run(Command::new("python3").args(["-c", &ask]))?;

@@ -1,4 +1,5 @@
-//! What the pool costs: instructions, allocations and system calls of its own, however many hosts and waiters there are.
+//! The pool's own cost in instructions, allocations and system calls, with different numbers of hosts and waiting
+//! requests.
 
 use std::io;
 use std::process::Command;
@@ -8,26 +9,26 @@ use crate::count::{self, Calls, Tool};
 use crate::peers;
 use crate::report;
 
-/// Enough that what a run begins with is no part of the difference.
+/// Large enough to make the start of a run negligible.
 const TIMES: usize = 20_000;
 
 pub fn program() -> Result<String, String> {
     peers::build_rust("pool-enjamb", None)
 }
 
-/// The same on the simulation, in the other's place.
+/// Builds the program that runs the same work on the simulation. It replaces the other program.
 pub fn simulated_program() -> Result<String, String> {
     peers::build_rust("pool-enjamb", Some("sim"))
 }
 
-/// What is done, as the program calls it, and among how few and how many hosts or waiters.
+/// The work: its name on the command line, its title, and the small and the large number of hosts or waiting requests.
 const WORKS: [(&str, &str, [usize; 2]); 3] = [
-    ("idle", "an idle connection acquired and released, 10 and 5,000 hosts", [10, 5_000]),
-    ("waiters", "a connection handed on to who waits, 1,000 and 100,000 of them", [1_000, 100_000]),
-    ("hosts", "waiting begun and given up, at one of 10 and 100,000 hosts", [10, 100_000]),
+    ("idle", "acquire and release an idle connection, 10 and 5,000 hosts", [10, 5_000]),
+    ("waiters", "pass a connection to the next request, 1,000 and 100,000 waiting", [1_000, 100_000]),
+    ("hosts", "enqueue and cancel a request, at one of 10 and 100,000 hosts", [10, 100_000]),
 ];
 
-/// A table of all of it.
+/// Prints a table of all of it.
 pub fn report() {
     println!("## The pool\n");
     let tools = [Tool::Callgrind, Tool::Dhat, Tool::Strace];
@@ -49,17 +50,17 @@ pub fn report() {
     println!("{}", report::table(&columns, &WORKS.map(row)));
 }
 
-/// User-space instructions for each operation, with so many hosts or waiters.
+/// User-space instructions per operation, with `live` hosts or waiting requests.
 pub fn instructions(program: &str, work: &str, live: usize) -> io::Result<f64> {
     each(Tool::Callgrind, program, work, live, count::collected)
 }
 
-/// Heap allocations for each operation.
+/// Heap allocations per operation.
 pub fn allocations(program: &str, work: &str, live: usize) -> io::Result<f64> {
     each(Tool::Dhat, program, work, live, count::blocks)
 }
 
-/// System calls for each operation, by their names.
+/// System calls per operation, by name.
 pub fn calls(program: &str, work: &str, live: usize) -> io::Result<Calls> {
     let [none, many] = two_lengths(Tool::Strace, program, work, live)?;
     let (none, many) = (count::strace_counts(&none), count::strace_counts(&many));

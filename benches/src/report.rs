@@ -7,7 +7,7 @@ use crate::memory;
 use crate::peers::Built;
 use crate::work::Work;
 
-/// What stands where there is no figure; stderr says why.
+/// The mark for a missing figure; stderr has the reason.
 pub const MISSING: &str = "–";
 
 /// A Markdown table.
@@ -72,7 +72,7 @@ fn counted(
     println!("{}", table(&titles(works.iter().map(|work| work.title())), &rows));
 }
 
-/// A figure, or a dash for one that could not be had: the other peers are measured all the same.
+/// A figure, or a dash if it could not be measured. The other peers are measured anyway.
 pub fn cell(name: &str, figure: io::Result<String>) -> String {
     figure.unwrap_or_else(|error| {
         eprintln!("{name}: {error}");

@@ -1,4 +1,4 @@
-//! A server as a child process, by itself or under a tool that counts.
+//! A server as a child process, alone or under a counting tool.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -13,13 +13,13 @@ use nix::unistd::Pid;
 
 use crate::child::{self, PATIENCE};
 
-/// A running server. Dropping it ends it.
+/// A running server. Dropping it stops it.
 pub struct Server {
     child: Child,
-    /// The server itself, where the child is a tracer.
+    /// The server's own process, if the child is a tracer.
     pid: Pid,
     pub address: SocketAddr,
-    /// Collects what the tool, and the server, say on stderr.
+    /// Collects the stderr output of the tool and the server.
     stderr: Option<JoinHandle<String>>,
 }
 
@@ -53,7 +53,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Ends it with SIGTERM, and returns all that was said on stderr.
+    /// Stops the server with SIGTERM, and returns its whole stderr output.
     pub fn end(mut self) -> io::Result<String> {
         self.finish()?;
         let said = self.stderr.take().map(JoinHandle::join);
@@ -64,12 +64,12 @@ impl Server {
         let _ = signal::kill(self.pid, Signal::SIGTERM); // it may have ended already
         let ended = child::wait(&mut self.child);
         if ended.is_err() {
-            let _ = signal::kill(self.pid, Signal::SIGKILL); // it outlives the tracer that was killed
+            let _ = signal::kill(self.pid, Signal::SIGKILL); // a server outlives its killed tracer
         }
         ended
     }
 
-    /// Holds it still while `prepare` runs, so that all that is sent meanwhile is ready at once.
+    /// Stops the server while `prepare` runs, so that all bytes sent meanwhile are ready at once.
     pub fn while_stopped(&self, prepare: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         signal::kill(self.pid, Signal::SIGSTOP)?;
         let prepared = self.wait_until(&["T", "t"]).and_then(|()| prepare());
@@ -77,7 +77,7 @@ impl Server {
         prepared
     }
 
-    /// Waits until it has nothing left to do and sleeps.
+    /// Waits until the server has nothing to do and sleeps.
     pub fn wait_until_asleep(&self) -> io::Result<()> {
         self.wait_until(&["S"])
     }
@@ -96,7 +96,7 @@ impl Server {
         Err(io::ErrorKind::TimedOut.into())
     }
 
-    /// CPU time used so far by all its threads, from the scheduler's own account, which is in nanoseconds.
+    /// CPU time of all threads so far, from the scheduler's account in nanoseconds.
     pub fn cpu(&self) -> io::Result<Duration> {
         let mut nanoseconds = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
@@ -106,7 +106,7 @@ impl Server {
         Ok(Duration::from_nanos(nanoseconds))
     }
 
-    /// Bytes of memory that are its own: anonymous and resident.
+    /// The server's own memory in bytes: anonymous and resident.
     pub fn memory(&self) -> io::Result<u64> {
         enjamb_benches::resident(&self.pid.to_string())
     }
@@ -114,22 +114,22 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.finish(); // nothing is left to do about one that cannot be ended
+        let _ = self.finish(); // a server that cannot be stopped is left alone
     }
 }
 
 fn all_of(mut from: impl Read) -> String {
     let mut said = Vec::new();
-    let _ = from.read_to_end(&mut said); // what could be read is what there is to look at
+    let _ = from.read_to_end(&mut said); // after an error, the part that was read is enough
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// The first line, unless it takes too long to come. What follows is read and thrown away, so that nobody blocks.
+/// The first line, if it comes in time. The rest is read and discarded, so that the writer never blocks.
 fn first_line(from: impl Read + Send + 'static) -> Option<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut lines = BufReader::new(from).lines();
-        let _ = sender.send(lines.next()); // who waited may have given up
+        let _ = sender.send(lines.next()); // the receiver may have given up
         lines.for_each(drop);
     });
     receiver.recv_timeout(PATIENCE).ok()?.and_then(Result::ok)

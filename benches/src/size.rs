@@ -1,4 +1,4 @@
-//! What a dependency brings along: how many crates, and how large the echo server is, optimised as a whole and stripped.
+//! The size of a dependency: its number of crates, and the size of the echo server with fat LTO, stripped.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use crate::report;
 
 const PEERS: [(Peer, &str); 4] =
     [(Peer::Enjamb, "enjamb"), (Peer::Mio, "mio"), (Peer::Calloop, "calloop"), (Peer::Tokio, "tokio")];
-/// The release profile, but for these.
+/// The changes to the release profile.
 const PROFILE: [(&str, &str); 4] = [
     ("CARGO_PROFILE_RELEASE_LTO", "fat"),
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
@@ -35,7 +35,7 @@ fn row(peer: Peer, name: &str, tree: &Result<String, String>) -> Vec<String> {
     vec![peer.title().to_string(), crates(usize::MAX), crates(2), report::cell(name, kib)]
 }
 
-/// All crates under this one with a feature, a line each, how deep they are before their names, in the order of a tree.
+/// All crates under this one with a feature, in the order of a tree. Each line is the depth and the name.
 pub fn tree(feature: &str) -> Result<String, String> {
     let mut tree = peers::cargo();
     tree.args([
@@ -51,7 +51,7 @@ pub fn tree(feature: &str) -> Result<String, String> {
     peers::run(tree.args(["--prefix", "depth", "--format", " {p}", "--no-dedupe"]))
 }
 
-/// How many others a crate depends on, down to a depth: 2 is what it names itself.
+/// The number of other crates that a crate depends on, down to a depth. Depth 2 is its direct dependencies.
 pub fn dependencies(tree: &str, name: &str, deepest: usize) -> usize {
     let lines = tree.lines().filter_map(|line| {
         let mut words = line.split(' ');
@@ -62,7 +62,7 @@ pub fn dependencies(tree: &str, name: &str, deepest: usize) -> usize {
     names.len()
 }
 
-/// Bytes of the server's file.
+/// The size of the server's file in bytes.
 fn stripped(peer: Peer) -> io::Result<u64> {
     let target = peers::target_dir()?.join("small");
     let server = peer.build_in(&target, &PROFILE).map_err(io::Error::other)?;

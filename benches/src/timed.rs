@@ -1,5 +1,5 @@
-//! CPU time of the server per operation, throughput and latency, as ratios to raw C. The rounds are interleaved, so that
-//! whatever else the machine does falls on all peers alike, and each ratio is one within a round.
+//! CPU time of the server per operation, throughput and latency, as ratios to raw C. The rounds are interleaved, so
+//! that other load on the machine affects all peers alike. Each ratio is taken within a round.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -19,18 +19,18 @@ use crate::work::Work;
 pub const SERVER_CORE: usize = 0;
 pub const CLIENT_CORE: usize = 1;
 
-/// How long one sample of echoes takes.
+/// The duration of one sample of echoes.
 const SAMPLE: Duration = Duration::from_millis(200);
-/// How much one sample of streaming sends, and gets back.
+/// The amount that one sample of streaming sends and receives.
 const STREAMED_MIB: usize = 512;
-/// How many round trips the percentiles of one sample are of.
+/// The number of round trips in one sample of percentiles.
 const ROUND_TRIPS: usize = 10_000;
-/// Descriptors that are not the clients'.
+/// Descriptors for other purposes than clients.
 const OTHER_DESCRIPTORS: u64 = 100;
 
 #[derive(Clone, Copy)]
 enum Load {
-    /// On so many connections, of so many bytes each
+    /// This many connections, with this many bytes each
     Echoes(usize, usize),
     /// Connect, 64 bytes to and fro, close
     Churn,
@@ -80,7 +80,7 @@ pub fn streaming(peers: &[Built], rounds: usize) {
     print(peers, &cpu);
 }
 
-/// How long a round trip of 64 bytes takes.
+/// The time of a round trip of 64 bytes.
 pub fn latency(peers: &[Built], rounds: usize) {
     println!("## Latency of a 64 B ping-pong, against C (µs in the row of C)\n");
     let what = ["round trip".to_string()];
@@ -93,7 +93,7 @@ pub fn latency(peers: &[Built], rounds: usize) {
 
 struct Column {
     title: String,
-    /// By peer, a sample for each round: NaN where there is none.
+    /// By peer, one sample for each round. NaN marks a missing sample.
     samples: Vec<Vec<f64>>,
 }
 
@@ -143,7 +143,7 @@ fn ratio_cell(samples: &[f64], base: &[f64]) -> String {
     spread_cell(&ratios)
 }
 
-/// The median, the least and the most.
+/// The median, the minimum and the maximum.
 pub fn spread_cell(samples: &[f64]) -> String {
     let mut samples: Vec<_> = samples.iter().copied().filter(|sample| sample.is_finite()).collect();
     samples.sort_by(f64::total_cmp);
@@ -153,7 +153,7 @@ pub fn spread_cell(samples: &[f64]) -> String {
     }
 }
 
-/// Microseconds of CPU each, and thousands a second.
+/// Microseconds of CPU per operation, and thousands of operations per second.
 fn load_sample(command: &[String], load: Load) -> io::Result<[f64; 2]> {
     let connections = if let Load::Echoes(connections, _) = load { connections } else { 0 };
     allow_descriptors(connections as u64 + OTHER_DESCRIPTORS)?;
@@ -168,7 +168,7 @@ fn load_sample(command: &[String], load: Load) -> io::Result<[f64; 2]> {
     }
 }
 
-/// Does what says how many operations it was again and again.
+/// Repeats the work for the length of a sample. `work` returns its number of operations.
 fn for_a_while(server: &Server, mut work: impl FnMut() -> io::Result<usize>) -> io::Result<[f64; 2]> {
     work()?;
     let (mut operations, before, begun) = (0, settled_cpu(server)?, Instant::now());
@@ -192,7 +192,7 @@ fn streaming_sample(command: &[String]) -> io::Result<[f64; 2]> {
     Ok([microseconds(cpu) / STREAMED_MIB as f64, rate])
 }
 
-/// Microseconds that half of the round trips take at most, and 99 in a hundred.
+/// The 50th and the 99th percentile of a round trip, in microseconds.
 fn latency_sample(command: &[String]) -> io::Result<[f64; 2]> {
     let server = start_pinned(command)?;
     let mut client = Clients::connect(server.address, 1, 64)?;
@@ -220,7 +220,7 @@ fn stream_through(stream: &mut TcpStream, mib: usize) -> io::Result<()> {
     })
 }
 
-/// The server's CPU time, once it has gone to sleep: the account of who runs lags behind.
+/// The server's CPU time, read when it sleeps: the scheduler's account of a running process lags behind.
 fn settled_cpu(server: &Server) -> io::Result<Duration> {
     thread::sleep(Duration::from_millis(5));
     server.cpu()
@@ -230,7 +230,7 @@ fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// The server on one core, this thread, and the threads it makes, on another: that takes two cores.
+/// Starts the server on one core, and pins this thread and its later threads to another. It needs two cores.
 fn start_pinned(command: &[String]) -> io::Result<Server> {
     pin_to(SERVER_CORE)?;
     let server = Server::start(&[], command);

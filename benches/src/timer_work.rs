@@ -1,11 +1,11 @@
-//! What is asked of every program that has timers.
+//! The work of the timer programs.
 //!
 //! ```text
 //! timers-PEER insert|cancel|fire|hold LIVE TIMES
 //! ```
 //!
-//! does one thing as often as told, while a number of others are live. `insert`, `cancel` and `fire` print the
-//! nanoseconds of CPU time that each took, and the seconds until all was done; `hold` prints the bytes that LIVE take.
+//! does one thing TIMES times, with LIVE other timers. `insert`, `cancel` and `fire` print the nanoseconds of CPU time
+//! per operation and the seconds of the whole run; `hold` prints the bytes of LIVE timers.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,30 +14,30 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::resident;
 
-/// The timers of a library, each of which calls a function that counts.
+/// A library's timers. Each timer calls a function that counts.
 pub trait Timers {
     type Id;
 
-    /// Sets as many, each for what `delay` says of its number, and hands over what cancels it.
+    /// Sets `count` timers. The delay of each is `delay` of its number. Passes the id of each to `each`.
     fn insert(&mut self, count: usize, delay: fn(usize) -> Duration, each: impl FnMut(Self::Id));
 
     fn cancel(&mut self, timers: impl Iterator<Item = Self::Id>);
 
-    /// Runs until as many have fired.
+    /// Runs until `count` timers have fired.
     fn fire(&mut self, count: usize) -> io::Result<()>;
 }
 
-/// Spreads them over a minute, in no order: 7,919 is prime to it.
+/// A delay within a minute, in no order: 7,919 is coprime to it.
 pub(crate) fn far(i: usize) -> Duration {
     Duration::from_millis((60_000 + i * 7_919 % 60_000) as u64)
 }
 
-/// Spreads them over a second.
+/// A delay within a second.
 fn near(i: usize) -> Duration {
     Duration::from_millis((i * 7_919 % 1_000) as u64)
 }
 
-/// Does what the command line says. What is there beforehand is the same for every `TIMES`, so that the difference of
+/// Performs the work of the command line. The state before the work is the same for every `TIMES`, so the difference of
 /// two runs is the work alone.
 pub fn run<T: Timers>(mut timers: T) -> io::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -67,7 +67,7 @@ pub fn run<T: Timers>(mut timers: T) -> io::Result<()> {
     }
     let each = (cpu_time()? - cpu).as_nanos() as f64 / times as f64;
     println!("{each:.1} {:.3}", begun.elapsed().as_secs_f64());
-    std::mem::forget((timers, ids)); // dropping what is still live would count as part of the work
+    std::mem::forget((timers, ids)); // dropping the live timers would count as work
     Ok(())
 }
 

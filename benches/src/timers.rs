@@ -1,5 +1,5 @@
-//! What timers cost, beside those of peers: instructions for each operation while 100,000 are live, CPU time while a
-//! million and ten million are, and memory; and what moving a connection's deadline on adds to a round trip.
+//! The cost of timers compared with those of peers: instructions per operation among 100,000 live timers, CPU time
+//! among a million and ten million, and memory. Also the cost that moving a connection's deadline adds to a round trip.
 
 use std::io;
 use std::process::Command;
@@ -12,11 +12,11 @@ use crate::work::Work;
 
 pub const LIVE: usize = 100_000;
 pub const TIMES: usize = 50_000;
-/// As many as are to fire within a second, and as are held to see what each takes.
+/// The number of timers that fire within a second, and that are held to measure the memory of one.
 pub const MANY: usize = 1_000_000;
-/// For timers that are all gone through for each operation: more would take hours.
+/// For libraries that scan all timers at each operation: more would take hours.
 const FEW: usize = 10_000;
-/// For timers in wheels: this many in a heap would take minutes.
+/// For timer wheels: this many in a heap would take minutes.
 const VERY_MANY: usize = 10_000_000;
 const WORKS: [&str; 3] = ["insert", "cancel", "fire"];
 
@@ -34,7 +34,7 @@ pub fn instructions(program: &str, work: &str, live: usize, times: usize) -> io:
     Ok(many.saturating_sub(none) as f64 / times as f64)
 }
 
-/// What moving a connection's deadline on adds to a ping-pong, while so many timers are live.
+/// The instructions that moving a connection's deadline adds to a ping-pong, with `live` other timers.
 pub fn rearm(server: &[String], live: usize) -> io::Result<f64> {
     let counted = |role: &str| {
         let role = [role.to_string(), live.to_string()];
@@ -49,7 +49,7 @@ pub fn bytes(program: &str, live: usize) -> io::Result<f64> {
     Ok(printed(program, "hold", live, live)?[0] / live as f64)
 }
 
-/// What a program prints: what it measured of itself.
+/// The measurements that a program prints.
 fn printed(program: &str, work: &str, live: usize, times: usize) -> io::Result<Vec<f64>> {
     let output = child::output(Command::new(program).args([work, &live.to_string(), &times.to_string()]))?;
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -64,13 +64,13 @@ pub fn program() -> Result<String, String> {
     peers::build_rust("timers-enjamb", None)
 }
 
-/// Timers that are measured.
+/// A library to measure.
 struct Timers {
     title: &'static str,
     program: Result<String, String>,
-    /// Whose server moves deadlines on.
+    /// The peer whose server moves deadlines.
     server: Option<Peer>,
-    /// How many are measured at most.
+    /// The maximum number of live timers.
     most: usize,
 }
 
@@ -140,13 +140,13 @@ impl Timers {
     }
 }
 
-/// Until a million timers, due within one second, have fired.
+/// The seconds until a million timers, all due within one second, have fired.
 fn seconds(program: &str) -> io::Result<String> {
     let wall = printed(program, "fire", MANY, MANY)?.pop().ok_or(io::ErrorKind::InvalidData)?;
     Ok(format!("{wall:.2}"))
 }
 
-/// What nobody has measured.
+/// A figure that was not measured.
 fn missing() -> io::Result<String> {
     Ok(MISSING.to_string())
 }

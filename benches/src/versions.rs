@@ -1,4 +1,4 @@
-//! What was measured, and where: a figure means nothing without.
+//! The versions and the machine, without which a figure means nothing.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 const LOCK: &str = include_str!("../../Cargo.lock");
 const CRATES: [&str; 8] = ["mio", "calloop", "message-io", "tokio", "smol", "async-io", "ureq", "reqwest"];
 
-/// The machine and the versions, as a sentence each.
+/// The machine and the versions, one sentence each.
 pub fn all() -> String {
     let crates: Vec<_> = CRATES.iter().map(|name| format!("{name} {}", locked(name))).collect();
     let tools = [
@@ -26,12 +26,12 @@ fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
-    // What follows a hyphen names a build, not a kernel.
+    // The part after a hyphen names a build, not a kernel.
     let kernel = kernel.split('-').next().unwrap_or_default().trim();
     format!("Linux {kernel}, {}, {cores} × {}", std::env::consts::ARCH, model.unwrap_or("unknown"))
 }
 
-/// The newest version of a crate in the lock file: older ones are what message-io brings along.
+/// The newest version of a crate in the lock file. message-io brings older ones.
 fn locked(name: &str) -> &'static str {
     let entry = format!("name = \"{name}\"\nversion = \"");
     LOCK.rsplit_once(&entry).and_then(|(_, rest)| rest.split('"').next()).unwrap_or("?")

@@ -1,4 +1,4 @@
-//! The work that is counted, in units that can be repeated.
+//! The work to count, in repeatable units.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::server::Server;
 pub enum Work {
     /// 64 bytes to and fro on one connection
     PingPong,
-    /// 16 KiB to and fro on one connection: a copy of them in user space shows
+    /// 16 KiB to and fro on one connection: a copy of the bytes in user space shows
     Large,
     /// 64 connections with 64 bytes each, all ready at once
     AtOnce,
@@ -32,17 +32,17 @@ impl Work {
         }
     }
 
-    /// Two lengths of run, in units. What the shorter one does is warming up; the difference is what is counted.
+    /// Two run lengths, in units. The shorter run is the warm-up; the difference is counted.
     pub fn lengths(self) -> (usize, usize) {
         match self {
-            Work::PingPong => (100, 10_100), // long enough that a stray wake-up does not show
+            Work::PingPong => (100, 10_100), // long enough to hide a stray wake-up
             Work::Large => (100, 2_100),
             Work::AtOnce => (10, 110),
             Work::Churn | Work::Open => (50, 550),
         }
     }
 
-    /// Operations that one unit is made of.
+    /// The number of operations in one unit.
     pub fn operations(self) -> usize {
         if self == Work::AtOnce { 64 } else { 1 }
     }
@@ -52,7 +52,8 @@ impl Work {
             Work::PingPong | Work::Large => {
                 let size = if self == Work::Large { 16 * 1024 } else { 64 };
                 let mut client = Clients::connect(server.address, 1, size)?;
-                // Under a tool the server is slow, and would find the next message before it has looked for none.
+                // Under a tool the server is slow. Without this wait, the next message would already be there when it
+                // looks for more.
                 (0..units).try_for_each(|_| server.wait_until_asleep().and_then(|()| client.round()))
             }
             Work::AtOnce => {

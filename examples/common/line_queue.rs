@@ -1,7 +1,8 @@
-//! Lines for an output whose reader may be slow, or gone.
+//! Lines for an output whose reader may be slow or closed.
 //!
-//! A write to a terminal or a pipe waits while its reader does not read, and a server that waits serves nobody. So a
-//! thread writes the lines, and until then they are in a queue. What finds no room there is dropped and counted.
+//! A write to a terminal or a pipe blocks while its reader does not read, and a blocked loop serves no client. So the
+//! loop pushes lines into a queue, and a thread writes them. The queue drops and counts the lines for which it has no
+//! room.
 
 use std::io::{self, Write};
 use std::mem;
@@ -9,12 +10,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How many bytes may wait: some ten thousand lines.
+/// The size of the queue in bytes: some ten thousand lines. An empty queue takes one push of any size.
 const ROOM: usize = 1024 * 1024;
-/// How long the end of the program waits for a reader that does not read.
+/// How long a drop of the queue waits for a reader that does not read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A queue of whole lines. Dropping it waits until all of them are written.
+/// A queue of whole lines. Its drop waits until all lines are written.
 #[derive(Clone)]
 pub struct LineQueue(Arc<Shared>);
 
@@ -27,14 +28,15 @@ struct Shared {
 #[derive(Default)]
 struct State {
     lines: Vec<u8>,
-    /// How many more lines came, and found no room.
+    /// How many lines found no room after these.
     dropped: usize,
-    /// The thread is writing lines that it has taken before.
+    /// The thread is writing the lines that it took last.
     writing: bool,
 }
 
 impl LineQueue {
-    /// Has a thread write to `output`. It calls `failed` when writing fails, but not again until writing has succeeded.
+    /// Starts the thread that writes to `output`. It calls `failed` at the first error, and again only at the first
+    /// error after a write that succeeded.
     pub fn new(output: impl Write + Send + 'static, failed: fn(&io::Error)) -> Self {
         let shared = Arc::new(Shared::default());
         let queue = LineQueue(Arc::clone(&shared));
@@ -42,12 +44,14 @@ impl LineQueue {
         queue
     }
 
-    /// Takes whole lines, and never waits.
+    /// Takes whole lines, and never blocks.
     pub fn push(&self, lines: impl AsRef<[u8]>) {
         let lines = lines.as_ref();
         let mut state = self.0.lock();
-        // Once one was dropped, so are those behind it, until the thread has taken those before it: that is the gap.
-        if state.dropped > 0 || state.lines.len() + lines.len() > ROOM {
+        // After a dropped line, all later lines are dropped too, until the thread takes the earlier ones. So there is
+        // one gap, and its place is known.
+        let has_room = state.lines.is_empty() || state.lines.len() + lines.len() <= ROOM;
+        if state.dropped > 0 || !has_room {
             state.dropped += 1;
         } else {
             state.lines.extend_from_slice(lines);
@@ -60,7 +64,7 @@ impl Drop for LineQueue {
     fn drop(&mut self) {
         let is_busy = |state: &mut State| state.writing || !state.lines.is_empty();
         let waited = self.0.changed.wait_timeout_while(self.0.lock(), PATIENCE, is_busy);
-        drop(waited); // if the reader has stopped, it does not get the rest
+        drop(waited); // after the timeout, the rest is lost
     }
 }
 
@@ -82,7 +86,7 @@ impl Shared {
         }
     }
 
-    /// Waits for lines, and takes them all.
+    /// Waits for lines and takes them all.
     fn take(&self) -> Vec<u8> {
         let mut state = self.lock();
         state.writing = false;

@@ -1,13 +1,16 @@
-//! Poems, and the pieces in which slow servers send them.
+//! Poems, and sending them slowly.
 
 use std::fs;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// What is sent when no poem is given.
+/// The poem of a server that was given none.
 pub const DEFAULT: &str = "1111\n2222\n3333\n4444\n";
 
-/// A poem from a file. The error is a sentence that names the file.
+/// Reads a poem from a file. The error is a sentence that names the file.
 pub fn read(path: &Path) -> Result<String, String> {
     let name = path.display();
     let bytes = fs::read(path).map_err(|error| format!("cannot read the poem {name}: {error}"))?;
@@ -23,12 +26,32 @@ pub fn read(path: &Path) -> Result<String, String> {
     Ok(poem)
 }
 
-/// The pieces to send one at a time: the lines without their newlines, or `num_bytes` at a time as the poem stands,
-/// wherever that cuts it (also inside a character).
+/// The pieces to send. They are the lines without their newlines, or `num_bytes` bytes each. Such a cut may fall inside
+/// a character.
 pub fn pieces(poem: &str, num_bytes: Option<NonZeroUsize>) -> Vec<Vec<u8>> {
     match num_bytes {
         Some(size) => poem.as_bytes().chunks(size.get()).map(<[u8]>::to_vec).collect(),
-        // An empty line would be a pause in which nothing is sent.
+        // An empty piece would be a pause without a byte.
         None => poem.lines().filter(|line| !line.is_empty()).map(|line| line.as_bytes().to_vec()).collect(),
     }
+}
+
+/// Sends the pieces and sleeps for `delay` after each one, also after the last one. Calls `sent` with each piece.
+///
+/// Each sleep ends at a time that is counted from the start. So the cost of sending does not add up: n pieces take
+/// n × `delay`.
+pub fn recite(
+    mut to: impl Write,
+    pieces: &[Vec<u8>],
+    delay: Duration,
+    mut sent: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut sleep_until = Instant::now();
+    for piece in pieces {
+        to.write_all(piece)?;
+        sent(piece);
+        sleep_until += delay;
+        thread::sleep(sleep_until.saturating_duration_since(Instant::now()));
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! A small web site on this machine: some pages, and a members' room behind a form.
+//! A small web site on this machine: some pages, a login form, and a page for members.
 
 use enjamb::{Conn, Input, Protocol};
 use std::collections::HashMap;
@@ -7,18 +7,18 @@ use std::io;
 /// The name and password of the only member.
 pub const MEMBER: (&str, &str) = ("ann", "enjambement");
 
-/// What the form's hidden inputs must bring back.
+/// The value of the form's hidden input `token`. A login must send it back.
 const TOKEN: &str = "t7&x=1";
 const COOKIE: &str = "room=42";
-/// More is no request to this site.
+/// No request to this site is longer.
 const LONGEST_REQUEST: usize = 16 * 1024;
 
-/// One visitor's connection. It is kept for as long as the visitor keeps it.
+/// One connection of a browser. The browser closes it.
 pub struct Site;
 
 impl<S> Protocol<S> for Site {
     fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
-        while let Some((length, request)) = Asked::parse(input.peek())? {
+        while let Some((length, request)) = SiteRequest::parse(input.peek())? {
             let answer = request.answer();
             input.take(length);
             conn.write(answer.as_bytes());
@@ -31,16 +31,16 @@ fn too_long() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a request of more than 16 KiB")
 }
 
-struct Asked {
+struct SiteRequest {
     /// Method and path.
     line: String,
     cookie: bool,
     form: HashMap<String, String>,
 }
 
-impl Asked {
-    /// The first request of these bytes, if it is whole, and its length.
-    fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Asked)>> {
+impl SiteRequest {
+    /// The first request in these bytes and its length, if it is complete.
+    fn parse(bytes: &[u8]) -> io::Result<Option<(usize, SiteRequest)>> {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4) else {
             return Ok(None);
         };
@@ -49,7 +49,7 @@ impl Asked {
             let fields = head.lines().filter_map(|line| line.split_once(": "));
             fields.filter(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_string()).next()
         };
-        // What does not fit into a number is too long too.
+        // A length that does not fit into a `usize` is too long too.
         let length = field("content-length").map_or(Some(0), |length| length.parse().ok());
         let length = length.filter(|&length| length <= LONGEST_REQUEST).ok_or_else(too_long)?;
         let Some(body) = bytes.get(end..end + length) else { return Ok(None) };
@@ -59,7 +59,7 @@ impl Asked {
             field("cookie").is_some_and(|cookies| cookies.split("; ").any(|cookie| cookie == COOKIE));
         let form = body.split('&').filter_map(|pair| pair.split_once('='));
         let form = form.map(|(name, value)| (decoded(name), decoded(value))).collect();
-        Ok(Some((end + length, Asked { line, cookie, form })))
+        Ok(Some((end + length, SiteRequest { line, cookie, form })))
     }
 
     fn answer(&self) -> String {
@@ -99,7 +99,7 @@ fn page(status: u16, fields: &str, body: &str) -> String {
     )
 }
 
-/// Out of a form: RFC 1866, section 8.2.1.
+/// Decodes a name or a value of a form: RFC 1866, section 8.2.1.
 fn decoded(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
     while let [byte, behind @ ..] = rest {

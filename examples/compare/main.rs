@@ -1,19 +1,19 @@
 //! Slow poetry, read in five ways, side by side: what an event loop is for, in one picture.
 //!
-//! What it teaches: a program that waits for one server at a time is slow (`blocking`), or it is only as quick as it
-//! looks (`connect-first` lets the kernel collect what it does not read). `threads`, `select` and the `reactor` hear
-//! all the servers at once. With a few poems they tie; with thousands they do not.
+//! What it teaches: a program that waits for one server at a time is slow (`blocking`). If it connects to all servers
+//! first, it ends early, but it reads late: the kernel keeps what it does not read yet (`connect-first`). `threads`,
+//! `select` and the `reactor` read from all servers at once. With a few poems they tie; with thousands they do not.
 //!
 //!     cargo run --release --example compare
 //!     cargo run --release --example compare -- --quick --only blocking,reactor
 //!     cargo run --release --example compare -- --poems 5000 --lines 20 --delay 50ms --only threads,reactor
 //!
-//! There is nothing to start before: it serves its own poems. You should see five blocks on one time axis, a row for
-//! each poem, each byte where it was read: a staircase of 12 s for `blocking`, two late lumps for `connect-first`,
-//! and 4 s with all the poems in parallel for the others. Then a table, and what to make of it. The exit status is 0
-//! if every poem arrived byte for byte.
+//! It serves its own poems, so there is nothing to start before. You should see five blocks on one time axis, with a row
+//! for each poem and each byte where it was read: a staircase of 12 s for `blocking`, two late lumps for
+//! `connect-first`, and 4 s with all poems in parallel for the others. Then follow a table and what it shows. The exit
+//! status is 0 if every poem arrived byte for byte.
 
-// With its path it is the root of the modules beside it.
+// With this path, the modules of `program` are the files beside it, without a folder `program/`.
 #[cfg(unix)]
 #[path = "program.rs"]
 mod program;

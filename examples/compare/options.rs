@@ -1,6 +1,6 @@
-//! The options, each with its range.
+//! The options on the command line, each with its range.
 
-use super::duration;
+use super::common::values;
 use super::strategies::Strategy;
 use clap::{Parser, ValueEnum};
 use std::num::NonZeroUsize;
@@ -21,7 +21,7 @@ pub struct Options {
     pub lines: usize,
 
     /// How long a server rests after each line
-    #[arg(long, value_name = "D", default_value = "1s", value_parser = duration::at_least_ms(1), allow_hyphen_values = true)]
+    #[arg(long, value_name = "D", default_value = "1s", value_parser = values::duration_from_ms(1), allow_hyphen_values = true)]
     pub delay: Duration,
 
     /// Send N bytes at a time, instead of a line without its newline
@@ -81,8 +81,9 @@ pub enum ServerKind {
     Reactor,
 }
 
-/// Past this, the kernel's memory for sockets is what is measured.
+/// With more poems, the memory that the kernel needs for sockets would determine the figures.
 const MAX_POEMS: usize = 50_000;
+
 pub const QUICK_DELAY: Duration = Duration::from_millis(100);
 
 fn count(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {

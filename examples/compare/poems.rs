@@ -1,11 +1,10 @@
-//! The poems: made up, each one different, or read from files.
+//! The poems: made up, each one different, or read from files. And the check that a client has read them.
 
-use super::poem;
+use super::common::poem;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::path::PathBuf;
 
-/// Makes a poem when it is asked for, so that a client does not carry the answers while its memory is measured.
+/// Makes a poem when it is asked for. So a client does not hold the texts while its memory is measured.
 pub struct Poems {
     source: Source,
     num_bytes: Option<NonZeroUsize>,
@@ -15,12 +14,6 @@ enum Source {
     MadeUp { poems: usize, lines: usize },
     Files(Vec<String>),
 }
-
-/// With few poems, line 2 of each is `2222`, `bbbb` and `BBBB`: both the poem and the line can be told at a glance.
-const ALPHABETS: [&str; 3] = ["123456789", "abcdefghi", "ABCDEFGHI"];
-/// With more, line 12 of poem 34 is `cccc.34`.
-const LINES: &str = "123456789abcdefghijklmnopqrstuvwxyz";
-const LETTERS_PER_LINE: usize = 4;
 
 impl Poems {
     pub fn made_up(poems: usize, lines: usize, num_bytes: Option<NonZeroUsize>) -> Self {
@@ -43,12 +36,12 @@ impl Poems {
         self.num_bytes.is_none()
     }
 
-    /// Whether all have as many pieces of the same lengths.
+    /// Whether all poems have the same number of pieces, of the same lengths.
     pub fn all_alike(&self) -> bool {
         matches!(self.source, Source::MadeUp { .. })
     }
 
-    /// What the server sends at a time.
+    /// What the server sends, one piece at a time.
     pub fn pieces(&self, poem: usize) -> Vec<Vec<u8>> {
         match &self.source {
             Source::MadeUp { poems, lines } => poem::pieces(&made_up(poem, *poems, *lines), self.num_bytes),
@@ -56,8 +49,8 @@ impl Poems {
         }
     }
 
-    /// What a client should have read.
-    pub fn text(&self, poem: usize) -> Vec<u8> {
+    /// What a client reads.
+    fn text(&self, poem: usize) -> Vec<u8> {
         self.pieces(poem).concat()
     }
 
@@ -83,7 +76,28 @@ impl Poems {
         let different = if self.all_alike() { 0..1 } else { 0..self.len() };
         different.map(|poem| self.text(poem).len()).max().unwrap_or(0)
     }
+
+    /// How many poems arrived byte for byte. `texts` has the whole text of each connection, in order.
+    ///
+    /// The server gives the poems of a port to its connections in the order of accept(2), which a client with threads
+    /// does not control. So a text counts if it is any poem of its port that no connection before it has counted.
+    pub fn verified<'a>(&self, ports: usize, texts: impl Iterator<Item = Option<&'a [u8]>>) -> usize {
+        let of_port = |port: usize| (port..self.len()).step_by(ports).map(|poem| self.text(poem)).collect();
+        let mut unclaimed: Vec<Vec<Vec<u8>>> = (0..ports).map(of_port).collect();
+        let claim = |(connection, text): (usize, Option<&[u8]>)| {
+            let candidates = &mut unclaimed[connection % ports];
+            let found = candidates.iter().position(|poem| Some(&poem[..]) == text)?;
+            Some(candidates.swap_remove(found))
+        };
+        texts.enumerate().filter_map(claim).count()
+    }
 }
+
+/// With few poems, line 2 of each is `2222`, `bbbb` or `BBBB`: the letters show both the poem and the line.
+const ALPHABETS: [&str; 3] = ["123456789", "abcdefghi", "ABCDEFGHI"];
+/// With more poems, line 12 of poem 34 is `cccc.34`.
+const LETTERS: &str = "123456789abcdefghijklmnopqrstuvwxyz";
+const LETTERS_PER_LINE: usize = 4;
 
 fn made_up(poem: usize, poems: usize, lines: usize) -> String {
     let text = |line: usize| match ALPHABETS.get(poem) {
@@ -95,40 +109,15 @@ fn made_up(poem: usize, poems: usize, lines: usize) -> String {
     (0..lines).map(|line| text(line) + "\n").collect()
 }
 
-/// All lines are of the same length, so that all poems are.
+/// All lines have the same length, and so have all poems.
 fn numbered(line: usize, lines: usize, poem: usize, poems: usize) -> String {
-    let letter = line % LINES.len();
-    let letters = LINES[letter..=letter].repeat(LETTERS_PER_LINE);
-    // Beyond the alphabet the letters come again, and a number tells the line.
-    let line = if lines > LINES.len() { padded(line + 1, lines) } else { String::new() };
+    let letter = line % LETTERS.len();
+    let letters = LETTERS[letter..=letter].repeat(LETTERS_PER_LINE);
+    // With more lines than letters, the letters repeat and a number tells the line.
+    let line = if lines > LETTERS.len() { padded(line + 1, lines) } else { String::new() };
     format!("{letters}{line}.{}", padded(poem + 1, poems))
 }
 
 fn padded(number: usize, most: usize) -> String {
     format!("{number:0width$}", width = most.to_string().len())
-}
-
-/// How many of the poems arrived byte for byte, each of them once, of the whole `texts` of all connections.
-///
-/// Poems that share a port are handed out in the order in which the server accepts, which a client with threads does
-/// not decide: a text counts if it is any poem of its port that no other connection has brought yet.
-pub fn verified<'a>(poems: &Poems, ports: usize, texts: impl Iterator<Item = Option<&'a [u8]>>) -> usize {
-    let mut unclaimed: Vec<Vec<Vec<u8>>> = (0..ports).map(|port| of_port(poems, port, ports)).collect();
-    let claim = |(connection, text): (usize, Option<&[u8]>)| {
-        let of_port = &mut unclaimed[connection % ports];
-        let found = of_port.iter().position(|poem| Some(&poem[..]) == text)?;
-        Some(of_port.swap_remove(found))
-    };
-    texts.enumerate().filter_map(claim).count()
-}
-
-fn of_port(poems: &Poems, port: usize, ports: usize) -> Vec<Vec<u8>> {
-    (port..poems.len()).step_by(ports).map(|poem| poems.text(poem)).collect()
-}
-
-/// The pieces that a range of a poem's bytes touches.
-pub fn pieces_of(piece_ends: &[usize], bytes: Range<usize>) -> Range<usize> {
-    let first = piece_ends.partition_point(|&end| end <= bytes.start);
-    let last = piece_ends.partition_point(|&end| end < bytes.end);
-    first..last + 1
 }

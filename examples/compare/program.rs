@@ -1,60 +1,55 @@
-//! The program: it plans, starts itself again in two roles for each run, shows what it saw, and sums up.
+//! The program: it makes a plan and runs one strategy after another. For each run it starts itself again in two roles,
+//! one process that serves the poems and one that reads them. Then it sums up.
+//!
+//! Read `strategies` first: they are what the program compares. `client` calls one of them, and its transcripts record
+//! what it reads.
 
-mod axis;
-mod canvas;
-mod children;
-mod client;
-mod density;
-mod descriptors;
-#[path = "../common/duration.rs"]
-mod duration;
-mod format;
-mod html;
-mod interrupts;
-mod json;
-#[path = "../common/messages.rs"]
-mod messages;
+// What to run.
 mod options;
-#[path = "../common/output.rs"]
-mod output;
-mod picture;
 mod plan;
-#[path = "../common/poem.rs"]
-#[expect(dead_code, reason = "the poems here are made up or read, never the default one")]
-mod poem;
 mod poems;
-#[path = "../common/recite.rs"]
-mod recite;
-mod report;
-mod screen;
+
+// One run: the process that serves, the process that reads, the parent process of both, and what it records.
+mod client;
+mod run;
 mod servers;
-mod show;
 mod strategies;
 mod supervise;
-mod svg;
-mod table;
 mod timeline;
-mod transcript;
+
+// What the user sees.
+mod format;
+mod picture;
+mod results;
+mod screen;
+mod show;
+mod svg;
 mod words;
 
+#[path = "../common/mod.rs"]
+mod common;
+
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use interrupts::Interrupts;
+use common::{messages, output};
 use options::Options;
-use plan::{Choice, Plan, Trouble};
+use plan::{Choice, Plan, PlanError};
+use run::{Outcome, Run};
 use show::Show;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use timeline::{Outcome, Run};
+use supervise::Interrupts;
 
 pub fn main() -> ExitCode {
     let options = Options::parse();
     messages::show_from("error");
     let plan = match Plan::new(&options) {
         Ok(plan) => plan,
-        Err(Trouble::Usage(message)) => Options::command().error(ErrorKind::ValueValidation, message).exit(),
-        Err(Trouble::Failure(message)) => return failed(&message),
+        Err(PlanError::Usage(message)) => {
+            Options::command().error(ErrorKind::ValueValidation, message).exit()
+        }
+        Err(PlanError::Failure(message)) => return failed(&message),
     };
     let role = match (options.serve, options.client) {
         (true, _) => servers::run(&plan),
@@ -73,7 +68,7 @@ fn failed(message: &str) -> ExitCode {
 }
 
 fn compare(plan: &Plan, options: &Options) -> ExitCode {
-    let ready = descriptors::enough_for(plan, options).and_then(|()| writable(options));
+    let ready = plan::raise_file_limit(plan, options).and_then(|()| check_writable(options));
     if let Err(message) = ready {
         return failed(&message);
     }
@@ -81,7 +76,7 @@ fn compare(plan: &Plan, options: &Options) -> ExitCode {
         Ok(interrupts) => interrupts,
         Err(error) => return failed(&format!("cannot catch Ctrl-C: {error}")),
     };
-    let shown = perform(plan, options, &interrupts);
+    let shown = run_all(plan, options, &interrupts);
     if let Some(status) = interrupts.status() {
         return status;
     }
@@ -91,13 +86,13 @@ fn compare(plan: &Plan, options: &Options) -> ExitCode {
     }
 }
 
-/// Every strategy in turn. Stops early, with what there is, when interrupted.
-fn perform(plan: &Plan, options: &Options, interrupts: &Interrupts) -> io::Result<Vec<Run>> {
+/// Runs one strategy after another. After a signal, returns the runs that are complete.
+fn run_all(plan: &Plan, options: &Options, interrupts: &Interrupts) -> io::Result<Vec<Run>> {
     let mut show = Show::new(plan, options.json, options.ascii);
     show.open()?;
     let mut runs = Vec::new();
     for choice in &plan.choices {
-        let run = perform_one(plan, choice, interrupts, &mut show)?;
+        let run = run_one(plan, choice, interrupts, &mut show)?;
         if interrupts.status().is_some() {
             return Ok(runs);
         }
@@ -108,7 +103,8 @@ fn perform(plan: &Plan, options: &Options, interrupts: &Interrupts) -> io::Resul
     Ok(runs)
 }
 
-fn perform_one(plan: &Plan, choice: &Choice, interrupts: &Interrupts, show: &mut Show) -> io::Result<Run> {
+/// Runs one strategy as often as the plan says, and returns the median run.
+fn run_one(plan: &Plan, choice: &Choice, interrupts: &Interrupts, show: &mut Show) -> io::Result<Run> {
     let skipped = |why| Run::new(choice.strategy, plan.poems.len(), Outcome::Skipped(why));
     if let Some(why) = &choice.skipped {
         return Ok(skipped(why.clone()));
@@ -120,13 +116,13 @@ fn perform_one(plan: &Plan, choice: &Choice, interrupts: &Interrupts, show: &mut
     Ok(Run::median(runs).unwrap_or_else(|| skipped("interrupted".to_string())))
 }
 
-/// Writes the files, complains of what went wrong, and says how it was.
+/// Reports each run that failed, writes the files and the JSON document, and returns the exit status.
 fn sum_up(plan: &Plan, options: &Options, runs: &[Run]) -> ExitCode {
     let wrong: Vec<&Run> = runs.iter().filter(|run| !run.went_well()).collect();
     wrong.iter().for_each(|run| log::error!("{}", words::complaint(run)));
     let mut status = if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     let files =
-        [(&options.svg, svg::document as fn(&Plan, &[Run]) -> String), (&options.html, html::document)];
+        [(&options.svg, svg::document as fn(&Plan, &[Run]) -> String), (&options.html, results::html)];
     for (path, document) in files {
         if let Some(path) = path
             && let Err(error) = fs::write(path, document(plan, runs))
@@ -134,12 +130,12 @@ fn sum_up(plan: &Plan, options: &Options, runs: &[Run]) -> ExitCode {
             status = failed(&cannot_write(path, &error));
         }
     }
-    let printed = if options.json { output::print(&(json::document(plan, runs) + "\n")) } else { Ok(()) };
+    let printed = if options.json { output::print(&(results::json(plan, runs) + "\n")) } else { Ok(()) };
     output::exit_status(printed, status)
 }
 
-/// Better to know before half a minute has passed than after.
-fn writable(options: &Options) -> Result<(), String> {
+/// Opens the files before the first run, so that an error is known at once and not after half a minute.
+fn check_writable(options: &Options) -> Result<(), String> {
     for path in [&options.svg, &options.html].into_iter().flatten() {
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
         opened.map_err(|error| cannot_write(path, &error))?;

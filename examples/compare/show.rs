@@ -1,10 +1,12 @@
-//! The order of the performance: announcement, picture, table, lessons.
+//! What standard output shows, in this order: announcement, picture, table, lessons.
 
+use super::format::wrap;
 use super::picture::Picture;
 use super::plan::Plan;
+use super::results::Table;
+use super::run::Run;
 use super::screen::Screen;
-use super::table::Table;
-use super::timeline::{Micros, Run};
+use super::timeline::Micros;
 use super::words;
 use std::io;
 
@@ -15,20 +17,20 @@ pub struct Show<'a> {
 }
 
 enum Manner {
-    /// Nothing on standard output but the document at the end.
+    /// Nothing: standard output is for the JSON document.
     Silent,
-    /// The picture when all the figures are known, for a file or a pipe.
+    /// The picture after all runs, for a file or a pipe.
     AtTheEnd,
-    /// Each strategy's poems while they come, on an axis that is known before.
+    /// The poems of each strategy while they arrive, on the expected axis.
     Live,
-    /// A line that says how far it is, and the picture at the end: for so many poems, or so quick ones, that nobody
-    /// could watch them.
+    /// One line with the progress of each run, and the picture after all runs: if the poems are too many or too quick
+    /// to watch.
     Counting,
 }
 
-/// Shorter runs are over before they are seen.
+/// A shorter run is too quick to watch.
 const WATCHABLE: Micros = 500_000;
-/// How much longer than foreseen the longest run may take before the picture is drawn anew, on an axis that fits.
+/// If a run exceeds the expected axis by a larger factor, the picture is drawn again, on an axis that fits.
 const SLACK: f64 = 1.05;
 
 impl<'a> Show<'a> {
@@ -52,7 +54,7 @@ impl<'a> Show<'a> {
             }
             Manner::Live => {
                 self.screen.print(&announcement)?;
-                let picture = self.foreseen();
+                let picture = self.expected();
                 self.screen.print(&picture.legend())?;
                 self.screen.print(&picture.axis())
             }
@@ -60,27 +62,27 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// The run as it stands, `now` after its start.
+    /// Draws a run that is not complete, `now` after its start.
     pub fn frame(&mut self, run: &Run, now: Micros) -> io::Result<()> {
         match self.manner {
             Manner::Live | Manner::Counting => {
-                let block = self.foreseen().block(run, Some(now));
+                let block = self.expected().block(run, Some(now));
                 self.screen.draw(&block)
             }
             Manner::Silent | Manner::AtTheEnd => Ok(()),
         }
     }
 
-    /// Whether nobody is left to see it.
+    /// Whether standard output is a pipe whose other end is closed.
     pub fn reader_has_left(&self) -> bool {
         self.screen.reader_has_left()
     }
 
-    /// A strategy is done.
+    /// Prints a run that is complete.
     pub fn finished(&mut self, run: &Run) -> io::Result<()> {
         match self.manner {
             Manner::Live => {
-                let mut block = self.foreseen().block(run, None);
+                let mut block = self.expected().block(run, None);
                 block.push(String::new());
                 self.screen.print(&block)
             }
@@ -89,7 +91,7 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// All of them are.
+    /// Prints what follows after the last run.
     pub fn close(&mut self, runs: &[Run]) -> io::Result<()> {
         if let Manner::Silent = self.manner {
             return Ok(());
@@ -97,10 +99,10 @@ impl<'a> Show<'a> {
         if self.plan.running().next().is_none() {
             return self.screen.print(&Table::new(self.plan, runs).lines(self.screen.look().width));
         }
-        let picture = self.measured(runs);
+        let picture = Picture::new(self.plan, self.screen.look(), runs);
         let drawn =
             matches!(self.manner, Manner::Live) && picture.end() as f64 <= self.plan.longest() as f64 * SLACK;
-        let mut lines = if drawn { self.foreseen().axis() } else { whole(&picture, runs) };
+        let mut lines = if drawn { self.expected().axis() } else { whole(&picture, runs) };
         lines.push(String::new());
         lines.extend(self.text(runs));
         self.screen.show_cursor();
@@ -110,7 +112,7 @@ impl<'a> Show<'a> {
     fn text(&self, runs: &[Run]) -> Vec<String> {
         let width = self.screen.look().width;
         let mut lines = Table::new(self.plan, runs).lines(width);
-        let wrapped = |text: &String| words::wrap(text, width);
+        let wrapped = |text: &String| wrap(text, width);
         lines.extend(words::footnotes(self.plan, runs).iter().flat_map(wrapped));
         for lesson in words::lessons(self.plan, runs) {
             lines.push(String::new());
@@ -119,21 +121,10 @@ impl<'a> Show<'a> {
         lines
     }
 
-    /// On the axis that is known before.
-    fn foreseen(&self) -> Picture<'a> {
-        Picture::new(self.plan, self.screen.look(), self.plan.longest(), &[])
+    /// The picture on the expected axis.
+    fn expected(&self) -> Picture<'a> {
+        Picture::new(self.plan, self.screen.look(), &[])
     }
-
-    /// On the axis that fits what was measured.
-    fn measured(&self, runs: &[Run]) -> Picture<'a> {
-        Picture::new(self.plan, self.screen.look(), longest(self.plan, runs), runs)
-    }
-}
-
-/// The end of the axis: what was foreseen, unless a run has taken longer.
-pub fn longest(plan: &Plan, runs: &[Run]) -> Micros {
-    let walls = runs.iter().filter_map(Run::figures).map(|figures| figures.wall);
-    walls.max().unwrap_or(0).max(plan.longest())
 }
 
 fn whole(picture: &Picture, runs: &[Run]) -> Vec<String> {

@@ -1,38 +1,46 @@
-//! What was seen of the poems, and when: the data behind the picture.
+//! What was read of each poem and when, what the servers had sent by then, and the time axis on which both are drawn.
 
-use super::poems;
-use super::strategies::Strategy;
+use super::run::Run;
 use std::ops::Range;
+use std::time::Duration;
 
-/// Since the start of the run. Whole microseconds are more than reading a clock between two system calls can promise.
+/// Time in microseconds, since the start of the run. More precision would be false: the clock is read between two system
+/// calls.
 pub type Micros = u64;
 
-/// What one read returned: the bytes from the end of the one before.
-#[derive(Clone, Copy)]
-pub struct Arrival {
-    pub at: Micros,
-    pub end: u32,
+pub fn micros(duration: Duration) -> Micros {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// One connection, from its connecting to its end.
+/// One connection, from connecting to its end.
 #[derive(Default)]
 pub struct Track {
-    /// When it was asked for: on one machine, connected is the same moment.
+    /// When the client began to connect. On one machine the connection is established at the same time.
     pub connected: Option<Micros>,
-    pub arrivals: Vec<Arrival>,
+    arrivals: Vec<Arrival>,
     pub text: Vec<u8>,
     pub ended: Option<Micros>,
     pub failure: Option<String>,
 }
 
+/// One read: the bytes from the end of the read before it to `end`.
+struct Arrival {
+    at: Micros,
+    end: u32,
+}
+
 impl Track {
+    pub fn with_capacity(bytes: usize, reads: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), arrivals: Vec::with_capacity(reads), ..Self::default() }
+    }
+
     pub fn received(&mut self, at: Micros, bytes: &[u8]) {
         self.text.extend_from_slice(bytes);
         let end = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
         self.arrivals.push(Arrival { at, end });
     }
 
-    /// Its bytes, if it ended as it should.
+    /// Its bytes, if it ended without an error.
     pub fn whole(&self) -> Option<&[u8]> {
         let whole = self.ended.is_some() && self.failure.is_none();
         whole.then_some(&self.text)
@@ -42,28 +50,35 @@ impl Track {
         self.arrivals.first().map(|arrival| arrival.at)
     }
 
-    /// When the first byte was sent, by the schedule, that has not been read.
+    /// When each read happened, and which bytes it returned.
+    pub fn reads(&self) -> impl Iterator<Item = (Micros, Range<usize>)> {
+        let mut start = 0;
+        self.arrivals.iter().map(move |arrival| {
+            let bytes = start..arrival.end as usize;
+            start = bytes.end;
+            (arrival.at, bytes)
+        })
+    }
+
+    /// Each read, with the time when the server had sent its bytes.
+    pub fn chunks(&self, schedule: &Schedule) -> Vec<Chunk> {
+        let chunk = |(at, bytes): (Micros, Range<usize>)| {
+            let pieces = schedule.pieces(bytes.clone());
+            let sent = schedule.sent(self, pieces.start).min(at);
+            Chunk { at, sent, bytes, pieces }
+        };
+        self.reads().map(chunk).collect()
+    }
+
+    /// When the server had sent the first byte that is not read yet.
     pub fn unread_since(&self, schedule: &Schedule) -> Option<Micros> {
-        let next = poems::pieces_of(&schedule.piece_ends, self.text.len()..self.text.len()).start;
+        let next = schedule.pieces(self.text.len()..self.text.len()).start;
         let unread = self.ended.is_none() && next < schedule.piece_ends.len();
         unread.then(|| schedule.sent(self, next))
     }
-
-    /// What each read brought, beside the schedule by which the server had sent it.
-    pub fn chunks(&self, schedule: &Schedule) -> Vec<Chunk> {
-        let mut start = 0;
-        let mut chunk = |arrival: &Arrival| {
-            let bytes = start..arrival.end as usize;
-            start = bytes.end;
-            let pieces = poems::pieces_of(&schedule.piece_ends, bytes.clone());
-            let sent = schedule.sent(self, pieces.start);
-            Chunk { at: arrival.at, sent: sent.min(arrival.at), bytes, pieces }
-        };
-        self.arrivals.iter().map(&mut chunk).collect()
-    }
 }
 
-/// When a server sends what: piece n at n times the delay after it was connected to, or up to so much later.
+/// When a server sends the pieces of a poem: piece n at n times the delay after the connection, or up to `late` later.
 pub struct Schedule {
     pub piece_ends: Vec<usize>,
     pub delay: Micros,
@@ -71,18 +86,26 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// When a piece had certainly been sent.
+    /// The latest time at which the server sent a piece.
     pub fn sent(&self, track: &Track, piece: usize) -> Micros {
         track.connected.unwrap_or(0) + piece as u64 * self.delay + self.late
     }
 
-    pub fn piece(&self, piece: usize) -> Range<usize> {
+    /// The bytes of a piece.
+    pub fn bytes(&self, piece: usize) -> Range<usize> {
         let end = |piece: usize| self.piece_ends.get(piece).copied().unwrap_or(0);
         piece.checked_sub(1).map_or(0, end)..end(piece)
     }
+
+    /// The pieces that a range of bytes touches.
+    fn pieces(&self, bytes: Range<usize>) -> Range<usize> {
+        let first = self.piece_ends.partition_point(|&end| end <= bytes.start);
+        let last = self.piece_ends.partition_point(|&end| end < bytes.end);
+        first..last + 1
+    }
 }
 
-/// The bytes that one read brought, and the moment when the first of them had been sent.
+/// The bytes of one read, and the time when the server had sent the first of them.
 pub struct Chunk {
     pub at: Micros,
     pub sent: Micros,
@@ -91,92 +114,88 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Whether the server had sent it at several times.
+    /// Whether one read returned what the server sent at several times.
     pub fn is_lump(&self) -> bool {
         self.pieces.len() > 1
     }
 }
 
-/// One strategy, run once.
-pub struct Run {
-    pub strategy: Strategy,
-    pub tracks: Vec<Track>,
-    pub bytes_so_far: u64,
-    pub outcome: Outcome,
-    /// How far behind its schedule a server was at worst.
-    pub servers_late: Micros,
-    /// The shortest and the longest wall time, where it was run several times.
-    pub walls: Option<(Micros, Micros)>,
-}
-
-pub enum Outcome {
-    Running,
-    Done(Figures),
-    /// It did not run, and that is no fault: the reason.
-    Skipped(String),
-    Failed(String),
-}
-
+/// The time axis. All strategies share it.
 #[derive(Clone, Copy)]
-pub struct Figures {
-    pub wall: Micros,
-    pub cpu: Micros,
-    pub peak_kib: u64,
-    pub threads: usize,
-    pub verified: usize,
+pub struct Axis {
+    /// The time at its end.
+    pub end: Micros,
+    /// From 0 to its end, in columns or in pixels.
+    pub length: f64,
 }
 
-impl Run {
-    pub fn new(strategy: Strategy, poems: usize, outcome: Outcome) -> Self {
-        let tracks = (0..poems).map(|_| Track::default()).collect();
-        Self { strategy, tracks, bytes_so_far: 0, outcome, servers_late: 0, walls: None }
+impl Axis {
+    pub fn new(end: Micros, length: f64) -> Self {
+        Self { end: end.max(1), length }
     }
 
-    pub fn figures(&self) -> Option<&Figures> {
-        match &self.outcome {
-            Outcome::Done(figures) => Some(figures),
-            _ => None,
-        }
+    pub fn position(&self, at: Micros) -> f64 {
+        at.min(self.end) as f64 / self.end as f64 * self.length
     }
 
-    /// When the last poem's first byte was read: what tells reading from letting the kernel wait.
-    pub fn last_first_byte(&self) -> Option<Micros> {
-        self.tracks.iter().filter_map(Track::first_byte).max()
+    /// The column of a time. All times from the end on have the column after the last.
+    pub fn column(&self, at: Micros) -> usize {
+        self.position(at) as usize
     }
 
-    pub fn last_connected(&self) -> Option<Micros> {
-        self.tracks.iter().filter_map(|track| track.connected).max()
+    /// The time that one column or pixel stands for.
+    pub fn resolution(&self) -> Micros {
+        (self.end as f64 / self.length) as Micros
     }
 
-    /// Of several runs of a strategy the median by wall time, or one in which something went wrong.
-    pub fn median(mut runs: Vec<Self>) -> Option<Self> {
-        let wall = |run: &Self| run.figures().map_or(0, |figures| figures.wall);
-        runs.sort_by_key(wall);
-        let walls = Some((wall(runs.first()?), wall(runs.last()?))).filter(|_| runs.len() > 1);
-        let wrong = runs.iter().position(|run| !run.went_well());
-        let shown = runs.swap_remove(wrong.unwrap_or(runs.len() / 2));
-        Some(Self { walls, ..shown })
+    /// Round times, at least `room` apart, each with its label.
+    pub fn ticks(&self, room: f64) -> Vec<(Micros, String)> {
+        let wide_enough = |step: &Micros| *step as f64 / self.end as f64 * self.length >= room;
+        let Some(step) = round_steps().find(wide_enough) else { return Vec::new() };
+        (0..=self.end / step).map(|n| (n * step, label(n * step, step))).collect()
+    }
+}
+
+/// 1, 2, 5, 10, 20, 50, …
+fn round_steps() -> impl Iterator<Item = Micros> {
+    (0..18).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_u64.pow(power)))
+}
+
+fn label(at: Micros, step: Micros) -> String {
+    match step {
+        _ if at == 0 => "0 s".to_string(),
+        0..1_000 => format!("{:.3} ms", at as f64 / 1e3),
+        1_000..100_000 => format!("{} ms", at / 1_000),
+        100_000..1_000_000 => format!("{:.1} s", at as f64 / 1e6),
+        _ => format!("{} s", at / 1_000_000),
+    }
+}
+
+/// How many bytes of all poems arrived in each column of an axis.
+pub struct Density {
+    axis: Axis,
+    /// The bytes in the fullest column of all runs.
+    most: u64,
+}
+
+impl Density {
+    pub fn new(axis: Axis, runs: &[Run]) -> Self {
+        let most = runs.iter().flat_map(|run| counts(run, &axis)).max().unwrap_or(0);
+        Self { axis, most }
     }
 
-    /// Whether every poem came as it should.
-    pub fn went_well(&self) -> bool {
-        match &self.outcome {
-            Outcome::Done(figures) => figures.verified == self.tracks.len(),
-            Outcome::Skipped(_) => true,
-            Outcome::Running | Outcome::Failed(_) => false,
-        }
+    /// A level for each column: 0 for no byte, `levels` for the fullest column of all runs.
+    pub fn levels(&self, run: &Run, levels: usize) -> Vec<usize> {
+        // With the square root, the usual counts stay visible beside the largest.
+        let level = |count: u64| (count as f64 / self.most.max(1) as f64).sqrt() * levels as f64;
+        counts(run, &self.axis).into_iter().map(|count| (level(count).ceil() as usize).min(levels)).collect()
     }
+}
 
-    /// The first thing that went wrong with a poem, for a run that was not whole.
-    pub fn first_failure(&self) -> Option<(usize, &str)> {
-        let failures = self.tracks.iter().enumerate();
-        failures.filter_map(|(poem, track)| Some((poem, track.failure.as_deref()?))).next()
+fn counts(run: &Run, axis: &Axis) -> Vec<u64> {
+    let mut counts = vec![0; axis.column(axis.end) + 1];
+    for (at, bytes) in run.tracks.iter().flat_map(Track::reads) {
+        counts[axis.column(at)] += bytes.len() as u64;
     }
-
-    /// Of many poems, three that stand for all.
-    pub fn three(&self) -> [(&'static str, usize); 3] {
-        let mut order: Vec<usize> = (0..self.tracks.len()).collect();
-        order.sort_by_key(|&poem| self.tracks[poem].ended.unwrap_or(Micros::MAX));
-        [("slowest", order[order.len() - 1]), ("median", order[order.len() / 2]), ("fastest", order[0])]
-    }
+    counts
 }

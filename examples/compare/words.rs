@@ -1,11 +1,19 @@
-//! What is said before and after the picture.
+//! The sentences before and after the picture.
 
-use super::format::{about, commas, counted, cpu, mib, seconds};
+use super::format::{about, commas, counted, cpu, hanging, mib, seconds, wrap};
 use super::options::ServerKind;
-use super::plan::{self, Plan};
+use super::plan::Plan;
+use super::run::{Figures, Outcome, Run};
 use super::strategies::Strategy;
-use super::timeline::{Figures, Micros, Outcome, Run};
+use super::timeline::{Micros, micros};
 
+/// Wall times whose ratio is less are a tie.
+const TIE: f64 = 1.1;
+
+/// From this number on, a thread for each poem has costs that show.
+const MANY_POEMS: usize = 500;
+
+/// The options that show these costs.
 const MANY: &str = "--poems 5000 --lines 20 --delay 50ms --only threads,reactor";
 
 /// What will run, and how long it will take.
@@ -56,15 +64,15 @@ pub fn what(plan: &Plan) -> String {
 
 /// `a line every 1 s`
 pub fn pace(plan: &Plan) -> String {
-    format!("a {} every {}", plan.piece(), about(plan::micros(plan.delay)))
+    format!("a {} every {}", plan.piece(), about(micros(plan.delay)))
 }
 
-/// What the figures mean.
+/// What the columns of the table mean, and how the figures came about.
 pub fn footnotes(plan: &Plan, runs: &[Run]) -> Vec<String> {
     let mut notes = vec![format!(
         "floor: {} × {}, what the servers take, all at once. over: wall − floor. {}",
         counted(plan.most_pieces, plan.piece()),
-        about(plan::micros(plan.delay)),
+        about(micros(plan.delay)),
         lateness(plan, runs),
     )];
     let connected = |run: &Run| Some(format!("{} {}", run.strategy.name(), seconds(run.last_connected()?)));
@@ -114,7 +122,7 @@ pub fn complaint(run: &Run) -> String {
     format!("{name}: {verified} of {} arrived as they should; {because}", counted(run.tracks.len(), "poem"))
 }
 
-/// Two or three sentences on what there is to see, as far as it was seen.
+/// What the runs show: a sentence for each comparison whose strategies ran.
 pub fn lessons(plan: &Plan, runs: &[Run]) -> Vec<String> {
     let lessons = [blocking(plan, runs), connect_first(plan, runs), threads(plan, runs)];
     lessons.into_iter().flatten().collect()
@@ -139,7 +147,7 @@ fn blocking(plan: &Plan, runs: &[Run]) -> Option<String> {
 fn connect_first(plan: &Plan, runs: &[Run]) -> Option<String> {
     let (run, figures) = find(runs, Strategy::ConnectFirst)?;
     let began = run.last_first_byte()?;
-    // With a single poem it is as good as any.
+    // With one poem there is nothing to see.
     (began > plan.floor() / 2).then(|| {
         let like = if ratio(figures.wall, plan.floor()) < TIE { "like a loop, but" } else { "and" };
         format!(
@@ -151,15 +159,9 @@ fn connect_first(plan: &Plan, runs: &[Run]) -> Option<String> {
     })
 }
 
-/// Walls that differ by less are a tie.
-const TIE: f64 = 1.1;
-
-/// From here on a thread for each is more than a computer has to spare without noticing.
-const MANY_POEMS: usize = 500;
-
 fn threads(plan: &Plan, runs: &[Run]) -> Option<String> {
     let ((_, threads), (_, reactor)) = (find(runs, Strategy::Threads)?, find(runs, Strategy::Reactor)?);
-    let cost = |figures: &Figures| format!("{} of CPU and {}", cpu(figures.cpu), mib(figures.peak_kib));
+    let cost = |figures: &Figures| format!("{} of CPU and {} MiB", cpu(figures.cpu), mib(figures.peak_kib));
     let costs = format!("{} against {} for the reactor", cost(threads), cost(reactor));
     let walls = format!("{} against {}", seconds(threads.wall), seconds(reactor.wall));
     let stacks = "not counting the stack that the kernel keeps for each thread";
@@ -180,33 +182,4 @@ fn threads(plan: &Plan, runs: &[Run]) -> Option<String> {
 
 fn ratio(one: Micros, other: Micros) -> f64 {
     one as f64 / other.max(1) as f64
-}
-
-/// Lines of at most `width`, broken between words.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let full = lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() > width);
-        if full {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
-/// Lines of at most `width` to the right of a label, if there is room at all.
-pub fn hanging(label: &str, text: &str, width: usize) -> Vec<String> {
-    let indent = label.chars().count();
-    let texts = wrap(text, width.saturating_sub(indent).max(1));
-    let line = |(number, text): (usize, &String)| {
-        let left = if number == 0 { label.to_string() } else { " ".repeat(indent) };
-        (left + text).trim_end().to_string()
-    };
-    texts.iter().enumerate().map(line).collect()
 }

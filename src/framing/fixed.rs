@@ -1,12 +1,12 @@
-//! Frames that are all of one size.
+//! Frames of a fixed size.
 
 use std::io;
 
 use super::cut_short;
 use crate::Input;
-use crate::error;
+use crate::base::error;
 
-/// Frames of one size: records, or the header of a message whose length the protocol finds in it.
+/// Frames of a fixed size: records, or the header of a message that contains the length of the rest.
 ///
 /// ```
 /// use enjamb::Input;
@@ -18,7 +18,7 @@ use crate::error;
 /// assert_eq!(records.next(&mut input)?, Some(&b"2222"[..]));
 /// assert_eq!(records.next(&mut input)?, None);
 ///
-/// let error = records.last(&mut input).unwrap_err(); // if nothing more comes
+/// let error = records.last(&mut input).unwrap_err(); // the stream ended here
 /// assert_eq!(
 ///     error.to_string(),
 ///     "the peer ended in the middle of a frame: 2 of its 4 bytes are missing; was it stopped?"
@@ -31,18 +31,17 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// Frames of `size` bytes: at least 1.
+    /// Creates a framing for frames of `size` bytes, at least 1.
     pub const fn new(size: usize) -> Self {
         Fixed { size }
     }
 
-    /// Takes the next frame; `None` where it is not complete yet.
+    /// Takes the next frame. `None`: the frame is not complete yet.
     ///
-    /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a size of 0, of which there would be no end.
+    /// # Errors [`InvalidInput`](io::ErrorKind::InvalidInput) for a size of 0, which would make infinitely many frames.
     pub fn next<'a>(&self, input: &mut Input<'a>) -> io::Result<Option<&'a [u8]>> {
         if self.size == 0 {
-            let message = "frames of 0 bytes have no end; give Fixed::new at least 1";
+            let message = "frames of 0 bytes have no end; pass at least 1 to Fixed::new";
             return Err(error::new(io::ErrorKind::InvalidInput, message));
         }
         if input.len() >= self.size {
@@ -52,11 +51,10 @@ impl Fixed {
         Ok(None)
     }
 
-    /// The same when the peer has ended.
+    /// Takes the next frame after the end of the stream.
     ///
-    /// # Errors
-    /// As for [`next`](Self::next); and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), saying how much is missing,
-    /// for a frame that was cut short.
+    /// # Errors As for [`next`](Self::next). [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) for a truncated frame; the
+    /// message has the number of missing bytes.
     pub fn last<'a>(&self, rest: &mut Input<'a>) -> io::Result<Option<&'a [u8]>> {
         match self.next(rest)? {
             None if !rest.is_empty() => Err(cut_short("a frame", rest.len(), self.size)),
@@ -68,9 +66,9 @@ impl Fixed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::feed::{Step, feed_in_every_way};
+    use crate::framing::feed::{AnyFraming, feed_in_every_way};
 
-    fn of(size: usize) -> Box<Step<'static>> {
+    fn of(size: usize) -> Box<AnyFraming<'static>> {
         let fixed = Fixed::new(size);
         Box::new(move |input, at_end| {
             let frame = if at_end { fixed.last(input)? } else { fixed.next(input)? };

@@ -1,17 +1,17 @@
-//! Frames with their length before them.
+//! Frames with a length prefix.
 
 use std::io;
 
 use super::cut_short;
 use crate::Input;
-use crate::error;
+use crate::base::error;
 
-/// How a length is written: its width and its byte order.
+/// The encoding of a length: its width and byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prefix {
     /// One byte.
     U8,
-    /// Two bytes, big-endian: the network's order (RFC 1700, data notation), as DNS over TCP has it (RFC 1035, 4.2.2).
+    /// Two bytes, big-endian: network byte order (RFC 1700, data notation), as in DNS over TCP (RFC 1035, 4.2.2).
     U16Be,
     /// Two bytes, little-endian.
     U16Le,
@@ -39,12 +39,12 @@ impl Prefix {
         matches!(self, Prefix::U8 | Prefix::U16Be | Prefix::U32Be | Prefix::U64Be)
     }
 
-    /// The longest length it can say.
+    /// The largest length that fits.
     const fn longest(self) -> u64 {
         u64::MAX >> (64 - 8 * self.width())
     }
 
-    /// The length these bytes say: as many as it is wide.
+    /// Decodes a length. `bytes` has the width of the prefix.
     fn decode(self, bytes: &[u8]) -> u64 {
         let shift = |length: u64, &byte: &u8| length << 8 | u64::from(byte);
         if self.is_big_endian() { bytes.iter().fold(0, shift) } else { bytes.iter().rev().fold(0, shift) }
@@ -60,7 +60,7 @@ impl Prefix {
     }
 }
 
-/// Frames that are preceded by their length in bytes, up to a maximum. The length does not count itself.
+/// Frames after their length in bytes, up to a maximum. The length does not count the prefix.
 ///
 /// ```
 /// use enjamb::Input;
@@ -92,19 +92,19 @@ pub struct LengthPrefixed {
 }
 
 impl LengthPrefixed {
-    /// Frames of at most `most` bytes, not counting the length before them.
+    /// Creates a framing for frames of at most `most` bytes, without the prefix.
     pub const fn new(prefix: Prefix, most: usize) -> Self {
         LengthPrefixed { prefix, most }
     }
 
-    /// Takes the next frame, and returns it without its length; `None` where it is not complete yet.
+    /// Takes the next frame and returns it without its prefix. `None`: the frame is not complete yet.
     ///
-    /// # Errors
-    /// [`InvalidData`](io::ErrorKind::InvalidData) for a frame over the maximum, as soon as its length is there.
+    /// # Errors [`InvalidData`](io::ErrorKind::InvalidData) for a frame over the maximum, as soon as its length has
+    /// arrived.
     pub fn next<'a>(&self, input: &mut Input<'a>) -> io::Result<Option<&'a [u8]>> {
         let width = self.prefix.width();
         let size = match input.peek().get(..width) {
-            None => width, // which is more than there is
+            None => width, // more than there is
             Some(length) => width.saturating_add(self.accept(self.prefix.decode(length))?),
         };
         if input.peek().len() < size {
@@ -114,11 +114,10 @@ impl LengthPrefixed {
         Ok(Some(&input.take(size)[width..]))
     }
 
-    /// The same when the peer has ended.
+    /// Takes the next frame after the end of the stream.
     ///
-    /// # Errors
-    /// As for [`next`](Self::next); and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), saying how much is missing,
-    /// for a frame that was cut short.
+    /// # Errors As for [`next`](Self::next). [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) for a truncated frame; the
+    /// message has the number of missing bytes.
     pub fn last<'a>(&self, rest: &mut Input<'a>) -> io::Result<Option<&'a [u8]>> {
         if let Some(frame) = self.next(rest)? {
             return Ok(Some(frame));
@@ -136,9 +135,8 @@ impl LengthPrefixed {
 
     /// Writes `frame` with its length before it.
     ///
-    /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a frame over the maximum or too long for its prefix; then
-    /// nothing is written. And what `to` says.
+    /// # Errors [`InvalidInput`](io::ErrorKind::InvalidInput) for a frame over the maximum or too long for the prefix;
+    /// nothing is written then. An error of `to` is passed on.
     pub fn write(&self, frame: &[u8], to: &mut impl io::Write) -> io::Result<()> {
         let length = frame.len() as u64;
         let longest = self.prefix.longest();
@@ -156,7 +154,7 @@ impl LengthPrefixed {
         to.write_all(frame)
     }
 
-    /// A length that was announced, if it is within the maximum.
+    /// Checks an announced length against the maximum.
     fn accept(&self, announced: u64) -> io::Result<usize> {
         match usize::try_from(announced) {
             Ok(length) if length <= self.most => Ok(length),
@@ -175,7 +173,7 @@ impl LengthPrefixed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::feed::{Step, feed_in_every_way};
+    use crate::framing::feed::{AnyFraming, feed_in_every_way};
 
     const ALL: [Prefix; 7] = [
         Prefix::U8,
@@ -187,7 +185,7 @@ mod tests {
         Prefix::U64Le,
     ];
 
-    fn of(prefix: Prefix, most: usize) -> Box<Step<'static>> {
+    fn of(prefix: Prefix, most: usize) -> Box<AnyFraming<'static>> {
         let frames = LengthPrefixed::new(prefix, most);
         Box::new(move |input, at_end| {
             let frame = if at_end { frames.last(input)? } else { frames.next(input)? };

@@ -1,11 +1,11 @@
-//! Lines: frames that end where they say so.
+//! Lines: frames that end with a delimiter.
 
 use std::io;
 
 use crate::Input;
-use crate::error;
+use crate::base::error;
 
-/// Lines that end with LF or CRLF, up to a maximum. A CR anywhere else belongs to the line.
+/// Lines that end with LF or CRLF, up to a maximum. A CR elsewhere belongs to the line.
 ///
 /// ```
 /// use enjamb::Input;
@@ -15,41 +15,39 @@ use crate::error;
 /// let mut input = Input::new(b"one\r\ntwo\nthr");
 /// assert_eq!(lines.next(&mut input)?, Some(&b"one"[..]));
 /// assert_eq!(lines.next(&mut input)?, Some(&b"two"[..]));
-/// assert_eq!(lines.next(&mut input)?, None); // the rest stays where it is
+/// assert_eq!(lines.next(&mut input)?, None); // an incomplete line stays in the input
 ///
-/// let mut input = Input::new(b"three\nfour"); // and is offered again with what comes next
+/// let mut input = Input::new(b"three\nfour"); // the loop offers it again with the next bytes
 /// assert_eq!(lines.next(&mut input)?, Some(&b"three"[..]));
 /// assert_eq!(lines.next(&mut input)?, None);
-/// assert_eq!(lines.last(&mut input)?, Some(&b"four"[..])); // now that nothing more comes
+/// assert_eq!(lines.last(&mut input)?, Some(&b"four"[..])); // at the end of the stream
 /// assert_eq!(lines.last(&mut input)?, None);
 /// # std::io::Result::Ok(())
 /// ```
 ///
-/// It remembers how far it has looked, so that a long line that arrives byte by byte is looked at once, not once for
-/// every byte. So what [`next`](Self::next) has left is for `next` or [`last`](Self::last) to take, and nobody else. A
-/// protocol that goes on in another way after a line (a body behind its headers) does so when it has that line, and not
-/// in the middle of the next.
+/// The framing remembers how far it has searched, so a long line that arrives byte by byte is searched once, not once
+/// for each byte. So only `next` or [`last`](Self::last) may take the bytes that [`next`](Self::next) left. A protocol
+/// that changes its parsing after a line (a body after its headers) must do so between two lines.
 #[derive(Debug, Clone)]
 pub struct Lines {
     most: usize,
-    /// So many bytes at the head of the input are known to hold no LF.
+    /// The number of bytes at the start of the input that contain no LF.
     seen: usize,
 }
 
 impl Lines {
-    /// Lines of at most `most` bytes, not counting the LF or CRLF.
+    /// Creates a framing for lines of at most `most` bytes, without the LF or CRLF.
     pub const fn new(most: usize) -> Self {
         Lines { most, seen: 0 }
     }
 
-    /// Takes the next line, and returns it without its LF or CRLF; `None` where none is complete yet.
+    /// Takes the next line and returns it without its LF or CRLF. `None`: no line is complete yet.
     ///
-    /// # Errors
-    /// [`InvalidData`](io::ErrorKind::InvalidData) for a line over the maximum, as soon as it is known to be.
+    /// # Errors [`InvalidData`](io::ErrorKind::InvalidData) for a line over the maximum, as soon as it exceeds it.
     pub fn next<'a>(&mut self, input: &mut Input<'a>) -> io::Result<Option<&'a [u8]>> {
         let bytes = input.peek();
         let from = self.seen.min(bytes.len());
-        // One more than a line and its CRLF can have is not looked at: it would be too long in any case.
+        // The search stops after the longest allowed line and its CRLF: a longer line is an error anyway.
         let to = bytes.len().min(self.most.saturating_add(2)).max(from);
         let Some(found) = bytes[from..to].iter().position(|&byte| byte == b'\n') else {
             self.seen = to;
@@ -62,17 +60,16 @@ impl Lines {
         Ok(Some(without_cr(&input.take(from + found + 1)[..from + found])))
     }
 
-    /// The same when the peer has ended: the rest is the last line, though it has no LF. One that has nothing at all is
-    /// none.
+    /// Takes the next line after the end of the stream. The rest without an LF counts as the last line; an empty rest
+    /// does not.
     ///
-    /// # Errors
-    /// As for [`next`](Self::next).
+    /// # Errors As for [`next`](Self::next).
     pub fn last<'a>(&mut self, rest: &mut Input<'a>) -> io::Result<Option<&'a [u8]>> {
         if let Some(line) = self.next(rest)? {
             return Ok(Some(line));
         }
         self.seen = 0;
-        // A CR at the very end was to be followed by its LF.
+        // A CR at the very end was meant to precede an LF.
         Ok(if rest.is_empty() { None } else { Some(without_cr(rest.take_all())) })
     }
 
@@ -88,7 +85,7 @@ impl Lines {
     }
 }
 
-/// A CR at the end may be half of the line's CRLF.
+/// Removes a CR at the end, which may be half of the line's CRLF.
 fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -96,9 +93,9 @@ fn without_cr(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::feed::{Step, feed, feed_in_every_way};
+    use crate::framing::feed::{AnyFraming, feed, feed_in_every_way};
 
-    fn of(most: usize) -> Box<Step<'static>> {
+    fn of(most: usize) -> Box<AnyFraming<'static>> {
         let mut lines = Lines::new(most);
         Box::new(move |input, at_end| {
             let line = if at_end { lines.last(input)? } else { lines.next(input)? };
@@ -191,7 +188,7 @@ mod tests {
             bytes.push(b'x');
             assert_eq!(lines.next(&mut Input::new(&bytes)).unwrap(), None);
         }
-        // An LF where it has looked already: it does not look there again.
+        // An LF in the part that is already searched is not found.
         bytes[5] = b'\n';
         assert_eq!(lines.next(&mut Input::new(&bytes)).unwrap(), None);
         bytes.push(b'\n');
@@ -201,7 +198,7 @@ mod tests {
 
     #[test]
     fn of_many_lines_at_once_each_is_looked_at_once() {
-        // Were the rest looked at for every line, this would be 10¹¹ bytes.
+        // If each line searched the whole rest, this would take 10¹¹ bytes.
         let (lines, ended) = feed([&b"ab\n".repeat(300_000)[..]], &mut *of(10));
         ended.unwrap();
         assert_eq!(lines.len(), 300_000);

@@ -1,14 +1,15 @@
-//! What can go wrong, typed: which part of what was asked for, or which rule the answer broke, and at which byte.
+//! The errors of this module. Each names the part of the request or the rule for the response, and the byte.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 
-use super::{Response, Rule};
+use crate::http::{Response, Rule};
 
-/// Why a request could not be made, or why its answer cannot be used.
+/// An error in a request, or in its response.
 ///
-/// It turns into an [`io::Error`] by `?`, as a protocol's callbacks return it.
+/// `?` converts it to an [`io::Error`], the error of a protocol's callbacks. The kind is `InvalidInput` for a request,
+/// `InvalidData` for a redirect, and depends on the [`Rule`] for a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,18 +17,18 @@ pub enum Error {
     Url(UrlError),
     /// A header field cannot be sent.
     Header(HeaderError),
-    /// The request contradicts itself; the text says how.
+    /// The request contradicts itself. The text gives the reason.
     Request(&'static str),
-    /// A streamed body is not as long as was said.
+    /// A streamed body does not have the announced length.
     Length {
-        /// The bytes that were announced.
+        /// The announced length, in bytes.
         announced: u64,
-        /// The bytes that were there at the end, or until there was one too many.
+        /// The number of bytes given, including a surplus piece.
         given: u64,
     },
-    /// The answer breaks a rule.
+    /// The response breaks a rule.
     Response(ResponseError),
-    /// The answer sends the client elsewhere, and it will not go.
+    /// The response is a redirect that the client does not follow.
     Redirect(RedirectError),
 }
 
@@ -38,8 +39,7 @@ impl fmt::Display for Error {
             Error::Header(error) => error.fmt(f),
             Error::Request(what) => f.write_str(what),
             Error::Length { announced, given } => {
-                let but = if given > announced { "and more were given" } else { "and that was all" };
-                write!(f, "the body was said to have {announced} bytes: {given} came, {but}")
+                write!(f, "the body was announced with {announced} bytes, but {given} were given")
             }
             Error::Response(error) => error.fmt(f),
             Error::Redirect(error) => error.fmt(f),
@@ -73,7 +73,7 @@ impl From<RedirectError> for Error {
     }
 }
 
-/// What is a [`Url`](super::Url) already cannot fail to become one.
+/// The conversion from a [`Url`](crate::http::Url) to itself never fails.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -97,22 +97,22 @@ impl From<ResponseError> for io::Error {
     }
 }
 
-/// The parts of a URL, for errors.
+/// The parts of a URL, for error messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UrlPart {
     /// `http` or `https`.
     Scheme,
-    /// What comes before an `@`.
+    /// The text before an `@`.
     Userinfo,
     /// The name or address of the server.
     Host,
-    /// What follows the host and a colon.
+    /// The text after the host and a colon.
     Port,
-    /// From the first slash.
+    /// The text from the first slash.
     Path,
-    /// What follows a question mark.
+    /// The text after a question mark.
     Query,
-    /// What follows a `#`; never sent.
+    /// The text after a `#`. It is never sent.
     Fragment,
 }
 
@@ -130,17 +130,17 @@ impl fmt::Display for UrlPart {
     }
 }
 
-/// A URL that is none, or that is not for HTTP.
+/// A malformed URL, or one with a scheme other than http and https.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UrlError {
-    /// What was given; a user and password in it are replaced by `…`.
+    /// The text that was parsed. A user and password in it are replaced by `…`.
     pub url: String,
-    /// The part that is wrong.
+    /// The part at fault.
     pub part: UrlPart,
-    /// Where in what was given, in bytes from 0.
+    /// The byte offset in the text.
     pub at: usize,
-    /// What is wrong, and what to write instead.
+    /// The reason, and what to write instead.
     pub why: &'static str,
 }
 
@@ -152,19 +152,19 @@ impl fmt::Display for UrlError {
 
 impl std::error::Error for UrlError {}
 
-/// A header field that cannot be sent as it is.
+/// A header field that cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeaderError {
     /// The field's name.
     pub name: String,
-    /// Where the offending byte is, in bytes from 0: in the name, or in the value.
+    /// The byte offset of the error, in the name or in the value.
     pub at: HeaderByte,
-    /// What is wrong.
+    /// The reason.
     pub why: &'static str,
 }
 
-/// A place in a header field.
+/// A byte offset in a header field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderByte {
     /// In the name.
@@ -179,25 +179,25 @@ impl fmt::Display for HeaderError {
             HeaderByte::Name(at) => ("name", at),
             HeaderByte::Value(at) => ("value", at),
         };
-        // The value may be a secret; it is not shown.
+        // The value may be a secret, so the message leaves it out.
         write!(f, "the header \"{}\": its {part}, byte {at}: {}", self.name.escape_debug(), self.why)
     }
 }
 
 impl std::error::Error for HeaderError {}
 
-/// An answer that broke a rule.
+/// A response that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponseError {
     /// The rule.
     pub rule: Rule,
-    /// How many bytes of the answer had come: up to the one that broke the rule, or up to the end of the head where it
-    /// is the head that does.
+    /// The number of bytes received: up to the byte that breaks the rule, or to the end of a malformed head.
     pub at: u64,
-    /// Who answered, where that is known.
+    /// The server, if it is known.
     pub server: Option<String>,
-    /// What had arrived: the head, and as much of the body. Where whole bodies are collected, and the head was good.
+    /// The received part of the response: the head and the start of the body. Set where whole bodies are collected and
+    /// the head was valid.
     pub partial: Option<Box<Response>>,
 }
 
@@ -206,7 +206,7 @@ impl ResponseError {
         ResponseError { rule, at, server: None, partial: None }
     }
 
-    /// With the server's name, as it is to be shown.
+    /// Adds the server's name, as the message shows it.
     pub fn from_server(mut self, server: impl Into<String>) -> Self {
         self.server = Some(server.into());
         self
@@ -216,8 +216,8 @@ impl ResponseError {
 impl fmt::Display for ResponseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.server {
-            Some(server) => write!(f, "the answer of {server}: ")?,
-            None => f.write_str("the answer: ")?,
+            Some(server) => write!(f, "the response of {server}: ")?,
+            None => f.write_str("the response: ")?,
         }
         write!(f, "{}; {} bytes had come", self.rule, self.at)
     }
@@ -225,19 +225,19 @@ impl fmt::Display for ResponseError {
 
 impl std::error::Error for ResponseError {}
 
-/// A redirect that is not followed.
+/// A redirect that the client does not follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RedirectError {
-    /// More redirects than are allowed, one after the other; the limit.
+    /// There were more redirects in a row than this limit.
     TooMany(u32),
-    /// The server's `Location` is no URL, or not one for HTTP.
+    /// The server's `Location` is not a valid URL for http or https.
     Location(UrlError),
-    /// Several `Location` fields, and they differ.
+    /// There are several `Location` fields, and they differ.
     Ambiguous,
-    /// From https to http, which was not asked for.
+    /// The redirect leads from https to this http URL, which the configuration does not allow.
     Downgrade(String),
-    /// The request's body is a stream, and cannot be sent a second time.
+    /// The redirect to this URL needs the body a second time, and the body is a stream.
     NotReplayable(String),
 }
 
@@ -247,13 +247,16 @@ impl fmt::Display for RedirectError {
             RedirectError::TooMany(limit) => {
                 write!(f, "redirected more than {limit} times, the limit (Config::redirects)")
             }
-            RedirectError::Location(error) => write!(f, "redirected to a bad place: {error}"),
-            RedirectError::Ambiguous => f.write_str("redirected to several places at once"),
+            RedirectError::Location(error) => write!(f, "redirected to an invalid Location: {error}"),
+            RedirectError::Ambiguous => f.write_str("redirected to several different Locations"),
             RedirectError::Downgrade(to) => {
-                write!(f, "redirected from https to {to}, which is not encrypted; allow it, if that is meant")
+                write!(
+                    f,
+                    "redirected from https to {to}, which is not encrypted (Config::allow_downgrade allows it)"
+                )
             }
             RedirectError::NotReplayable(to) => {
-                write!(f, "redirected to {to}, but the body was streamed and cannot be sent again")
+                write!(f, "redirected to {to}, but a streamed body cannot be sent again")
             }
         }
     }
@@ -268,7 +271,7 @@ mod tests {
     #[test]
     fn an_error_says_the_rule_the_server_and_how_many_bytes_had_come() {
         let error = ResponseError::new(Rule::Truncated, 90).from_server("http://h.example");
-        let text = "the answer of http://h.example: the stream ended within the body; 90 bytes had come";
+        let text = "the response of http://h.example: the stream ended within the body; 90 bytes had come";
         assert_eq!(error.to_string(), text);
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::UnexpectedEof);
     }
@@ -277,7 +280,7 @@ mod tests {
     fn a_body_of_another_length_than_announced_says_which_way() {
         let more = Error::Length { announced: 3, given: 4 }.to_string();
         let less = Error::Length { announced: 3, given: 2 }.to_string();
-        assert!(more.ends_with("4 came, and more were given"), "{more}");
-        assert!(less.ends_with("2 came, and that was all"), "{less}");
+        assert!(more.ends_with("announced with 3 bytes, but 4 were given"), "{more}");
+        assert!(less.ends_with("announced with 3 bytes, but 2 were given"), "{less}");
     }
 }

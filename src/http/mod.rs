@@ -1,41 +1,44 @@
 //! An HTTP/1.1 client (feature `http`).
 //!
-//! A [`Session`] sends requests over connections that a [pool](crate::pool) keeps, follows redirects, keeps cookies, and has
-//! a limit in time for each thing it waits for ([`Config`]). Answers come [whole](Session::send) or
-//! [as they come](Session::stream). [`get`] is for scripts that only want a page.
+//! A [`Session`] sends requests over connections from a [pool](crate::pool), follows redirects and stores cookies. Each
+//! wait has a time limit of its own ([`Config`]). A response is delivered [whole](Session::send) or [piece by
+//! piece](Session::stream). [`get`] is for scripts that need one page.
 //!
-//! With the feature `tls` there is https, with `gzip` bodies are asked for and unpacked in gzip, with `charset`
-//! [text](Response::text) is read in the charset that the answer names.
+//! The feature `tls` adds https. The feature `gzip` requests and unpacks gzip bodies. The feature `charset` decodes
+//! [text](Response::text) in the charset that the response names.
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - Nothing waits without a limit: a place in the pool, a name, a connect, a TLS handshake, the first byte, the next
-//!   bytes, and all of it together have a limit each. Time spent on one is not taken from another.
-//! - A connection is used again only after an answer that is complete by RFC 9112's rules and has nothing behind it. Bytes
-//!   on an idle connection are never an answer.
-//! - A request is sent a second time only where that does no harm: once, on a new connection, if it is idempotent and was
-//!   lost on a used connection without a byte of an answer ([`Config::retry`], [`Session::retried`]).
-//! - No credential of a request crosses an origin, port included: a redirect to another drops Authorization, Cookie and
-//!   Proxy-Authorization. https leads to http only if that is [asked for](Config::allow_downgrade). The jar's cookies go
-//!   where RFC 6265bis sends them: to their host, on any port ([`Cookies`]).
-//! - Memory has limits: heads, trailers, chunk extensions and whole bodies; a streamed body that is paused stays with its
-//!   server.
-//! - An error names the URL, the server, how far the call had got, and how many bytes of the answer had come; of a whole
-//!   body it keeps those ([`Failure`]).
+//! - Every wait has a limit: a place in the pool, the name look-up, the connect, the TLS handshake, the first byte, the
+//!   next bytes, and the whole call. The time for one wait is not taken from another.
+//! - A connection is reused only after a response that is complete by RFC 9112 and has no bytes after it. Bytes on an
+//!   idle connection are never taken for a response.
+//! - A request is repeated at most once, on a new connection, and only if repeating is safe: the request is idempotent,
+//!   and a reused connection was lost before the first byte of a response ([`Config::retry`], [`Session::retried`]).
+//! - No credential of a request crosses an origin (scheme, host and port): a redirect to another origin drops
+//!   Authorization, Cookie and Proxy-Authorization. A redirect from https to http is an error unless it is
+//!   [allowed](Config::allow_downgrade). The jar's cookies follow RFC 6265bis: they go to their host, on any port
+//!   ([`Cookies`]).
+//! - Memory is bounded: heads, trailers, chunk extensions and whole bodies have limits. While a streamed body is
+//!   paused, the rest of it stays with the server.
+//! - An error names the URL, the server, the phase of the call and the number of bytes received. It keeps the received
+//!   part of a whole body ([`Failure`]).
 //!
 //! # The parts
 //!
-//! The rest does no I/O: it turns requests into bytes and bytes into answers, and decides what is to be done next. So each
-//! part can be used, and tested, on its own.
+//! The other types do no I/O. They turn requests into bytes and bytes into responses, and decide the next step. Each
+//! can be used and tested on its own.
 //!
-//! - [`Url`], [`Method`], [`Headers`] and [`Request`] are what is asked for. Whatever cannot be sent is an [`Error`] that
-//!   names the part and the byte, before anything is sent. [`BodyWriter`] frames a body that is streamed.
-//! - [`ResponseParser`] takes the bytes of an answer as they come and gives [`Event`]s; [`Collector`] makes one
-//!   [`Response`] of them. An answer that breaks a [`Rule`] is an error that names the rule and how many bytes had come,
-//!   and keeps what arrived. [`ContentDecoder`] unpacks gzip (feature `gzip`), [`ChunkDecoder`] takes off the chunked coding.
-//! - [`ResponseParser::reusable`] says whether the connection can carry another request, and why not; [`Attempt`] whether a
-//!   lost request may be sent again; [`IdleBytes`] what a server said on an idle connection.
-//! - [`Redirects`] and [`Cookies`] carry a request on to where it ends.
+//! - [`Url`], [`Method`], [`Headers`] and [`Request`] describe the request. A part that cannot be sent is an [`Error`]
+//!   that names the part and the byte, before anything is sent. [`BodyWriter`] frames a streamed body.
+//! - [`ResponseParser`] takes the bytes of a response in pieces of any size and returns [`Event`]s. [`Collector`] makes
+//!   one [`Response`] of them. A response that breaks a [`Rule`] is an error that names the rule and the number of
+//!   bytes received, and keeps the received part. [`ContentDecoder`] unpacks gzip (feature `gzip`). [`ChunkDecoder`]
+//!   decodes the chunked coding.
+//! - [`ResponseParser::reusable`] tells whether the connection can carry another request, or the reason against it.
+//!   [`Attempt`] tells whether a lost request may be repeated. [`IdleBytes`] classifies bytes that arrive on an idle
+//!   connection.
+//! - [`Redirects`] and [`Cookies`] carry a request on to its final URL.
 //!
 //! ```
 //! use enjamb::Input;
@@ -55,58 +58,39 @@
 //! # Ok::<(), enjamb::http::Error>(())
 //! ```
 //!
-//! # What it does not do
+//! # Not supported
 //!
-//! HTTP/2 and 3, pipelining, caching, proxies (nor the variables that name them), digest authentication, brotli and zstd,
-//! WebSocket and other upgrades (a 101 is told, and its connection closed), a list of public suffixes for cookies (so a
-//! site may set one for all of `co.uk`: do not share a session among sites that must not know of each other), cookies kept
-//! in a file, and names that are not ASCII (give their `xn--` form).
+//! HTTP/2 and 3, pipelining, caching, proxies (and the environment variables for them), digest authentication, brotli
+//! and zstd, WebSocket and other upgrades (a 101 is delivered, then its connection is closed), cookies stored in a
+//! file, and host names outside ASCII (use their `xn--` form).
+//!
+//! There is no list of public suffixes, so a site can set a cookie for all of `co.uk`. Do not share a session between
+//! sites that must not learn of each other.
 
-mod basic;
-mod charset;
-mod chunked;
-mod collect;
-mod content;
-mod cookie;
-mod cookie_date;
+mod body;
 mod cookies;
 mod error;
-mod form;
-mod framing;
-#[cfg(feature = "gzip")]
-mod gunzip;
-mod head;
-mod headers;
-mod method;
-mod parser;
-mod redirect;
-mod reference;
-mod request;
-mod response;
-mod reuse;
+mod message;
 mod rule;
 mod session;
-mod upload;
 mod url;
-mod url_parse;
 
-pub use chunked::{Chunk, ChunkDecoder, EXTENSION_LIMIT, TRAILER_LIMIT};
-pub use collect::{BODY_LIMIT, Collector, Progress};
-pub use content::ContentDecoder;
-use content::PIECE;
-pub use cookie::{COOKIE_LIMIT, Cookie};
+pub use body::chunked::{Chunk, ChunkDecoder, EXTENSION_LIMIT, TRAILER_LIMIT};
+pub use body::collect::{BODY_LIMIT, Collector, Progress};
+pub use body::content::ContentDecoder;
+pub use body::upload::BodyWriter;
+pub use cookies::cookie::{COOKIE_LIMIT, Cookie};
 pub use cookies::{COOKIES_IN_ALL, COOKIES_PER_HOST, Cookies};
 pub use error::{Error, HeaderByte, HeaderError, RedirectError, ResponseError, UrlError, UrlPart};
-pub use form::form_encode;
-pub use head::{FIELD_LIMIT, HEAD_LIMIT, Head, Version};
-pub use headers::Headers;
-pub use method::Method;
-pub use parser::{DRAIN_LIMIT, Event, ResponseParser};
-pub use redirect::{REDIRECT_LIMIT, Redirects};
-pub use request::{Body, Request, RequestBuilder};
-pub use response::Response;
-pub use reuse::{Attempt, IdleBytes, NotReusable, keep_alive};
+pub use message::form::form_encode;
+pub use message::head::{FIELD_LIMIT, HEAD_LIMIT, Head, Version};
+pub use message::headers::Headers;
+pub use message::method::Method;
+pub use message::parser::{DRAIN_LIMIT, Event, ResponseParser};
+pub use message::redirect::{REDIRECT_LIMIT, Redirects};
+pub use message::request::{Body, Request, RequestBuilder};
+pub use message::response::Response;
+pub use message::reuse::{Attempt, IdleBytes, NotReusable, keep_alive};
 pub use rule::Rule;
 pub use session::{Call, Config, Failure, Phase, Receiver, Session, get, send};
-pub use upload::BodyWriter;
 pub use url::{IntoUrl, Origin, Scheme, Url};

@@ -1,52 +1,56 @@
-//! The rules that an answer can break.
+//! The rules for a response, and the message for each one that is broken.
 
 use std::fmt;
 use std::io;
 
-/// A rule that an answer can break. Each names the section of RFC 9110 or RFC 9112 it is from, or the limit it guards.
+/// A rule that a response can break.
+///
+/// Each variant states the rule, with its section of RFC 9110 or RFC 9112, or the limit that it enforces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
-    /// An answer begins with `HTTP/1.` (RFC 9112 section 4). HTTP/0.9, a greeting of another protocol, and unknown
-    /// versions do not.
+    /// A response begins with `HTTP/1.` (RFC 9112 section 4). HTTP/0.9, the greeting of another protocol, and an
+    /// unknown version break this rule.
     NotHttp,
-    /// The status line and header fields are well-formed (RFC 9112 sections 4 and 5): no bare CR, no NUL, no blank before
-    /// a colon, a status of three digits from 100.
+    /// The status line and the header fields are well-formed (RFC 9112 sections 4 and 5): no bare CR, no NUL, no
+    /// whitespace before a colon, and a status of three digits from 100 up.
     Head,
-    /// A head, together with all interim answers before it, has at most [`HEAD_LIMIT`](super::HEAD_LIMIT) bytes.
+    /// A head, together with the interim responses before it, has at most [`HEAD_LIMIT`](crate::http::HEAD_LIMIT)
+    /// bytes.
     HeadTooLarge,
-    /// A head has at most [`FIELD_LIMIT`](super::FIELD_LIMIT) fields, and so have trailers.
+    /// A head has at most [`FIELD_LIMIT`](crate::http::FIELD_LIMIT) fields. The same limit applies to trailers.
     TooManyFields,
-    /// The only transfer coding is one `chunked`, and only in HTTP/1.1 (RFC 9112 section 6.1).
+    /// The only transfer coding is a single `chunked`, and only in HTTP/1.1 (RFC 9112 section 6.1).
     TransferEncoding,
-    /// A Content-Length is made of digits, all copies have the same digits (`5` beside `05` is an error), and it is below
-    /// 2^63 (RFC 9112 section 6.3). Beside a Transfer-Encoding it is not looked at:
+    /// A Content-Length is a decimal number below 2^63 (RFC 9112 section 6.3). All copies have the same digits: `5`
+    /// beside `05` is an error. A Content-Length beside a Transfer-Encoding is ignored: see
     /// [`TwoFramings`](super::NotReusable::TwoFramings).
     ContentLength,
     /// A chunk's size has 1 to 16 hexadecimal digits (RFC 9112 section 7.1).
     ChunkSize,
-    /// A chunk's data ends with CRLF after just as many bytes as its size says, and its lines end with CRLF too
-    /// (RFC 9112 section 7.1).
+    /// A chunk's data has exactly as many bytes as its size states, and CRLF follows it. The line with the size ends
+    /// with CRLF too (RFC 9112 section 7.1).
     ChunkEnd,
-    /// A chunk's extensions, which nobody here reads, hold no control characters (RFC 9112 section 7.1.1).
+    /// A chunk's extensions contain no control characters (RFC 9112 section 7.1.1). The client ignores extensions.
     ChunkExtension,
-    /// All chunk extensions of a body have at most [`EXTENSION_LIMIT`](super::EXTENSION_LIMIT) bytes.
+    /// All chunk extensions of a body have at most [`EXTENSION_LIMIT`](crate::http::EXTENSION_LIMIT) bytes.
     ExtensionsTooLarge,
     /// Trailers are well-formed fields (RFC 9112 section 7.1.2).
     Trailers,
-    /// Trailers have at most [`TRAILER_LIMIT`](super::TRAILER_LIMIT) bytes.
+    /// Trailers have at most [`TRAILER_LIMIT`](crate::http::TRAILER_LIMIT) bytes.
     TrailersTooLarge,
-    /// The stream does not end before the body does (RFC 9112 section 8).
+    /// The stream does not end before the body is complete (RFC 9112 section 8).
     Truncated,
-    /// The stream does not end before the head does.
+    /// The stream does not end before the head is complete.
     NoAnswer,
-    /// A body, decoded, is not larger than the caller's limit, which is this many bytes.
+    /// The decoded body is not larger than the caller's limit, in bytes.
     BodyTooLarge(u64),
-    /// A body in gzip is well-formed and its checksums are right (RFC 1952).
+    /// A gzip body is well-formed and its checksums are right (RFC 1952).
     Gzip,
-    /// A body in gzip has at most 1,000 members of less than 1 KiB, unpacked: each costs as much as one that is full.
+    /// A gzip body has at most 1,000 members that unpack to less than 1 KiB. A small member costs as much work as a
+    /// large one.
     GzipMembers,
-    /// A body in gzip is there to its end.
+    /// A gzip body is complete.
     GzipTruncated,
 }
 
@@ -72,7 +76,7 @@ impl fmt::Display for Rule {
                 "it does not begin with HTTP/1.0 or HTTP/1.1; does another protocol listen there?"
             }
             Rule::Head => "its status line or a header field is malformed",
-            Rule::HeadTooLarge => "its head, with all interim answers, is larger than 64 KiB",
+            Rule::HeadTooLarge => "its head, with all interim responses, is larger than 64 KiB",
             Rule::TooManyFields => "it has more than 100 fields",
             Rule::TransferEncoding => "its Transfer-Encoding is not a single chunked, over HTTP/1.1",
             Rule::ContentLength => "its Content-Length is not one number below 2^63",

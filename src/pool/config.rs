@@ -1,13 +1,13 @@
-//! A pool's limits.
+//! The limits of a pool.
 
 use std::time::Duration;
 
-use super::error::Error;
+use crate::pool::error::Error;
 
-/// Whether what a server says on an idle connection is its way to close it.
+/// Tells whether bytes on an idle connection are the server's way to close it.
 pub(super) type Farewell = Option<fn(&[u8]) -> bool>;
 
-/// The limits of a [`Pool`](super::Pool). `None` is without limit, throughout.
+/// The limits of a [`Pool`](crate::pool::Pool). `None` means no limit, unless a field says otherwise.
 ///
 /// ```
 /// use enjamb::pool::{Config, Pool};
@@ -22,31 +22,35 @@ pub(super) type Farewell = Option<fn(&[u8]) -> bool>;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many sockets may be open in all: connecting, leased, idle or closing. Default 100.
+    /// The maximum number of open sockets: connecting, leased, idle or closing. Default 100.
     pub limit: Option<usize>,
-    /// How many of them to one host. Default: as many as in all.
+    /// The maximum number of open sockets to one host. Default: no limit but the total one.
     pub limit_per_host: Option<usize>,
-    /// How many may wait for a connection; who comes then is refused. With `Some(0)`, nobody waits. Default: any number.
+    /// The maximum number of requests that wait for a connection. A further request is refused. With `Some(0)`, no
+    /// request waits. Default: no limit.
     pub max_waiters: Option<usize>,
-    /// How long one may wait for its turn; connecting is not part of it. Default: any time.
+    /// The maximum time that a request waits for its turn. Connecting does not count. Default: no limit.
     pub wait_timeout: Option<Duration>,
-    /// How long the look-up of a name may take, from when it begins. (How long it may wait for a thread before is limited by
-    /// [`Config::resolver_wait`](crate::Config::resolver_wait) of the loop.) Default: as long as
-    /// [`Config::connect_timeout`](crate::Config::connect_timeout) of the loop says.
+    /// The maximum time for the look-up of a name, from its start. (The time before, in the resolver's queue, is
+    /// limited by the loop's [`Config::resolver_wait`](crate::Config::resolver_wait).) `None`, the default, takes the
+    /// loop's [`Config::connect_timeout`](crate::Config::connect_timeout).
     pub resolve_timeout: Option<Duration>,
-    /// How long connecting may take after that. Default: the same.
+    /// The maximum time for the connect after the look-up. `None`, the default, takes the loop's
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout).
     pub connect_timeout: Option<Duration>,
-    /// How long the TLS handshake may take after that, where there is one. Default: the same.
+    /// The maximum time for the TLS handshake after the connect, if there is one. `None`, the default, takes the loop's
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout).
     pub tls_timeout: Option<Duration>,
-    /// How long a connection is kept that nobody uses. Default 90 s.
+    /// The maximum time that a connection stays idle. Default 90 s.
     pub idle_timeout: Option<Duration>,
-    /// How long after it was opened a connection may be handed out. Looked at when it is acquired and released: no lease
-    /// is cut short by it. Default: any time.
+    /// The maximum age at which a connection is leased. The pool checks it at acquire and at release, so it never cuts
+    /// a lease short. Default: no limit.
     pub max_lifetime: Option<Duration>,
-    /// A lease that is held for longer is warned about, with the place where it was acquired. Default 60 s.
+    /// The time after which the pool warns that a lease is still held, and names the place where it was acquired.
+    /// Default 60 s.
     pub long_hold: Option<Duration>,
-    /// Whether the bytes that came on an idle connection are how a server of this protocol closes it, as HTTP's do with a
-    /// 408: that is not warned about. Default: nothing is.
+    /// Returns whether bytes on an idle connection are the protocol's way to announce a close, such as a 408 in HTTP.
+    /// The pool does not log such bytes as unexpected. Default: no such bytes.
     pub farewell: Option<fn(&[u8]) -> bool>,
 }
 
@@ -73,7 +77,7 @@ impl Config {
         for (name, limit) in [("limit", self.limit), ("limit_per_host", self.limit_per_host)] {
             if limit == Some(0) {
                 let message = format!(
-                    "Config::{name} is 0, so that nothing could ever connect: give at least 1, or None for no limit"
+                    "Config::{name} is 0, which allows no connection: set at least 1, or None for no limit"
                 );
                 return Err(Error::Config(message));
             }

@@ -1,16 +1,16 @@
-//! How a pool ends: closed, drained, or left by everybody.
+//! The end of a pool: closed, drained, or its last handle dropped.
 
 use std::time::Duration;
 
-use super::entry::State;
-use super::error::Error;
-use super::hub::Hub;
-use super::stats::Reason;
-use super::table::Refusal;
 use crate::Cx;
+use crate::pool::decide::entry::State;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Refusal;
+use crate::pool::error::Error;
+use crate::pool::hub::Hub;
 
 impl<S: 'static> Hub<S> {
-    /// Nobody gets a connection any more who has none now.
+    /// Closes the pool: refuses all requests without a connection, and closes idle connections.
     pub(super) fn close(&self, cx: &mut Cx<'_, S>, refusal: Refusal) {
         let earlier = self.inner().table.refusal.replace(refusal);
         if earlier == Some(Refusal::Closed) {
@@ -30,7 +30,7 @@ impl<S: 'static> Hub<S> {
         self.act(cx);
     }
 
-    /// The same, and who has a connection has it for so long.
+    /// Drains the pool: as `close`, and aborts the leases that last longer than `within`.
     pub(super) fn drain(&self, cx: &mut Cx<'_, S>, within: Duration) {
         self.close(cx, Refusal::Draining);
         let by = cx.now().checked_add(within);
@@ -58,7 +58,7 @@ impl<S: 'static> Hub<S> {
         self.act(cx);
     }
 
-    /// A drain is over when the last connection is gone.
+    /// Completes a drain when the last connection is gone.
     pub(super) fn end_of_drain(&self, cx: &mut Cx<'_, S>) {
         let mut inner = self.inner();
         if inner.table.refusal == Some(Refusal::Draining) && inner.table.members.is_empty() {
@@ -71,7 +71,7 @@ impl<S: 'static> Hub<S> {
         }
     }
 
-    /// The last handle was dropped: nobody will acquire, so nothing needs to be kept.
+    /// The last handle was dropped. No request can follow, so no idle connection is kept.
     pub(super) fn abandon(&self, cx: &mut Cx<'_, S>) {
         self.inner().table.abandoned = true;
         self.close_idle(cx);

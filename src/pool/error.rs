@@ -1,4 +1,4 @@
-//! What a pool says no with.
+//! The errors of a pool.
 
 use std::fmt;
 use std::io;
@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::key::Key;
-use super::table::Refusal;
+use crate::pool::decide::table::Refusal;
+use crate::pool::key::Key;
 
-/// What a pool says no with. A protocol that gets no connection finds it in its [`End`](crate::End): see
-/// [`of`](Self::of).
+/// An error of a pool. A protocol that gets no connection finds it in its [`End`](crate::End): see [`of`](Self::of).
+///
+/// It converts into an [`io::Error`]. The kind is `ConnectionAborted` for `Closed`, `Draining` and `Cancelled`,
+/// `ResourceBusy` for `QueueFull`, `TimedOut` for `WaitTimeout`, `InvalidInput` for `Config`, and that of the source
+/// for `Connect`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,63 +21,63 @@ pub enum Error {
     Closed,
     /// The pool is being drained.
     Draining,
-    /// As many wait as may: [`Config::max_waiters`](super::Config::max_waiters).
+    /// The queue is full: [`Config::max_waiters`](crate::pool::Config::max_waiters).
     QueueFull {
-        /// How many that is.
+        /// The number of waiting requests.
         waiting: usize,
-        /// Who has the connections.
+        /// The use of the connections at that time.
         held: Held,
     },
-    /// No connection became free in time: [`Config::wait_timeout`](super::Config::wait_timeout).
+    /// No connection became free in time: [`Config::wait_timeout`](crate::pool::Config::wait_timeout).
     WaitTimeout {
-        /// How long this one has waited.
+        /// The time that this request waited.
         waited: Duration,
-        /// Who has the connections.
+        /// The use of the connections at that time.
         held: Held,
     },
-    /// No connection could be made.
+    /// No connection could be established.
     Connect {
-        /// To whom.
+        /// The host.
         key: Key,
-        /// At what it failed.
+        /// The phase that failed.
         phase: Phase,
-        /// The addresses that were tried. None of a Unix socket, which has only a path.
+        /// The addresses that were tried. Empty for a Unix socket, which has only a path.
         tried: Vec<SocketAddr>,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A limit that cannot be.
+    /// A limit is invalid. The text names it.
     Config(String),
-    /// It was cancelled by its ticket.
+    /// The request was cancelled by its ticket.
     Cancelled,
 }
 
-/// What a connection failed at that did not come about.
+/// The phase in which a connection could not be established.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
     /// Looking up the name.
     Resolve,
-    /// Connecting to the address, or to one after the other of those that the name has.
+    /// Connecting to the address, or to the addresses of the name one after the other.
     Connect,
     /// The TLS handshake.
     Tls,
 }
 
-/// Who has the connections that somebody waited for in vain.
+/// The use of the pool's connections when a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Held {
-    /// How many are leased.
+    /// The number of leases.
     pub leases: usize,
-    /// How many are being made.
+    /// The number of connections being established.
     pub connecting: usize,
-    /// How long the oldest lease has been held, and where it was acquired.
+    /// The time for which the oldest lease has been held, and the place where it was acquired.
     pub oldest: Option<(Duration, &'static Location<'static>)>,
 }
 
 impl Error {
-    /// The pool's error in an error of a connection, if it is one.
+    /// Finds the pool's error inside a connection's error.
     ///
     /// ```
     /// use enjamb::pool;
@@ -115,20 +118,20 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Closed => f.write_str("the pool is closed"),
-            Error::Draining => {
-                f.write_str("the pool is being drained: it takes nobody new, and ends who takes too long")
-            }
+            Error::Draining => f.write_str(
+                "the pool is being drained: it refuses new requests, and aborts leases at the deadline",
+            ),
             Error::QueueFull { waiting, held } => write!(
                 f,
-                "no connection is free, and {waiting} wait already, as many as may (Config::max_waiters); {held}"
+                "no connection is free, and the queue is full with {waiting} requests (Config::max_waiters); {held}"
             ),
             Error::WaitTimeout { waited, held } => {
                 write!(f, "no connection became free within {waited:.1?} (Config::wait_timeout); {held}")
             }
-            // The source says it all: what was being done, to whom, what happened, what to try.
+            // The source's message is complete: operation, address, cause and advice.
             Error::Connect { source, .. } => source.fmt(f),
             Error::Config(message) => f.write_str(message),
-            Error::Cancelled => f.write_str("it was cancelled by its ticket"),
+            Error::Cancelled => f.write_str("the request was cancelled by its ticket"),
         }
     }
 }

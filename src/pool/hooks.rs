@@ -1,55 +1,56 @@
-//! What the pool asks of the loop: to look at a connection, to make it like new, to call a machine that gets none.
+//! The pool's hooks into the loop: checking a connection, resetting it for its next user, refusing a request.
 
 use std::io;
 
-use super::config::Farewell;
-use crate::core::Core;
+use crate::base::clock::NO_DEADLINE;
+use crate::base::slots::Key;
 use crate::pool::Reason;
-use crate::protocol::Protocol;
-use crate::slots::Key;
-use crate::stream::{Flags, NO_DEADLINE, Stream, to_u32};
+use crate::pool::config::Farewell;
+use crate::reactor::core::Core;
+use crate::reactor::protocol::Protocol;
+use crate::stream::state::State;
+use crate::stream::{Stream, to_u32};
 
-/// How many unexpected bytes are logged.
+/// The number of unexpected bytes that the log shows.
 const SHOWN: usize = 32;
 
 impl<S> Core<S> {
-    /// Why a connection cannot be used by another, as far as the loop knows. Where it may have something to say, the socket
-    /// is asked too.
+    /// Returns the reason against leasing this connection, as far as the loop knows it. If the socket may have input,
+    /// it is read too.
     pub(super) fn unfit(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
-        self.ungather();
+        self.uncork();
         self.known_against(key, farewell).or_else(|| {
-            let stream = self.slots.get::<Stream<S>>(key)?;
-            stream.flags.any(Flags::READABLE | Flags::READ_CLOSED).then(|| self.hear(key, farewell))?
+            let stream = self.slots.stream(key)?;
+            (stream.state.is_readable() || stream.state.is_read_closed()).then(|| self.hear(key, farewell))?
         })
     }
 
-    /// The same at the last moment before its next user writes to it: the socket is asked in any case.
+    /// As `unfit`, just before the next user writes: the socket is always read.
     pub(super) fn unfit_now(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
         self.known_against(key, farewell).or_else(|| self.hear(key, farewell))
     }
 
-    /// Something is left to send or to read, or one of both sides has finished.
+    /// The known reasons: unsent output, unread input, or an end on either side.
     fn known_against(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return Some(Reason::Lost) };
-        let over = Flags::CLOSING | Flags::DOOMED | Flags::FINISHING | Flags::FINISHED | Flags::BROKEN;
-        if stream.flags.any(Flags::ENDED) {
+        let Some(stream) = self.slots.stream(key) else { return Some(Reason::Lost) };
+        if stream.state.peer_has_ended() {
             Some(Reason::Ended)
-        } else if stream.flags.any(over) || stream.output.is_some() {
+        } else if !stream.state.takes_output() || stream.output.is_some() {
             Some(Reason::Dirty)
         } else {
             stream.input.as_ref().map(|input| unexpected(key, input.as_slice(), farewell))
         }
     }
 
-    /// Whether a connection on which nothing should be said says nothing.
+    /// Reads from an idle connection, which should have no input.
     fn hear(&mut self, key: Key, farewell: Farewell) -> Option<Reason> {
-        let stream = self.slots.get::<Stream<S>>(key)?;
+        let stream = self.slots.stream(key)?;
         let mut bytes = [0; SHOWN];
-        match stream.read(&self.driver, &mut bytes) {
+        match stream.read(&mut bytes) {
             Ok(0) => Some(Reason::Ended),
             Ok(n) => Some(unexpected(key, &bytes[..n], farewell)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                stream.flags.clear(Flags::READABLE);
+                stream.state.not_readable();
                 None
             }
             Err(error) => {
@@ -59,59 +60,57 @@ impl<S> Core<S> {
         }
     }
 
-    /// Forgets what a user has set on a connection.
+    /// Resets the settings that a user made on a connection.
     pub(super) fn make_like_new(&mut self, key: Key) {
         self.set_deadline(key, NO_DEADLINE);
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return };
+        let Some(stream) = self.slots.stream(key) else { return };
         stream.low_water = to_u32(self.config.low_water);
         stream.high_water = to_u32(self.config.high_water);
         stream.input_limit = to_u32(self.config.input_limit);
-        self.paused -= usize::from(stream.flags.take(Flags::PAUSED));
-        stream.flags.clear(Flags::FULL | Flags::HELD | Flags::READS_FULL | Flags::REOFFER);
+        self.paused -= usize::from(stream.state.is_paused());
+        stream.state.renew();
     }
 
     #[cfg(feature = "tls")]
     pub(super) fn is_secure(&mut self, key: Key) -> bool {
-        let socket = self.slots.get::<Stream<S>>(key).and_then(|stream| stream.socket.as_ref());
+        let socket = self.slots.stream(key).and_then(|stream| stream.socket.as_ref());
         socket.is_some_and(|socket| socket.is_secure())
     }
 
-    /// Has `opened` called again, by the loop, in its own time; nothing is read before. What has been read while it was
-    /// in somebody's hand is offered then.
+    /// Makes the loop call `opened` again, before anything is read. Input that was read while a lease held the
+    /// connection is then delivered.
     pub(super) fn reopen(&mut self, key: Key) {
-        if let Some(stream) = self.slots.get::<Stream<S>>(key) {
-            stream.flags.set(Flags::FRESH);
+        if let Some(stream) = self.slots.stream(key) {
+            stream.state.reopen();
             if stream.input.is_some() {
-                stream.flags.set(Flags::REOFFER);
+                stream.state.offer();
             }
             self.queue_stream(key);
         }
     }
 
-    /// Closes a connection that nobody uses: at once, unless something is left to send.
+    /// Closes an idle connection: at once, unless output is left to send.
     pub(super) fn let_go(&mut self, key: Key) {
-        match self.slots.get::<Stream<S>>(key) {
+        match self.slots.stream(key) {
             Some(stream) if stream.output.is_some() => self.close(key),
             _ => self.doom(key, Ok(())),
         }
     }
 
-    /// Whether a connection is on its way out.
+    /// Whether a connection is closing.
     pub(super) fn is_ending(&mut self, key: Key) -> bool {
-        let ending = Flags::CLOSING | Flags::DOOMED;
-        self.slots.get::<Stream<S>>(key).is_none_or(|stream| stream.flags.any(ending))
+        self.slots.stream(key).is_none_or(|stream| stream.state.is_ending())
     }
 
-    /// Has `closed` of a machine that gets no connection called, by the loop, in its own time.
+    /// Makes the loop call `closed` of a protocol that gets no connection.
     pub(super) fn refuse(&mut self, machine: Box<dyn Protocol<S>>, error: io::Error) {
-        let stream = Stream::new(None, machine, &self.config);
-        let key = self.insert_stream(stream);
+        let key = self.insert_stream(Stream::new(None, State::CONNECTING, &self.config), machine);
         self.doom(key, Err(error));
     }
 }
 
-/// Says what came from a server that had nothing to say, unless that is how it closes. At debug level: a server could fill
-/// a log with it, and the pool's [`Stats`](super::Stats) count it.
+/// Logs unexpected bytes from a server, unless they are its way to close. The level is debug, since a server could fill
+/// a log with them. The pool's [`Stats`](super::Stats) count them.
 #[cold]
 pub(super) fn unexpected(key: Key, bytes: &[u8], farewell: Farewell) -> Reason {
     if farewell.is_some_and(|is_farewell| is_farewell(bytes)) {

@@ -1,32 +1,33 @@
-//! What the table decides, done: the part of a pool that connects, closes, and calls machines.
+//! The actions of a pool: it connects, closes, and calls protocols, as the table decides.
 //!
-//! No borrow of the pool is held while a user's code runs: neither in a callback, nor when a machine is dropped, nor when
-//! something is logged.
+//! The pool is never borrowed while user code runs: not in a callback, not when a protocol is dropped, not when a
+//! message is logged.
 
 use std::cell::{RefCell, RefMut};
 use std::io;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use super::config::Config;
-use super::error::Error;
-use super::key::Key;
-use super::member::Member;
-use super::reuse::Reuse;
-use super::stats::Reason;
-use super::table::{Cancelled, Request, Returned, Table, Ticket};
-use super::turns::Step;
-use crate::local::Local;
-use crate::protocol::Protocol;
-use crate::{ConnId, Cx, TimerId, error};
+use crate::base::error;
+use crate::pool::Reuse;
+use crate::pool::config::Config;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::{Cancelled, Request, Returned, Table, Ticket};
+use crate::pool::decide::turns::Step;
+use crate::pool::error::Error;
+use crate::pool::key::Key;
+use crate::pool::member::Member;
+use crate::reactor::posted::Deferred;
+use crate::reactor::protocol::Protocol;
+use crate::{ConnId, Cx, TimerId};
 
-/// A connection has another owner: it is like new to it, and its machine is called by the loop.
+/// Prepares a connection for its next owner: resets its settings, and makes the loop call `opened`.
 pub(super) fn make_ready<S>(cx: &mut Cx<'_, S>, conn: ConnId) {
     cx.core.make_like_new(conn.0);
     cx.core.reopen(conn.0);
 }
 
-/// How much sooner than its server a connection is given up.
+/// A connection is closed this much earlier than its server would close it.
 const AHEAD_OF_SERVER: Duration = Duration::from_secs(1);
 
 const TAKEN_AWAY: &str =
@@ -36,13 +37,13 @@ type Machine<S> = Box<dyn Protocol<S>>;
 
 pub(super) struct Inner<S> {
     pub(super) table: Table,
-    /// By claim. Out for the length of a callback.
+    /// The protocols, by claim. A protocol is taken out for the length of a callback.
     machines: Vec<Option<Machine<S>>>,
-    /// Set for when something in the table is due, or for before that.
+    /// The timer for the next time limit in the table. It may be set too early.
     timer: Option<(TimerId, Instant)>,
-    /// When leases are aborted.
+    /// The time at which leases are aborted.
     pub(super) deadline: Option<(TimerId, Instant)>,
-    pub(super) local: Option<Rc<Local<S>>>,
+    pub(super) local: Option<Rc<Deferred<S>>>,
 }
 
 impl<S> Inner<S> {
@@ -50,7 +51,7 @@ impl<S> Inner<S> {
         self.machines.get_mut(claim)?.take()
     }
 
-    /// Returns the machine that was there.
+    /// Returns the protocol that was there before.
     pub(super) fn put_machine(&mut self, claim: usize, machine: Machine<S>) -> Option<Machine<S>> {
         if self.machines.len() <= claim {
             self.machines.resize_with(claim + 1, || None);
@@ -98,10 +99,10 @@ impl<S: 'static> Hub<S> {
         WeakHub(Rc::downgrade(&self.0))
     }
 
-    /// Hands out an idle connection that is alive, or queues the newcomer and does what comes of that.
+    /// Leases an idle connection that works, or queues the request and acts on that.
     pub(super) fn acquire(&self, cx: &mut Cx<'_, S>, request: Request<'_>, machine: Machine<S>) -> Ticket {
         let mut inner = self.inner();
-        inner.local.get_or_insert_with(|| Rc::clone(&cx.core.local));
+        inner.local.get_or_insert_with(|| Rc::clone(&cx.core.deferred));
         if let Some(refusal) = inner.table.refusal {
             drop(inner);
             return self.refuse(cx, machine, refusal.into());
@@ -130,7 +131,7 @@ impl<S: 'static> Hub<S> {
         ticket
     }
 
-    /// The most recently used of a host's idle connections that, as far as is known, can be used. Those before it are
+    /// The most recently used idle connection of a host that is usable as far as is known. Unusable ones before it are
     /// closed.
     pub(super) fn idle_and_fit(&self, cx: &mut Cx<'_, S>, key: &Key, fresh: bool) -> Option<(usize, ConnId)> {
         let now = cx.now();
@@ -154,7 +155,7 @@ impl<S: 'static> Hub<S> {
         Ticket::NOBODY
     }
 
-    /// Does everything that has become due by what has just happened.
+    /// Performs all actions that are due after a change.
     pub(super) fn act(&self, cx: &mut Cx<'_, S>) {
         let now = cx.now();
         if cx.core.shutdown_by.is_some() {
@@ -191,8 +192,8 @@ impl<S: 'static> Hub<S> {
         }
     }
 
-    /// There is one timer, for what is due first. One that is set for too early is left alone: it looks again when it
-    /// fires, so that a connection that goes out and comes back touches no timer.
+    /// Sets the only timer, for the next time limit. A timer that is set too early stays and is set again when it
+    /// fires. So a connection that is leased and released touches no timer.
     fn set_timer(&self, cx: &mut Cx<'_, S>) {
         let mut inner = self.inner();
         let due = inner.table.next_due();
@@ -210,7 +211,7 @@ impl<S: 'static> Hub<S> {
         }
     }
 
-    /// The timer has fired.
+    /// Acts on the time limits when the timer has fired.
     fn look(&self, cx: &mut Cx<'_, S>) {
         let now = cx.now();
         self.inner().timer = None;
@@ -242,13 +243,13 @@ impl<S: 'static> Hub<S> {
         }
     }
 
-    /// A connection is to be closed, and is nobody's lease any more.
+    /// Marks a connection as closing. Its lease, if any, is over.
     pub(super) fn close_one(&self, member: usize, reason: Reason, now: Instant) {
         self.note_return(member, now);
         self.inner().table.close(member, reason, now);
     }
 
-    /// A lease that was warned about is over.
+    /// Logs the end of a lease that was warned about.
     pub(super) fn note_return(&self, member: usize, now: Instant) {
         let inner = self.inner();
         let entry = &inner.table.members[member];
@@ -268,7 +269,7 @@ impl<S: 'static> Hub<S> {
         }
     }
 
-    /// A connection comes back. Its owner's machine has been taken out before.
+    /// Releases a connection. Its owner's protocol has been taken out before.
     pub(super) fn give_back(&self, cx: &mut Cx<'_, S>, member: usize, reuse: Reuse, against: Option<Reason>) {
         let now = cx.now();
         let Some(conn) = self.inner().conn(member) else { return };
@@ -292,7 +293,7 @@ impl<S: 'static> Hub<S> {
             Returned::Idle => {
                 cx.core.make_like_new(conn.0);
                 if let Some(time) = good_for {
-                    // The pool's own timer goes by the idle timeout: this one has a shorter time.
+                    // The pool's timer covers only the idle timeout. This connection has an earlier limit.
                     let tick = cx.core.clock.tick_after(time);
                     cx.core.set_deadline(conn.0, tick);
                 }
@@ -301,7 +302,7 @@ impl<S: 'static> Hub<S> {
         self.act(cx);
     }
 
-    /// Whether a connection speaks TLS that began in plain, and so is not what its key says any more.
+    /// Whether a plain connection was upgraded to TLS, so that its key no longer describes it.
     #[cfg(feature = "tls")]
     fn was_secured(&self, cx: &mut Cx<'_, S>, member: usize, conn: ConnId) -> bool {
         let inner = self.inner();
@@ -309,17 +310,17 @@ impl<S: 'static> Hub<S> {
         inner.table.hosts[host].key.destination().tls.is_none() && cx.core.is_secure(conn.0)
     }
 
-    /// Takes a claim back; what it has is told `why`, or goes to others.
+    /// Cancels a claim. Its protocol ends with `why`; its connection goes to another claim.
     pub(super) fn withdraw(&self, cx: &mut Cx<'_, S>, ticket: Ticket, why: Error) -> bool {
         let mut inner = self.inner();
         if inner.table.find(ticket).is_none_or(|claim| claim.held) {
-            return false; // it is over, or somebody has its lease
+            return false; // it has ended, or the caller holds its lease
         }
         let Some(cancelled) = inner.table.cancel(ticket, cx.now()) else { return false };
         if let Cancelled::Running(member) = cancelled {
             drop(inner);
             self.close_one(member, Reason::Cancelled, cx.now());
-            self.doom(cx, member, Err(why.into())); // it is told when its connection is gone
+            self.doom(cx, member, Err(why.into())); // the protocol ends with its connection
             return true;
         }
         let machine = inner.take_machine(ticket.claim);
@@ -339,15 +340,15 @@ impl<S: 'static> Hub<S> {
         true
     }
 
-    /// What a connection was released as by whoever used it last.
+    /// How the last user of a connection released it.
     fn as_it_was(&self, member: usize, now: Instant) -> Reuse {
         let left = self.inner().table.members[member].good_until;
         let left = left.map(|until| until.saturating_duration_since(now));
         left.map_or(Reuse::Reusable, |left| Reuse::ReusableFor(left + AHEAD_OF_SERVER))
     }
 
-    /// A connection has left without a word: its place is free, and what comes of that is done in the loop's own time.
-    /// A machine that is still here was not the one on a callback, so it is told.
+    /// A connection has disappeared without `closed`. Its place is free, and the loop acts on that later. A protocol
+    /// that is still stored was not in a callback: its `closed` is called.
     pub(super) fn lost(&self, member: usize) {
         let mut inner = self.inner();
         let claim = inner.table.gone(member, Reason::Lost, Instant::now());
@@ -369,8 +370,8 @@ impl<S: 'static> Hub<S> {
         });
     }
 
-    /// The reactor was dropped, so nobody will be told anything. A machine that waits here may have a handle on the pool,
-    /// and the two would keep each other for ever.
+    /// Drops the protocols after the reactor was dropped, since none will be called any more. A waiting protocol may
+    /// hold a handle on the pool, which would be a cycle.
     fn forget_machines(&self) {
         let machines = std::mem::take(&mut self.inner().machines);
         drop(machines);

@@ -1,4 +1,4 @@
-//! To whom a connection goes.
+//! The destination of a connection.
 
 use std::fmt;
 #[cfg(feature = "tls")]
@@ -10,8 +10,10 @@ use crate::Target;
 #[cfg(feature = "tls")]
 use crate::tls;
 
-/// To whom a connection goes: all that ask for the same [target](Target) share its connections and its limit. A name and
-/// an address are two targets, also if one stands for the other; which address a name has is asked for every connection.
+/// The destination of a connection. Requests for the same [target](Target) share its connections and its limit.
+///
+/// A name and an address are different targets, even if the name resolves to the address. The pool looks up a name anew
+/// for each connection.
 ///
 /// ```
 /// use enjamb::pool::Key;
@@ -29,7 +31,7 @@ pub struct Key {
     fresh: bool,
 }
 
-/// What tells one host of a pool from another.
+/// The identity of a host in the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Destination {
     pub(super) target: Target,
@@ -37,7 +39,8 @@ pub(super) struct Destination {
     pub(super) tls: Option<Secured>,
 }
 
-/// Whom a server must prove to be, and who makes sure of that: who trusts others must not get the same connections.
+/// The name that the server must prove, and the client that verifies it. Clients with other trust must not share the
+/// connection.
 #[cfg(feature = "tls")]
 #[derive(Debug, Clone)]
 pub(super) struct Secured {
@@ -63,7 +66,7 @@ impl Hash for Secured {
 }
 
 impl Key {
-    /// To this target.
+    /// Creates a key for this target.
     pub fn new(target: impl Into<Target>) -> Self {
         let destination = Destination {
             target: target.into(),
@@ -73,27 +76,27 @@ impl Key {
         Key { destination, one_shot: false, fresh: false }
     }
 
-    /// A connection acquired with this key is a new one, and idle ones to the same target are closed: for who has found
-    /// one dead that was idle, and will not meet the next.
+    /// Makes requests with this key get a new connection, and close idle ones to the same target. Use it after an idle
+    /// connection turned out dead, since the other idle ones may be dead too.
     pub fn fresh(self) -> Self {
         Key { fresh: true, ..self }
     }
 
-    /// The same through TLS: see [`Conn::secure`](crate::Conn::secure). Connections are shared by those keys only that
-    /// were made with the same name and the same client, or a clone of it.
+    /// Makes connections with this key use TLS: see [`Conn::secure`](crate::Conn::secure). Keys share connections only
+    /// if they have the same name and the same client or a clone of it.
     #[cfg(feature = "tls")]
     pub fn secure(mut self, client: &tls::Client, name: &str) -> Self {
         self.destination.tls = Some(Secured { client: client.clone(), name: name.into() });
         self
     }
 
-    /// A connection acquired with this key is not used again, whatever it is released as: for protocols in which the
-    /// server closes after its answer, as in WHOIS (RFC 3912, section 2).
+    /// Makes connections with this key single-use, regardless of how they are released. It suits protocols in which the
+    /// server closes after its answer, such as WHOIS (RFC 3912, section 2).
     pub fn one_shot(self) -> Self {
         Key { one_shot: true, ..self }
     }
 
-    /// Whether a connection acquired with this key is not used again.
+    /// Whether connections with this key are single-use.
     pub fn is_one_shot(&self) -> bool {
         self.one_shot
     }

@@ -1,53 +1,52 @@
-//! A connection in the hand: for those who first get it and then decide what to do with it.
+//! A lease: a connection that the caller holds without a protocol.
 
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use super::error::Error;
-use super::hub::{Hub, WeakHub};
-use super::reuse::{Pooled, Reuse};
-use super::stats::Reason;
-use super::table::Ticket;
-use crate::local::Local;
-use crate::protocol::{End, Protocol};
+use crate::pool::Reuse;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Ticket;
+use crate::pool::error::Error;
+use crate::pool::hub::{Hub, WeakHub};
+use crate::reactor::posted::Deferred;
+use crate::reactor::protocol::{End, Protocol};
 use crate::{Conn, ConnId, Cx, Input};
 
-/// A connection that is nobody else's: got from [`Pool::acquire_lease`](super::Pool::acquire_lease), and to be
-/// [released](Self::release) or [given to a machine](Self::start).
+/// A leased connection without a protocol, from [`Pool::acquire_lease`](crate::pool::Pool::acquire_lease).
+/// [Release](Self::release) it, or [start](Self::start) a protocol on it.
 ///
-/// Until then nothing is received on it: the peer's bytes stay with the kernel. One that is dropped is closed, and that
-/// is warned about, with the place where it was acquired.
+/// Until then the connection is not read: the peer's bytes stay in the kernel. Dropping the lease closes the connection
+/// and logs a warning with the place where it was acquired.
 #[must_use = "a lease that is dropped is closed, and warned about: release it, or start a machine on it"]
 pub struct Lease<S: 'static = ()> {
     hub: Hub<S>,
     ticket: Ticket,
     conn: ConnId,
-    local: Rc<Local<S>>,
-    /// Neither released nor given away.
+    deferred: Rc<Deferred<S>>,
+    /// Neither released nor started.
     open: bool,
 }
 
 impl<S: 'static> Lease<S> {
-    /// The connection's id.
+    /// The id of the connection.
     pub fn id(&self) -> ConnId {
         self.conn
     }
 
-    /// The connection; `None` if it has been lost.
+    /// The connection. `None` if it was lost.
     pub fn conn<'a>(&self, cx: &'a mut Cx<'_, S>) -> Option<Conn<'a, S>> {
         cx.conn(self.conn)
     }
 
-    /// Gives the connection to a machine: its `opened` is called next, by the loop, and it
-    /// [releases](Conn::release) the connection when it is done. If the connection has been lost meanwhile, only its
-    /// `closed` is called.
+    /// Starts a protocol on the connection. The loop calls its `opened` next; the protocol [releases](Conn::release)
+    /// the connection at its end. If the connection was lost meanwhile, the loop calls only `closed`.
     pub fn start(mut self, cx: &mut Cx<'_, S>, protocol: impl Protocol<S> + 'static) {
         self.open = false;
         self.hub.start(cx, self.ticket, Box::new(protocol));
     }
 
-    /// Gives the connection back. It is used again only if it is as it was: nothing left to send or to read, and
+    /// Returns the connection to the pool. It is reused only if it is clean: no output to send, no input to read, and
     /// neither side has finished.
     pub fn release(mut self, cx: &mut Cx<'_, S>, reuse: Reuse) {
         self.open = false;
@@ -58,9 +57,10 @@ impl<S: 'static> Lease<S> {
 impl<S: 'static> Drop for Lease<S> {
     fn drop(&mut self) {
         if self.open {
-            // Weak, as the pool holds what the call would wait in; a connection that is there holds the pool.
+            // Weak, since the pool may own the queue in which this closure waits. The connection itself keeps the pool
+            // alive.
             let (hub, ticket) = (self.hub.downgrade(), self.ticket);
-            self.local.post(move |cx| {
+            self.deferred.post(move |cx| {
                 if let Some(hub) = hub.upgrade() {
                     hub.leaked(cx, ticket);
                 }
@@ -77,9 +77,9 @@ impl<S: 'static> fmt::Debug for Lease<S> {
 
 type Callback<S> = Box<dyn FnOnce(&mut Cx<'_, S>, Result<Lease<S>, io::Error>)>;
 
-/// The machine of a connection in the hand: it hands it over, and then does nothing.
+/// The protocol of a leased connection. It passes the lease to the callback, and then does nothing.
 pub(super) struct Handover<S: 'static> {
-    /// Weak, as the pool holds this.
+    /// Weak, since the pool owns this.
     hub: WeakHub<S>,
     callback: Option<Callback<S>>,
 }
@@ -96,17 +96,18 @@ impl<S: 'static> Handover<S> {
 impl<S: 'static> Protocol<S> for Handover<S> {
     fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         conn.pause();
-        if let (Pooled::Held { ticket, .. }, Some(hub)) = (conn.pooled, self.hub.upgrade())
+        if let (Some(loan), Some(hub)) = (&conn.loan, self.hub.upgrade())
             && let Some(callback) = self.callback.take()
         {
+            let ticket = Ticket::from_parts(loan.claim);
             hub.hold(ticket, true);
-            let (conn_id, local) = (conn.id(), Rc::clone(&conn.cx().core.local));
-            callback(conn.cx(), Ok(Lease { hub, ticket, conn: conn_id, local, open: true }));
+            let (conn_id, deferred) = (conn.id(), Rc::clone(&conn.cx().core.deferred));
+            callback(conn.cx(), Ok(Lease { hub, ticket, conn: conn_id, deferred, open: true }));
         }
         Ok(())
     }
 
-    /// Somebody resumed it: what comes is for the machine that the lease is given to.
+    /// Another callback resumed the connection. The input stays for the protocol that the lease starts.
     fn received(&mut self, _: &mut Conn<'_, S>, _: &mut Input<'_>) -> io::Result<()> {
         Ok(())
     }
@@ -133,9 +134,9 @@ impl<S: 'static> Hub<S> {
 
     fn start(&self, cx: &mut Cx<'_, S>, ticket: Ticket, machine: Box<dyn Protocol<S>>) {
         let Some(member) = self.member_of(ticket) else {
-            let lost = crate::error::new(
+            let lost = crate::base::error::new(
                 io::ErrorKind::NotConnected,
-                "the connection of this lease was lost while nobody used it",
+                "the connection of this lease was lost before a protocol was started on it",
             );
             return cx.core.refuse(machine, lost);
         };
@@ -165,7 +166,7 @@ impl<S: 'static> Hub<S> {
         let lease = self.inner().table.lease(member);
         if let Some((key, site)) = lease {
             log::warn!(
-                "a lease of a connection to {key}, acquired at {site}, was dropped: release it on every path; the \
+                "a lease of a connection to {key}, acquired at {site}, was dropped: release it on every path; its \
                  connection is closed"
             );
         }

@@ -1,24 +1,26 @@
-//! The machine of a pooled connection for all of its life. It passes the callbacks on to the machine whose connection it
-//! is just now, and sees to it that nothing is said while it is nobody's.
+//! The protocol of a pooled connection for its whole life. It forwards callbacks to the protocol that currently owns
+//! the connection, and closes an idle connection that receives input.
 
 use std::io;
 
-use super::entry::{Member as Entry, State};
-use super::error::{Error, Phase};
-use super::hooks::unexpected;
-use super::hub::Hub;
-use super::reuse::{Pooled, Reuse};
-use super::stats::Reason;
-use super::table::Ticket;
-use crate::protocol::{End, Protocol};
-use crate::{Conn, Cx, Input, error};
+use crate::base::error;
+use crate::pool::Reuse;
+use crate::pool::decide::entry::{Member as Entry, State};
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Ticket;
+use crate::pool::error::{Error, Phase};
+use crate::pool::hooks::unexpected;
+use crate::pool::hub::Hub;
+use crate::reactor::conn::Loan;
+use crate::reactor::protocol::{End, Protocol};
+use crate::{Conn, Cx, Input};
 
 pub(super) struct Member<S: 'static> {
     hub: Hub<S>,
     index: usize,
     /// It has left the pool.
     gone: bool,
-    /// The connection stands; where its key says so, the TLS handshake comes next.
+    /// The connect has completed. If its key says so, the TLS handshake comes next.
     reached: bool,
 }
 
@@ -27,7 +29,7 @@ impl<S: 'static> Member<S> {
         Member { hub, index, gone: false, reached: false }
     }
 
-    /// Whose connection this is, and its machine.
+    /// The owner of this connection, and its protocol.
     fn owner(&self) -> Option<(Ticket, bool, Box<dyn Protocol<S>>)> {
         let mut inner = self.hub.inner();
         let Entry { claim, reused, .. } = inner.table.members[self.index];
@@ -36,7 +38,7 @@ impl<S: 'static> Member<S> {
         Some((inner.table.ticket(claim), reused, machine))
     }
 
-    /// Calls the owner's machine. Returns `false` if there is none.
+    /// Calls the owner's protocol. Returns `false` if there is no owner.
     fn call(
         &self,
         conn: &mut Conn<'_, S>,
@@ -46,14 +48,14 @@ impl<S: 'static> Member<S> {
         let Some((ticket, reused, mut machine)) = self.owner() else { return Ok(false) };
         let mut nothing = Input::new(&[]);
         let input = input.unwrap_or(&mut nothing);
-        conn.pooled = Pooled::Held { ticket, reused };
+        conn.loan = Some(Loan { claim: ticket.parts(), reused, released: None });
         let result = callback(&mut *machine, conn, input);
-        let pooled = std::mem::replace(&mut conn.pooled, Pooled::No);
+        let released = conn.loan.take().and_then(|loan| loan.released);
         let machine = conn.take_switched().unwrap_or(machine);
         if self.hub.inner().table.find(ticket).is_none() {
             return result.map(|()| true); // its lease was released meanwhile
         }
-        if let Pooled::Released(reuse) = pooled
+        if let Some(reuse) = released
             && result.is_ok()
         {
             self.release(conn, machine, reuse, input);
@@ -64,7 +66,7 @@ impl<S: 'static> Member<S> {
             self.hub.close_one(self.index, Reason::Lost, conn.cx().now());
         }
         let mut inner = self.hub.inner();
-        // A lease may have been given to another machine meanwhile: this one has had its last call then.
+        // A lease may have started another protocol meanwhile. Then this call was the last for the old one.
         let (machine, before) = match inner.take_machine(ticket.claim) {
             Some(given) => (given, Some(machine)),
             None => (machine, None),
@@ -83,14 +85,14 @@ impl<S: 'static> Member<S> {
         input: &mut Input<'_>,
     ) {
         let end = End { result: Ok(()), unsent: conn.unsent(), unread: input.len() + conn.unread() };
-        // Who releases it as dirty knows that something is left.
+        // A dirty release implies that input may be left.
         let unread = !input.is_empty() && reuse != Reuse::Dirty;
         let left = unread.then(|| unexpected(conn.id().0, input.take_all(), None));
         self.hub.give_back(conn.cx(), self.index, reuse, left);
         machine.closed(conn.cx(), end);
     }
 
-    /// Begins the handshake where there is to be one, and says whether it has.
+    /// Begins the TLS handshake if the key asks for one. Returns whether it did.
     #[cfg(feature = "tls")]
     fn begin_tls(&self, conn: &mut Conn<'_, S>) -> io::Result<bool> {
         let inner = self.hub.inner();
@@ -112,7 +114,7 @@ impl<S: 'static> Member<S> {
         Ok(false)
     }
 
-    /// Ends a connection that is nobody's.
+    /// Closes a connection without an owner.
     fn end(&self, conn: &mut Conn<'_, S>, reason: Reason) {
         self.hub.close_one(self.index, reason, conn.cx().now());
         let id = conn.id();
@@ -121,7 +123,7 @@ impl<S: 'static> Member<S> {
 }
 
 impl<S: 'static> Protocol<S> for Member<S> {
-    /// Called when the connection stands, again after a handshake, and whenever it has got another owner.
+    /// Called after the connect, after a TLS handshake, and for every new owner.
     fn opened(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         if !std::mem::replace(&mut self.reached, true) && self.begin_tls(conn)? {
             return Ok(());
@@ -197,7 +199,7 @@ impl<S: 'static> Protocol<S> for Member<S> {
     }
 }
 
-/// A callback that panicked drops the machine, and `switch` from elsewhere does: then the place is given back here.
+/// If a callback panics, or `switch` replaces this protocol from outside, the place is freed here.
 impl<S: 'static> Drop for Member<S> {
     fn drop(&mut self) {
         if !self.gone {

@@ -1,9 +1,9 @@
-//! Connections kept, shared and limited.
+//! A connection pool: reuse of connections, with limits.
 //!
-//! A pooled exchange is an ordinary [`Protocol`] whose connection goes back instead of closing: it is
-//! [acquired](Pool::acquire) for a [`Key`], `opened` is called when it has its connection, whether that is new or was
-//! used before, and [`Conn::release`](crate::Conn::release) ends it. `closed` is called exactly once, as ever: when it
-//! gave the connection back, when the connection was lost, or when it never got one.
+//! A pooled exchange is an ordinary [`Protocol`] that returns its connection instead of closing it. [`Pool::acquire`]
+//! takes the protocol and a [`Key`]. The loop calls `opened` when the protocol has its connection, new or reused.
+//! [`Conn::release`](crate::Conn::release) ends the exchange. The loop calls `closed` exactly once, as for every
+//! protocol: after the release, after the loss of the connection, or if there is no connection.
 //!
 #![cfg_attr(feature = "sim", doc = "```")]
 #![cfg_attr(not(feature = "sim"), doc = "```ignore")]
@@ -12,7 +12,7 @@
 //! use enjamb::{Conn, Cx, End, Input, Protocol};
 //! use std::io;
 //!
-//! /// Asks one question, and keeps the answer.
+//! /// Sends one question, and stores the answer.
 //! struct Ask(&'static str);
 //!
 //! impl Protocol<Vec<String>> for Ask {
@@ -43,59 +43,48 @@
 //!
 //! let pool = Pool::new(Config { limit: Some(1), ..Config::default() })?;
 //! pool.acquire(&mut cx, &server.into(), Ask("one\n"));
-//! pool.acquire(&mut cx, &server.into(), Ask("two\n")); // waits for the first, and uses its connection
+//! pool.acquire(&mut cx, &server.into(), Ask("two\n")); // waits for the first request, and reuses its connection
 //! reactor.run(&mut answers)?;
 //! assert_eq!(answers, ["1", "2"]);
 //! assert_eq!(pool.snapshot().stats.opened, 1);
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - A connection that is connecting, leased, idle or closing has its place in the [limits](Config) until its descriptor
-//!   is closed, and every way out gives the place back: a refused connect, a cancelled one, a reset, a panic.
-//! - Nothing calls back within the call: what happens is told by the loop, later.
-//! - Who comes first is served first, at each host. Hosts take turns; one at its own limit holds up no other. A
-//!   connection goes from one user straight to the next of its host, but a host that wants a place is passed over like
-//!   that 8 times at most.
-//! - A connection is used again only if nothing is left to send or to read and neither side has finished. Just
-//!   before its next user is called, the socket is asked: that is the one system call that reuse takes. If it turns out to
-//!   be of no use, its user, who has said nothing yet, gets another and is none the wiser.
-//! - One that is idle is watched: it is closed when its server closes it, or says something that nobody asked for.
-//! - A ticket is enough to [cancel](Pool::cancel) a request, in any state, and costs no other anything.
+//! - A connection that is connecting, leased, idle or closing counts against the [limits](Config) until its descriptor
+//!   is closed. Every end frees its place: a refused connect, a cancelled one, a reset, a panic.
+//! - No method calls back before it returns. The loop calls the protocol later.
+//! - Requests for one host are served in their order. Hosts take turns, and a host at its own limit delays no other. A
+//!   released connection goes straight to the next request for its host, but at most 8 times while another host waits
+//!   for a place.
+//! - A connection is reused only if it has no output to send, no input to read, and neither side has finished. The
+//!   socket is read just before the next protocol is called: the only system call of a reuse. If the connection turns
+//!   out unusable, its protocol, which has sent nothing yet, gets another one without notice.
+//! - An idle connection is watched. It is closed when its server closes it or sends unsolicited bytes.
+//! - A [`Ticket`] can [cancel](Pool::cancel) a request in any state, without an effect on other requests.
 //!
-//! What went wrong is a [pool error](Error::of) within the [`End`]'s. How things are is told by
-//! [`snapshot`](Pool::snapshot).
+//! A failure is a [pool error](Error::of) in the result of the [`End`]. [`snapshot`](Pool::snapshot) shows the state of
+//! the pool.
 
-// The way to read this. Decisions, without any I/O: `entry` says what there is, `table` what happens to it, `turns` who is
-// next, `due` what is too old, and `invariants` what always holds. What is done about it: `hub` connects and closes,
-// `member` stands between the loop and the machines, `recheck`, `lease` and `ending` are special cases of that, and `hooks`
-// is what all of them ask of the loop. The rest are values; `list` keeps the order of all that is in line. Of the tests, `model`
-// is for the decisions, and `chaos` for everything; `operations` is what both do, by chance.
-#[cfg(all(test, feature = "sim"))]
-mod chaos;
+// How to read this. `decide` makes all decisions and does no I/O. `hub` carries them out: it connects, closes, and
+// calls protocols. `member` stands between the loop and the protocols. `recheck`, `lease` and `ending` are special
+// cases of that, and `hooks` holds what they need from the loop. The other files are values.
 mod config;
-mod due;
+mod decide;
 mod ending;
-mod entry;
 mod error;
 mod hooks;
 mod hub;
-mod invariants;
 mod key;
 mod lease;
-mod list;
+mod loan;
 mod member;
-#[cfg(all(test, feature = "sim"))]
-mod model;
-#[cfg(all(test, feature = "sim"))]
-mod operations;
 mod recheck;
-mod reuse;
+
 mod snapshot;
-mod stats;
-mod table;
-mod turns;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -105,35 +94,33 @@ use std::time::Duration;
 
 use crate::{Cx, Protocol};
 
+pub use crate::reactor::protocol::Reuse;
 pub use config::Config;
+pub use decide::stats::{Reason, Stats};
+pub use decide::table::Ticket;
 pub use error::{Error, Held, Phase};
 pub use key::Key;
 pub use lease::Lease;
-pub(crate) use reuse::Pooled;
-pub use reuse::Reuse;
 pub use snapshot::{Snapshot, Usage};
-pub use stats::{Reason, Stats};
-pub use table::Ticket;
 
 #[cfg(doc)]
 use crate::End;
+use decide::table::{Refusal, Request};
 use hub::Hub;
 use lease::Handover;
-use table::{Refusal, Request};
 
-/// A handle on a pool. Clones are the same pool. When the last is dropped, idle connections are closed, and those in use
-/// when they come back.
+/// A handle on a pool. Clones refer to the same pool. When the last handle is dropped, the pool closes idle connections
+/// at once, and leased ones when they are released.
 ///
-/// A pool belongs to the reactor with which it is used first: use it with that one only.
+/// A pool belongs to the reactor with which it is first used. Do not use it with another.
 pub struct Pool<S: 'static = ()>(Rc<LastHandle<S>>);
 
 struct LastHandle<S: 'static>(Hub<S>);
 
 impl<S: 'static> Pool<S> {
-    /// A pool with these limits.
+    /// Creates a pool with these limits.
     ///
-    /// # Errors
-    /// [`Error::Config`], with the values: a limit of zero, one per host that is above that in all.
+    /// # Errors [`Error::Config`] with the values, if a limit is zero or the limit per host is above the total one.
     pub fn new(config: Config) -> Result<Self, Error> {
         config.check()?;
         Ok(Pool(Rc::new(LastHandle(Hub::new(config)))))
@@ -143,23 +130,23 @@ impl<S: 'static> Pool<S> {
         &self.0.0
     }
 
-    /// Gets `protocol` a connection: one that is idle, or a new one, or the next that becomes free. Whatever comes of
-    /// it, the loop tells the protocol, and nobody within this call.
+    /// Acquires a connection for `protocol`: an idle one, a new one, or the next that becomes free. The loop calls the
+    /// protocol later, never within this call.
     ///
-    /// The protocol is boxed; one that comes round again and again can be [given as it is](Self::acquire_boxed).
+    /// The protocol is boxed. To reuse a boxed protocol, call [`acquire_boxed`](Self::acquire_boxed).
     #[track_caller]
     pub fn acquire(&self, cx: &mut Cx<'_, S>, key: &Key, protocol: impl Protocol<S> + 'static) -> Ticket {
         self.acquire_boxed(cx, key, Box::new(protocol))
     }
 
-    /// The same for a protocol that is boxed already, as it is in `closed`: getting it an idle connection allocates
-    /// nothing.
+    /// Acquires a connection for a protocol that is already boxed, as it is in `closed`. It allocates nothing if there
+    /// is an idle connection.
     #[track_caller]
     pub fn acquire_boxed(&self, cx: &mut Cx<'_, S>, key: &Key, protocol: Box<dyn Protocol<S>>) -> Ticket {
         self.acquire_at(cx, key, protocol, Location::caller())
     }
 
-    /// The same on behalf of somebody else.
+    /// Acquires a connection on behalf of the code at `site`.
     pub(crate) fn acquire_at(
         &self,
         cx: &mut Cx<'_, S>,
@@ -170,8 +157,8 @@ impl<S: 'static> Pool<S> {
         self.hub().acquire(cx, Request { key, now: cx.now(), site }, protocol)
     }
 
-    /// Gets a connection into the hand, for who decides only then what to do with it. `then` is called once, with the
-    /// lease or with why there is none, which [`Error::of`] tells apart.
+    /// Acquires a connection without a protocol, for a caller that decides later how to use it. `then` is called once,
+    /// with the lease or with an error; [`Error::of`] gives the pool's error.
     ///
     #[cfg_attr(feature = "sim", doc = "```")]
     #[cfg_attr(not(feature = "sim"), doc = "```ignore")]
@@ -201,35 +188,39 @@ impl<S: 'static> Pool<S> {
         self.acquire_boxed(cx, key, Box::new(Handover::new(self.hub(), then)))
     }
 
-    /// Takes a request back: the protocol is told [`Error::Cancelled`]. If it waits, it leaves the queue; a connection
-    /// that was being made for it goes to the next of its host, or is given up; one that it has not been called with yet
-    /// goes back; one that it is using, or that a [`Lease`] stood for, is aborted.
+    /// Cancels a request. Its protocol ends with [`Error::Cancelled`], in one of these ways:
     ///
-    /// `false` if there is nothing to take back: it is over, or its [`Lease`] is in somebody's hand.
+    /// - It waits: it leaves the queue.
+    /// - A connection is being established for it: the connection goes to the next request for the same host, or is
+    ///   closed.
+    /// - It has a connection but was not called yet: the connection goes back to the pool.
+    /// - It uses a connection, or a protocol was started on its [`Lease`]: the connection is aborted.
+    ///
+    /// Returns `false` if there is nothing to cancel: the request has ended, or the caller holds its [`Lease`].
     pub fn cancel(&self, cx: &mut Cx<'_, S>, ticket: Ticket) -> bool {
         self.hub().withdraw(cx, ticket, Error::Cancelled)
     }
 
-    /// Ends in good order: who waits, and whoever comes from now on, is told [`Error::Draining`]; idle connections are
-    /// closed; those in use may be used for as long as `within`, and are aborted then. Asked again, the sooner end counts.
-    /// When the last connection is gone, the pool is closed.
+    /// Ends the pool in good order. Waiting requests and new ones end with [`Error::Draining`]. Idle connections are
+    /// closed. Leased connections may be used for the time `within`, and are then aborted. Of several calls, the
+    /// earliest deadline counts. When the last connection is gone, the pool is closed.
     pub fn drain(&self, cx: &mut Cx<'_, S>, within: Duration) {
         self.hub().drain(cx, within);
     }
 
-    /// Closes the pool: who waits, and whoever comes from now on, is told [`Error::Closed`], and idle connections are
-    /// closed. Those in use are closed when they come back.
+    /// Closes the pool. Waiting requests and new ones end with [`Error::Closed`]. Idle connections are closed at once,
+    /// leased ones when they are released.
     pub fn close(&self, cx: &mut Cx<'_, S>) {
         self.hub().close(cx, Refusal::Closed);
     }
 
-    /// Whether a connection is being made for this request.
+    /// Whether a connection is being established for this request.
     #[cfg(feature = "http")]
     pub(crate) fn is_connecting(&self, ticket: Ticket) -> bool {
         self.hub().inner().table.is_connecting(ticket)
     }
 
-    /// How things are now.
+    /// The current state of the pool.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.hub().inner().table)
     }
@@ -245,7 +236,7 @@ impl<S: 'static> Drop for LastHandle<S> {
     fn drop(&mut self) {
         let local = self.0.inner().local.clone();
         if let Some(local) = local {
-            let hub = self.0.downgrade(); // if nothing keeps the pool any more, there is nothing to close
+            let hub = self.0.downgrade(); // if no reference keeps the pool, there is nothing to close
             local.post(move |cx| {
                 if let Some(hub) = hub.upgrade() {
                     hub.abandon(cx);

@@ -1,22 +1,23 @@
-//! The last look at a connection that was used before, just before its next user is called. Between the moment it is
-//! handed out and that one lies whatever else the loop has to do: so the socket is asked here, and only here.
+//! The last check of a reused connection, just before its next protocol is called. Other work of the loop can lie
+//! between the decision to reuse a connection and that call. So the socket is asked at this point, and only here.
 
 use std::time::Instant;
 
-use super::hub::{Hub, make_ready};
-use super::stats::Reason;
-use super::table::Table;
 use crate::Cx;
+use crate::pool::decide::stats::Reason;
+use crate::pool::decide::table::Table;
+use crate::pool::hub::{Hub, make_ready};
 
 impl Table {
-    /// Whether this connection is about to be used again, by somebody who has said nothing on it yet.
+    /// Whether this connection is about to be reused by a protocol that has sent nothing on it yet.
     pub(super) fn is_to_be_looked_at(&self, member: usize) -> bool {
         let entry = &self.members[member];
         let said_nothing = entry.claim.is_some_and(|claim| !self.claims[claim].was_held);
         entry.reused && !entry.delivered && said_nothing
     }
 
-    /// A connection is to be closed before its owner was called, who keeps its claim, and is to be given another.
+    /// Closes a connection before its owner was called. Returns the claim of that owner, which is to get another
+    /// connection.
     pub(super) fn take_back(&mut self, member: usize, reason: Reason, now: Instant) -> Option<usize> {
         let claim = self.members[member].claim.take()?;
         self.claims[claim].member = None;
@@ -24,8 +25,8 @@ impl Table {
         Some(claim)
     }
 
-    /// A claim whose turn it was already is the first of its host again. The time for which it may wait is a new one, as
-    /// all who wait stand in the order of that.
+    /// Puts a claim first in its host's queue again. Its waiting time starts anew, since the queue of all waiting
+    /// requests is ordered by that time.
     pub(super) fn wait_first(&mut self, claim: usize, now: Instant) {
         let host = self.claims[claim].host;
         self.claims[claim].since = now;
@@ -36,8 +37,8 @@ impl Table {
 }
 
 impl<S: 'static> Hub<S> {
-    /// Notes that a connection's owner is about to be called with it, and does what comes of that. If the connection turns
-    /// out to be of no use, it is closed, its owner, who knows nothing of it, gets another, and this returns `false`.
+    /// Notes that a connection's owner is about to be called, and acts on that. If the connection turns out unusable,
+    /// it is closed, its owner gets another connection without notice, and this returns `false`.
     pub(super) fn deliver(&self, cx: &mut Cx<'_, S>, member: usize) -> bool {
         let mut inner = self.inner();
         let is_used = inner.table.is_to_be_looked_at(member);
@@ -56,7 +57,7 @@ impl<S: 'static> Hub<S> {
         let is_new = inner.table.deliver(member, is_used, cx.now());
         drop(inner);
         if is_new {
-            self.act(cx); // a lease begins, which has a time of its own
+            self.act(cx); // the new lease has a time limit
         }
         true
     }

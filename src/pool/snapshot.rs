@@ -1,28 +1,28 @@
-//! A pool's state, to look at and to print.
+//! A pool's state at one moment.
 
 use std::fmt;
 
-use super::entry::{Counts, State};
-use super::key::Key;
-use super::stats::{Reason, Stats};
-use super::table::Table;
+use crate::pool::decide::entry::{Counts, State};
+use crate::pool::decide::stats::{Reason, Stats};
+use crate::pool::decide::table::Table;
+use crate::pool::key::Key;
 
-/// How many connections a pool, or one of its hosts, has in each state.
+/// The number of connections in each state, of a pool or of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Being made.
+    /// Connections being established.
     pub connecting: usize,
-    /// In use.
+    /// Connections in use.
     pub leased: usize,
-    /// Ready for use.
+    /// Connections ready for use.
     pub idle: usize,
-    /// Not to be used again; each has its place until its descriptor is closed.
+    /// Connections being closed. Each counts against the limits until its descriptor is closed.
     pub closing: usize,
-    /// Who waits for one.
+    /// Requests that wait for a connection.
     pub waiting: usize,
-    /// How many could be in use besides: what is in use is taken from the limits, and the smaller rest counts. Idle
-    /// connections are not in use. `None` is without limit.
+    /// The number of further connections that could be in use: the limits minus the connections in use, the smaller of
+    /// the two. Idle connections do not count as in use. `None`: no limit.
     pub available: Option<usize>,
 }
 
@@ -38,25 +38,25 @@ impl Usage {
         }
     }
 
-    /// How many sockets that is.
+    /// The number of open sockets.
     pub fn open(&self) -> usize {
         self.connecting + self.leased + self.idle + self.closing
     }
 }
 
-/// A pool's state at one moment: from [`Pool::snapshot`](super::Pool::snapshot). Printed, it is a table.
+/// A pool's state at one moment, from [`Pool::snapshot`](crate::pool::Pool::snapshot). Its `Display` is a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The limit in all: [`Config::limit`](super::Config::limit).
+    /// The limit on all connections: [`Config::limit`](crate::pool::Config::limit).
     pub limit: Option<usize>,
-    /// The limit per host: [`Config::limit_per_host`](super::Config::limit_per_host).
+    /// The limit per host: [`Config::limit_per_host`](crate::pool::Config::limit_per_host).
     pub limit_per_host: Option<usize>,
-    /// Every host that has a connection or somebody who waits, in the order of their names.
+    /// The hosts that have a connection or a waiting request, in the order of their names.
     pub hosts: Vec<(Key, Usage)>,
-    /// The same in all.
+    /// The sums over all hosts.
     pub total: Usage,
-    /// What the pool has done so far.
+    /// The pool's counters.
     pub stats: Stats,
 }
 
@@ -81,7 +81,7 @@ impl Snapshot {
         Snapshot { limit, limit_per_host: per_host, hosts, total, stats: table.stats }
     }
 
-    /// What one host has; what a host without an entry has is nothing, and then everything is available.
+    /// The usage of one host. For a host without connections or waiting requests, everything is available.
     pub fn host(&self, key: &Key) -> Usage {
         let found = self.hosts.iter().find(|(of, _)| of.destination() == key.destination());
         found.map_or_else(

@@ -1,17 +1,17 @@
-//! The same machines without sockets and without sleeping: a network in memory, a clock that jumps, and a seed that
-//! makes every run repeatable.
+//! Simulation of a network, for tests: connections in memory, a clock that jumps, and a seed that makes every run
+//! repeatable.
 //!
-//! It is there with the feature `sim`, which is for tests: `cargo add --dev enjamb --features sim`. A program built
-//! without it has nothing of it, and pays nothing for it.
+//! The feature `sim` enables this module: `cargo add --dev enjamb --features sim`. A program built without the feature
+//! contains none of its code and pays nothing for it.
 //!
-//! A reactor made by [`Sim::reactor`] runs the very [`Protocol`](crate::Protocol)s that a real one runs: it listens,
-//! connects, sets timers and deadlines, and calls back. Only the kernel is another: one that can be told to be slow,
-//! to cut, to refuse, to reset ([`Link`], [`Polling`]), and does it the same way whenever the seed is the same. When
-//! nothing is ready, time jumps to the next event, so that an hour of timeouts takes no time.
+//! A reactor from [`Sim::reactor`] runs the same [`Protocol`](crate::Protocol)s as a real one: it listens, connects,
+//! sets timers and deadlines, and calls back. Only the kernel differs. The simulated one can be slow, split segments,
+//! refuse and reset ([`Link`], [`Polling`]), and repeats all of that for the same seed. When nothing is ready, the
+//! clock jumps to the next event, so an hour of timeouts takes no real time.
 //!
-//! A run comes to its end when nothing can happen any more: listeners alone end it well; connections that wait without
-//! a deadline make it an error ([`Deadlock`](io::ErrorKind::Deadlock)) that names them, and so does a loop that goes
-//! round and round without getting anywhere. (A callback that does not return is not seen: nobody is left to look.)
+//! A run ends when nothing can happen any more. If only listeners are left, it ends with success. If connections wait
+//! without a deadline, it ends with an error ([`Deadlock`](io::ErrorKind::Deadlock)) that names them. A loop that spins
+//! without progress gives the same error. (A callback that never returns cannot be detected.)
 //!
 //! ```
 //! use enjamb::sim::{Script, Sim};
@@ -19,7 +19,7 @@
 //! use std::io;
 //! use std::time::Duration;
 //!
-//! /// Fetches a greeting, and says so if none comes in a minute.
+//! /// Reads a greeting, and notes if none arrives within a minute.
 //! struct Greeted;
 //!
 //! impl Protocol<String> for Greeted {
@@ -50,38 +50,37 @@
 //! # io::Result::Ok(())
 //! ```
 //!
-//! # What can go wrong
-//! The way to a server is a [`Link`]; how the kernel tells of readiness is [`Polling`]; [`Sim::rough`] and
-//! [`Sim::hostile`] draw both from the seed. While it runs, a callback or a timer may cut a network in two
-//! ([`Sim::partition`]), have a host crash ([`Sim::crash`]), take long ([`Sim::take_time`]) or leave no descriptors
-//! ([`Sim::descriptors`]). What a peer does wrong, and not the way to it, is scripted ([`Script`]): one that says the
-//! wrong thing or says it late, that pauses, that resets.
+//! # Faults A [`Link`] describes the path to a server, and [`Polling`] how the kernel reports readiness. [`Sim::rough`]
+//! and [`Sim::hostile`] draw both from the seed. During a run, a callback or a timer can cut the path to a server
+//! ([`Sim::partition`]), crash a host ([`Sim::crash`]), take time ([`Sim::take_time`]) or use up the descriptors
+//! ([`Sim::descriptors`]). A [`Script`] describes the faults of a peer: wrong bytes, late bytes, pauses, resets.
 //!
-//! # What else there is
-//! Timers, deadlines and [`every`](crate::Cx::every) go by the simulated clock. Names are those of [`Sim::name`]: they are
-//! looked up, and their addresses raced for each other, as on a real reactor. What a [`Handle`](crate::Handle) posts is
-//! run in the next turn. From a callback, that is repeatable; from another thread it is not, and the loop does not wait
-//! for one. Over TLS what is sent is as it would be, but its keys, and with them some lengths, come from the system.
-//! There are no descriptors: [`watch`](crate::Cx::watch), [`adopt`](crate::Cx::adopt) and paths need a real reactor.
+//! # Names, threads, TLS, descriptors Timers, deadlines and [`every`](crate::Cx::every) use the simulated clock.
+//! [`Sim::name`] defines names; they are looked up, and their addresses raced, as on a real reactor. A closure posted
+//! through a [`Handle`](crate::Handle) runs in the next turn. That is repeatable from a callback, but not from another
+//! thread, and the loop does not wait for other threads. TLS sends what it would send on a real network, but its keys,
+//! and so some lengths, come from the system. There are no descriptors: [`watch`](crate::Cx::watch),
+//! [`adopt`](crate::Cx::adopt) and paths need a real reactor.
 //!
-//! # What differs from Linux
-//! A simulated socket answers as one of Linux does: tests compare the two call by call. The differences:
-//! - Every address is the address of a host, and can be listened on. A client has the address `127.0.0.1` or `::1`,
-//!   whatever it connects to, and a port from 49152 to 65535. As in Linux, a connect to `0.0.0.0` or `::` reaches
-//!   `127.0.0.1` or `::1`: a listener on `10.0.0.1` does not get it, one on `0.0.0.0` does.
+//! # Differences from Linux A simulated socket behaves like one of Linux; tests compare the two call by call. The
+//! differences:
+//! - Every address belongs to a host and can be listened on. A client has the address `127.0.0.1` or `::1` for every
+//!   destination, and a port from 49152 to 65535. As on Linux, a connect to `0.0.0.0` or `::` reaches `127.0.0.1` or
+//!   `::1`: it reaches a listener on `0.0.0.0`, but not one on `10.0.0.1`.
 //! - A client's port is free as soon as both ends are closed: there is no TIME-WAIT.
-//! - A client whose own port is the one it connects to is refused. Linux connects it to itself.
-//! - [`Link::buffer`] is the room of the sender and the receiver together. A reset drops what has not left its sender: here
-//!   what still waits for the line ([`Link::spacing`]), in Linux also what the receiver's buffer has no room for.
-//! - A reset that meets a [partition](Sim::partition) arrives when that is healed. Linux sends it once, and it is lost.
-//! - Connections whose handshake is not complete count against the backlog too, and `net.core.somaxconn` does not limit it.
+//! - A client that connects to its own port is refused. Linux connects it to itself.
+//! - [`Link::buffer`] is the buffer of the sender and the receiver together. A reset drops the bytes that have not left
+//!   the sender. Here these are the bytes that still wait for the line ([`Link::spacing`]); on Linux also those for
+//!   which the receiver's buffer has no room.
+//! - A reset that meets a [partition](Sim::partition) arrives after it is healed. Linux sends a reset once, and it is
+//!   lost.
+//! - Connections with an incomplete handshake count against the backlog too. `net.core.somaxconn` does not limit it.
 //! - Linux sometimes reports readiness once more after a socket has finished. No manual page promises that, and the
 //!   simulation does not do it.
 //!
-//! # Many seeds
-//! [`check`] runs a test for each of many seeds. One that fails is printed with the last events, and
-//! `ENJAMB_SEED=17 cargo test` runs seed 17 again and nothing else. Where the input is random too, proptest makes what
-//! fails smaller; the seed it had better leave alone, as another seed is another network:
+//! # Many seeds [`check`] runs a test for each of many seeds. If a seed fails, it prints the seed and the last events;
+//! `ENJAMB_SEED=17 cargo test` then runs only seed 17 again. For random input, proptest shrinks a failing case. Exclude
+//! the seed from shrinking, since another seed is another network:
 //!
 //! ```
 //! use enjamb::sim::{Script, Sim};
@@ -102,92 +101,59 @@
 //!     let server = ([10, 0, 0, 1], 7);
 //!     reactor.cx(&mut ()).listen(server, |_, _| Echo)?;
 //!     reactor.cx(&mut ()).connect(server, client);
-//!     reactor.run(&mut ())?; // a script that hears anything else panics
+//!     reactor.run(&mut ())?; // a script panics on any other bytes
 //! });
 //! ```
 //!
-//! # One machine alone
-//! [`Solo`] needs neither a network nor a peer: it feeds bytes to one machine, lets time pass, and tells what the machine
-//! wrote and how it ended. It is for the unit tests of a protocol.
+//! # One protocol alone [`Solo`] needs no network and no peer. It feeds bytes to one protocol, lets time pass, and
+//! returns what the protocol wrote and how it ended. Use it for the unit tests of a protocol.
 
-mod address;
-#[cfg(all(test, target_os = "linux"))]
-mod beside;
-mod calls;
-mod event;
-mod link;
-mod names;
-mod network;
-mod pipe;
-mod random;
-mod readiness;
-mod record;
 mod replay;
 mod script;
 mod solo;
-mod wire;
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::RefMut;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mio::Token;
-
-use crate::driver::{Driver, Readiness};
-use crate::slots::WAKER;
+use crate::net::poll::Poller;
+use crate::net::simulated::{Network, Random, Simulation};
 use crate::{Config, Reactor};
 
-use address::reached;
-pub use link::{Link, Polling};
-use names::Names;
-pub(crate) use network::{Network, SocketId};
-#[cfg(test)]
-pub(crate) use random::Random;
+use crate::net::simulated::address::reached;
+pub use crate::net::simulated::{Link, Polling};
 pub use replay::check;
 pub use script::Script;
 pub use solo::Solo;
 
-/// The time as the loop's clock reads it.
-pub(crate) type Time = Rc<Cell<Instant>>;
-
-/// A simulated network and its clock. Clones are the same simulation: one can be kept to change the network while the
-/// loop runs, from a timer or a callback.
+/// A simulated network and its clock. Clones refer to the same simulation. Keep a clone to change the network during a
+/// run, from a timer or a callback.
 #[derive(Clone)]
-pub struct Sim {
-    network: Rc<RefCell<Network>>,
-    names: Rc<RefCell<Names>>,
-    /// Something was posted.
-    woken: Arc<AtomicBool>,
-}
+pub struct Sim(Simulation);
 
 impl Sim {
-    /// A calm network, all of whose chances are drawn from `seed`.
+    /// Creates a network without faults. All random choices derive from `seed`.
     pub fn new(seed: u64) -> Self {
-        Sim {
-            network: Rc::new(RefCell::new(Network::new(seed))),
-            names: Rc::default(),
-            woken: Arc::default(),
-        }
+        Sim(Simulation::new(seed))
     }
 
-    /// Makes every way of this network a bad one, drawn from the seed: slow, cutting and joining, with little room,
-    /// partial writes, ends that come with data, and a kernel that reports spurious readiness, in any order. No
-    /// connection is lost by it.
+    /// Draws a bad link to each server from the seed: slow, splitting and joining segments, with small buffers, partial
+    /// writes, and ends that arrive with data. The kernel reports spurious readiness, in any order. No connection is
+    /// lost.
     pub fn rough(self) -> Self {
         self.worsen(Link::rough)
     }
 
-    /// As [`rough`](Self::rough), and connects are refused or never answered, connections aborted, reset or silenced.
+    /// As [`rough`](Self::rough), and connections fail: connects are refused or never answered, connections aborted,
+    /// reset or silenced.
     pub fn hostile(self) -> Self {
         self.worsen(Link::hostile)
     }
 
-    fn worsen(self, link: fn(&mut random::Random) -> Link) -> Self {
+    fn worsen(self, link: fn(&mut Random) -> Link) -> Self {
         let mut network = self.network();
         let link = link(&mut network.random);
         network.polling = Polling::rough(&mut network.random);
@@ -196,79 +162,81 @@ impl Sim {
         self
     }
 
-    /// A reactor on this network. There can be one: what its machines connect to listens on it too.
+    /// Creates the reactor on this network. There can be only one: its protocols connect to its own listeners.
     ///
-    /// # Errors
-    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when this simulation has, or had, its reactor.
+    /// # Errors [`AlreadyExists`](io::ErrorKind::AlreadyExists) if this simulation has, or had, its reactor.
     pub fn reactor<S>(&self) -> io::Result<Reactor<S>> {
         self.reactor_with(Config::default())
     }
 
-    /// The same, with these limits and budgets.
+    /// Creates the reactor with this configuration.
     ///
-    /// # Errors
-    /// As for [`reactor`](Self::reactor), and [`InvalidInput`](io::ErrorKind::InvalidInput) naming the value of the
-    /// configuration that cannot be.
+    /// # Errors As for [`reactor`](Self::reactor), and [`InvalidInput`](io::ErrorKind::InvalidInput) for an invalid
+    /// value of the configuration, which the message names.
     pub fn reactor_with<S>(&self, config: Config) -> io::Result<Reactor<S>> {
         if self.network().taken {
-            let message = "a simulation has one reactor, and this one has had it: make another Sim";
-            return Err(crate::error::new(io::ErrorKind::AlreadyExists, message));
+            let message = "a simulation has one reactor, which was already made: create another Sim";
+            return Err(crate::base::error::new(io::ErrorKind::AlreadyExists, message));
         }
-        let reactor = Reactor::on(Driver::Sim(self.clone()), config)?;
+        let reactor = Reactor::on(Poller::Simulated(self.0.clone()), config)?;
         self.network().taken = true;
         Ok(reactor)
     }
 
-    /// Makes all ways like this one, for connections to come; but those with a [`link`](Self::link) of their own.
+    /// Sets the link for later connections to all servers, except those with a [`link`](Self::link) of their own.
     pub fn links(&self, link: Link) {
         self.network().link = Rc::new(link);
     }
 
-    /// Makes the way to this server like this one, for connections to come.
+    /// Sets the link for later connections to this server.
     pub fn link(&self, server: impl Into<SocketAddr>, link: Link) {
         self.network().links.insert(reached(server.into()), Rc::new(link));
     }
 
-    /// Sets how readiness is told.
+    /// Defines a name: its addresses in the order of preference, and the time that a look-up `takes`. An empty list
+    /// makes the look-up fail after that time. The look-up of an undefined name fails at once. This table replaces
+    /// [`Reactor::set_resolver`](crate::Reactor::set_resolver).
+    pub fn name<A: Into<IpAddr>>(&self, name: &str, takes: Duration, addresses: impl IntoIterator<Item = A>) {
+        self.0.name(name, takes, addresses.into_iter().map(A::into).collect());
+    }
+
+    /// Sets how the kernel reports readiness.
     pub fn polling(&self, polling: Polling) {
         self.network().polling = polling;
     }
 
-    /// Has the host of this server crash and come up at once, listening as before, without its connections. Their machines
-    /// are told of a reset, as they are still there; their peers are told nothing, and have half-open connections: what
-    /// they send is answered with a reset, and who only waits, waits for ever (RFC 9293, section 3.5.1).
+    /// Crashes the host of this server. The host restarts at once and listens as before, without its connections. Its
+    /// own protocols still exist and see a reset. Their peers see nothing and have half-open connections: if they send,
+    /// they get a reset; if they only wait, they wait for ever (RFC 9293, section 3.5.1).
     pub fn crash(&self, server: impl Into<SocketAddr>) {
         self.network().crash(reached(server.into()));
     }
 
-    /// Lets at most this many sockets be open: beyond, accepting and connecting fail for want of a descriptor (EMFILE).
+    /// Limits the number of open sockets. Beyond it, accept and connect fail for lack of a descriptor (EMFILE).
     pub fn descriptors(&self, most: usize) {
         self.network().descriptors = most;
     }
 
-    /// Cuts the way to this server: nothing passes, in either direction, and nobody is told. What is sent meanwhile
-    /// arrives when it is [healed](Self::heal), however long that takes (a kernel gives up after a quarter of an hour:
-    /// [`Link::stall_after`] is for longer). A connect asks again, in ever longer intervals, for 127 s.
+    /// Cuts the path to this server. Nothing passes in either direction, and neither side is notified. Data sent
+    /// meanwhile arrives after the path is [healed](Self::heal), even after a long time. (A kernel gives up after a
+    /// quarter of an hour; [`Link::stall_after`] simulates that.) A connect is retried at growing intervals, for 127 s.
     pub fn partition(&self, server: impl Into<SocketAddr>) {
         self.network().partitions.insert(reached(server.into()));
     }
 
-    /// Makes an end of a [partition](Self::partition).
+    /// Ends a [partition](Self::partition).
     pub fn heal(&self, server: impl Into<SocketAddr>) {
         self.network().heal(reached(server.into()));
     }
 
-    /// Lets time pass as if the callback at hand took this long: what comes meanwhile is there when it returns.
+    /// Lets time pass as if the current callback took this long. Events in that time are ready when it returns.
     pub fn take_time(&self, time: Duration) {
-        let mut network = self.network();
-        let now = network.now.saturating_add(time);
-        network.set_time(now);
-        network.happen();
+        self.0.take_time(time);
     }
 
-    /// The seed it was made from.
+    /// The seed of the simulation.
     pub fn seed(&self) -> u64 {
-        self.network().seed
+        self.0.seed()
     }
 
     /// The time since the start.
@@ -276,54 +244,34 @@ impl Sim {
         self.network().now
     }
 
-    /// A number from the seed, at least the first and at most the second: for a test's own choices.
+    /// Draws a number from this range, ends included, for a test's own choices. The same seed draws the same numbers.
     pub fn random(&self, range: std::ops::RangeInclusive<u64>) -> u64 {
         self.network().random.within(range)
     }
 
-    /// What has happened, an event a line; only the last ten thousand. With the same seed and the same machines it is
-    /// the same, byte for byte. (A machine that draws from elsewhere, or goes through a `HashMap`, is not the same.)
+    /// The last ten thousand events, one per line. The same seed and the same protocols give the same text, byte for
+    /// byte. (A protocol with another source of randomness, such as the iteration of a `HashMap`, does not.)
     pub fn log(&self) -> String {
         self.network().record.last(usize::MAX)
     }
 
-    /// How many events there were, and a number made from all of them, for comparing runs.
+    /// The number of events, and a hash of all of them, to compare runs.
     pub fn fingerprint(&self) -> (u64, u64) {
         let network = self.network();
         (network.record.count(), network.record.fingerprint())
     }
 
-    pub(crate) fn network(&self) -> RefMut<'_, Network> {
-        self.network.borrow_mut()
+    fn kernel(&self) -> &Simulation {
+        &self.0
     }
 
-    pub(crate) fn woken(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.woken)
-    }
-
-    pub(crate) fn clock(&self) -> Time {
-        Rc::clone(&self.network.borrow().clock)
-    }
-
-    pub(crate) fn wait(
-        &self,
-        batch: &mut Vec<(Token, Readiness)>,
-        most: usize,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        batch.clear();
-        let posted = self.woken.swap(false, Ordering::AcqRel);
-        let timeout = if posted { Some(Duration::ZERO) } else { timeout };
-        let goes_on = self.network().wait(timeout, most, batch)?;
-        if posted {
-            batch.push((WAKER, Readiness::NONE));
-        }
-        if goes_on { Ok(()) } else { Err(io::ErrorKind::Deadlock.into()) }
+    fn network(&self) -> RefMut<'_, Network> {
+        self.0.network()
     }
 }
 
 impl fmt::Debug for Sim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sim").field("seed", &self.network.borrow().seed).finish_non_exhaustive()
+        f.debug_struct("Sim").field("seed", &self.seed()).finish_non_exhaustive()
     }
 }

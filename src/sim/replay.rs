@@ -1,17 +1,12 @@
-//! Many seeds, and the one that failed again.
+//! Runs a test for many seeds, and replays one.
 
 use std::env;
 
-use crate::sim::{Network, Sim};
+use crate::net::simulated::SEED;
+use crate::sim::Sim;
 
-/// The variable that asks for one seed.
-const SEED: &str = "ENJAMB_SEED";
-
-/// How many of the last events a failing run shows.
-const SHOWN: usize = 40;
-
-/// Runs a test once for every seed, each time in a new simulation. A run that panics prints its seed and the last events;
-/// with `ENJAMB_SEED=17` in the environment, only seed 17 is run, and does the same again.
+/// Runs a test once for each seed, each time in a new simulation. A run that panics prints its seed and the last
+/// events. With `ENJAMB_SEED=17` in the environment, only seed 17 runs, and repeats that run.
 ///
 /// ```
 /// use enjamb::sim::{Script, check};
@@ -26,7 +21,7 @@ const SHOWN: usize = 40;
 /// ```
 ///
 /// # Panics
-/// Where `test` does, and where `ENJAMB_SEED` is not a number.
+/// If `test` panics, or if `ENJAMB_SEED` is not a number.
 pub fn check(seeds: impl IntoIterator<Item = u64>, test: impl Fn(&Sim)) {
     match env::var(SEED) {
         Ok(seed) => {
@@ -43,17 +38,4 @@ fn run(seed: u64, test: impl Fn(&Sim)) {
     let sim = Sim::new(seed);
     sim.network().checked = true;
     test(&sim);
-}
-
-/// A test that fails while a simulation is alive wants to see what went on in it.
-impl Drop for Network {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let (seed, count, last) = (self.seed, self.record.count(), self.record.last(SHOWN));
-            let again = if self.checked { format!("; {SEED}={seed} runs it again") } else { String::new() };
-            eprintln!(
-                "the simulation with seed {seed} failed after {count} events{again}. The last of them:\n{last}"
-            );
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! A peer that says given bytes at given times.
+//! A scripted peer.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::{Conn, Input, Protocol};
 
-/// A scripted peer: a server or client that does one thing after another. It is a [`Protocol`] over any state, for
-/// simulated reactors and real ones:
+/// A scripted peer: a server or client that performs actions one after the other. It is a [`Protocol`] for any state,
+/// and works on simulated and real reactors:
 ///
 /// ```
 /// use enjamb::sim::Script;
@@ -21,21 +21,21 @@ use crate::{Conn, Input, Protocol};
 ///     .close();
 /// ```
 ///
-/// When nothing is left to do it stays: what comes is thrown away, and it closes when the peer has finished. When the
-/// peer has finished before what was expected has come, it closes too. A script that is given other bytes than it
-/// expects panics, which makes the test fail that runs it.
+/// After its last action, a script stays open, discards its input, and closes when its peer has finished. It also
+/// closes if the peer finishes before the expected bytes have arrived. If it receives other bytes than expected, it
+/// panics, and the test fails.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
-    steps: VecDeque<Step>,
-    /// What has come and was not asked for yet.
-    heard: Vec<u8>,
+    actions: VecDeque<Action>,
+    /// Received bytes that no action has consumed yet.
+    received: Vec<u8>,
     peer_ended: bool,
-    /// The deadline of the wait at hand is set.
+    /// The deadline of the current wait is set.
     waiting: bool,
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum Action {
     Say(Vec<u8>),
     Expect(Vec<u8>),
     Until(Vec<u8>),
@@ -48,108 +48,108 @@ enum Step {
 }
 
 impl Script {
-    /// One that does nothing but read.
+    /// Creates a script without actions: it only reads.
     pub fn new() -> Self {
         Script::default()
     }
 
-    fn then(mut self, step: Step) -> Self {
-        self.steps.push_back(step);
+    fn then(mut self, action: Action) -> Self {
+        self.actions.push_back(action);
         self
     }
 
-    /// Says these bytes.
+    /// Sends these bytes.
     pub fn say(self, bytes: impl AsRef<[u8]>) -> Self {
-        self.then(Step::Say(bytes.as_ref().to_vec()))
+        self.then(Action::Say(bytes.as_ref().to_vec()))
     }
 
-    /// Goes on when just these bytes have come.
+    /// Waits for exactly these bytes.
     pub fn expect(self, bytes: impl AsRef<[u8]>) -> Self {
-        self.then(Step::Expect(bytes.as_ref().to_vec()))
+        self.then(Action::Expect(bytes.as_ref().to_vec()))
     }
 
-    /// Goes on when these bytes have come, whatever came before them: the end of a request's head, say.
+    /// Waits until these bytes arrive, and discards the bytes before them. Use it for the end of a request's head, for
+    /// example.
     pub fn until(self, bytes: impl AsRef<[u8]>) -> Self {
-        self.then(Step::Until(bytes.as_ref().to_vec()))
+        self.then(Action::Until(bytes.as_ref().to_vec()))
     }
 
-    /// Goes on after this time.
+    /// Waits for this time.
     pub fn wait(self, time: Duration) -> Self {
-        self.then(Step::Wait(time))
+        self.then(Action::Wait(time))
     }
 
-    /// Reads no more, as a peer does that hangs or is slow: what is sent to it piles up, in the end with the sender.
+    /// Stops reading, as a slow or hanging peer does. Data sent to it accumulates, finally at the sender.
     pub fn pause(self) -> Self {
-        self.then(Step::Pause)
+        self.then(Action::Pause)
     }
 
-    /// Reads again.
+    /// Reads again after a [pause](Self::pause).
     pub fn resume(self) -> Self {
-        self.then(Step::Resume)
+        self.then(Action::Resume)
     }
 
-    /// Half-closes.
+    /// Sends the end of the stream (FIN), and goes on reading: a half-close.
     pub fn finish(self) -> Self {
-        self.then(Step::Finish)
+        self.then(Action::Finish)
     }
 
-    /// Closes in good order.
+    /// Closes the connection after sending all output.
     pub fn close(self) -> Self {
-        self.then(Step::Close)
+        self.then(Action::Close)
     }
 
-    /// Closes with a reset. What was said just before may be lost with it: let it [wait](Self::wait) first where that
-    /// is to arrive.
+    /// Resets the connection. Bytes sent just before may be lost with it: [wait](Self::wait) first if they must arrive.
     pub fn reset(self) -> Self {
-        self.then(Step::Reset)
+        self.then(Action::Reset)
     }
 
-    /// Does what can be done now.
+    /// Performs the actions that are possible now.
     fn go_on<S>(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
-        while let Some(step) = self.steps.front() {
-            match step {
-                Step::Say(bytes) => {
+        while let Some(action) = self.actions.front() {
+            match action {
+                Action::Say(bytes) => {
                     conn.write(bytes);
                 }
-                Step::Expect(bytes) => {
-                    let common = bytes.len().min(self.heard.len());
+                Action::Expect(bytes) => {
+                    let common = bytes.len().min(self.received.len());
                     assert!(
-                        self.heard[..common] == bytes[..common],
+                        self.received[..common] == bytes[..common],
                         "a script expected \"{}\", and \"{}\" came",
                         bytes.escape_ascii(),
-                        self.heard.escape_ascii()
+                        self.received.escape_ascii()
                     );
                     if common < bytes.len() {
                         return Ok(());
                     }
-                    self.heard.drain(..common);
+                    self.received.drain(..common);
                 }
-                Step::Until(bytes) => {
-                    let found = (0..=self.heard.len()).find(|&at| self.heard[at..].starts_with(bytes));
+                Action::Until(bytes) => {
+                    let found = (0..=self.received.len()).find(|&at| self.received[at..].starts_with(bytes));
                     let Some(start) = found else { return Ok(()) };
-                    self.heard.drain(..start + bytes.len());
+                    self.received.drain(..start + bytes.len());
                 }
-                Step::Wait(time) => {
+                Action::Wait(time) => {
                     if !std::mem::replace(&mut self.waiting, true) {
                         conn.deadline(*time);
                     }
                     return Ok(());
                 }
-                Step::Pause => conn.pause(),
-                Step::Resume => conn.resume(),
-                Step::Finish => conn.finish(),
-                Step::Close => {
+                Action::Pause => conn.pause(),
+                Action::Resume => conn.resume(),
+                Action::Finish => conn.finish(),
+                Action::Close => {
                     conn.close();
                     return Ok(());
                 }
-                Step::Reset => {
+                Action::Reset => {
                     conn.reset_on_close();
                     return Err(io::ErrorKind::ConnectionReset.into());
                 }
             }
-            self.steps.pop_front();
+            self.actions.pop_front();
         }
-        self.heard.clear();
+        self.received.clear();
         if self.peer_ended {
             conn.close();
         }
@@ -163,15 +163,15 @@ impl<S> Protocol<S> for Script {
     }
 
     fn received(&mut self, conn: &mut Conn<'_, S>, input: &mut Input<'_>) -> io::Result<()> {
-        self.heard.extend_from_slice(input.take_all());
+        self.received.extend_from_slice(input.take_all());
         self.go_on(conn)
     }
 
     fn ended(&mut self, conn: &mut Conn<'_, S>, _rest: &mut Input<'_>) -> io::Result<()> {
         self.peer_ended = true;
-        let wants_more = matches!(self.steps.front(), Some(Step::Expect(_) | Step::Until(_)));
+        let wants_more = matches!(self.actions.front(), Some(Action::Expect(_) | Action::Until(_)));
         if wants_more {
-            conn.close(); // it will not come
+            conn.close(); // the expected bytes will not come
             return Ok(());
         }
         self.go_on(conn)
@@ -179,7 +179,7 @@ impl<S> Protocol<S> for Script {
 
     fn timed_out(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         self.waiting = false;
-        self.steps.pop_front(); // the wait
+        self.actions.pop_front(); // this was a wait
         self.go_on(conn)
     }
 }

@@ -1,4 +1,4 @@
-//! One machine alone, driven by hand.
+//! One protocol alone, driven by a test.
 
 use std::cell::RefCell;
 use std::io;
@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::sim::network::LAST;
-use crate::sim::{Link, Sim, SocketId};
-use crate::socket::Socket;
+use crate::net::plain::Plain;
+use crate::net::simulated::{LAST, SocketId};
+use crate::net::socket::Socket;
+use crate::sim::{Link, Sim};
 use crate::{Conn, Cx, End, Input, Protocol, Reactor, Turn};
 
-/// One machine alone, for the unit tests of a protocol: feed it bytes, let time pass, see what it wrote and how it
-/// ended.
+/// One protocol alone, for its unit tests. Feed it bytes and let time pass; then check what it wrote and how it ended.
 ///
 /// ```
 /// use enjamb::sim::Solo;
@@ -36,35 +36,35 @@ use crate::{Conn, Cx, End, Input, Protocol, Reactor, Turn};
 /// # assert!(solo.end().is_some_and(|end| end.result.is_ok()));
 /// ```
 pub struct Solo<S = ()> {
-    /// What the callbacks share.
+    /// The state that the callbacks share.
     pub state: S,
     reactor: Reactor<S>,
     sim: Sim,
     peer: SocketId,
-    /// Where the machine leaves how it ended.
+    /// The end, as the protocol's `closed` received it.
     left: Rc<RefCell<Option<End>>>,
     end: Option<End>,
 }
 
 impl Solo {
-    /// A machine without shared state, on a connection that has just been opened.
+    /// Creates a protocol without shared state, on a connection that has just been opened.
     pub fn new(protocol: impl Protocol + 'static) -> Self {
         Self::with_state(protocol, ())
     }
 }
 
 impl<S: 'static> Solo<S> {
-    /// A machine on a connection that has just been opened, and the state it shares.
+    /// Creates a protocol with shared state, on a connection that has just been opened.
     ///
-    /// # Panics
-    /// Where a callback of the machine does, as do all the methods here.
+    /// # Panics If a callback of the protocol panics. That holds for all methods here.
     pub fn with_state(protocol: impl Protocol<S> + 'static, state: S) -> Self {
         let sim = Sim::new(0);
-        // Whatever is sent arrives at once, and as it was sent.
+        // Every write arrives at once, as one segment.
         let (none, any) = (Duration::ZERO, usize::MAX);
         sim.links(Link { latency: none..=none, spacing: none, segment: any..=any, ..Link::default() });
         let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (own, peer) = sim.network().pair(addr(1), addr(2));
+        let sim_socket = Socket::from(Plain::from(sim.kernel().socket(own)));
         let mut solo = Solo {
             state,
             reactor: sim.reactor().expect("the default configuration is valid"),
@@ -76,14 +76,14 @@ impl<S: 'static> Solo<S> {
         let watched = Watched { machine: Some(Box::new(protocol)), left: Rc::clone(&solo.left) };
         solo.reactor
             .cx(&mut solo.state)
-            .adopt(Socket::simulated(own), watched)
+            .adopt(sim_socket, watched)
             .expect("a simulated socket can be registered");
         solo.settle();
         solo
     }
 
-    /// Gives it these bytes as if its peer had sent them, and returns what it wrote since it was last asked. What a
-    /// machine does not take, because it is paused or over, is lost.
+    /// Feeds bytes to the protocol as if its peer had sent them. Returns the bytes that it wrote since the last call.
+    /// Bytes that the protocol does not read, because it is paused or has ended, are lost.
     pub fn feed(&mut self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
         let mut rest = bytes.as_ref();
         let mut written = Vec::new();
@@ -98,8 +98,8 @@ impl<S: 'static> Solo<S> {
         }
     }
 
-    /// The same for a peer that reads nothing of the answer. Returns how many of the bytes were taken: fewer than all
-    /// once the machine itself is held back.
+    /// Sends bytes as a peer that does not read the output. Returns the number of bytes accepted. It is less than all
+    /// if backpressure stops the protocol's own reads.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> usize {
         let bytes = bytes.as_ref();
         let mut sent = 0;
@@ -108,25 +108,25 @@ impl<S: 'static> Solo<S> {
             self.settle();
             match written {
                 Ok(n) => sent += n,
-                Err(_) => break, // full, or over: its end tells
+                Err(_) => break, // full, or ended, which `end` shows
             }
         }
         sent
     }
 
-    /// The peer's end.
+    /// Sends the peer's end of the stream (FIN).
     pub fn finish(&mut self) {
-        self.sim.network().finish(self.peer).ok(); // that it is gone already is seen by its end
+        self.sim.network().finish(self.peer).ok(); // an error means that the connection is gone, which `end` shows
         self.settle();
     }
 
-    /// The peer cuts the connection.
+    /// Resets the connection from the peer's side.
     pub fn reset(&mut self) {
         self.sim.network().break_off(self.peer);
         self.settle();
     }
 
-    /// Lets time pass: whatever is due meanwhile happens when it is due.
+    /// Lets time pass. Timers and deadlines in that time fire at their times.
     pub fn advance(&mut self, time: Duration) {
         let until = self.sim.now().saturating_add(time).min(LAST);
         while self.sim.now() < until {
@@ -135,7 +135,7 @@ impl<S: 'static> Solo<S> {
         self.settle();
     }
 
-    /// What it wrote since it was last asked.
+    /// The bytes that the protocol wrote since the last call.
     pub fn written(&mut self) -> Vec<u8> {
         let mut written = Vec::new();
         let mut piece = [0; 4096];
@@ -145,17 +145,17 @@ impl<S: 'static> Solo<S> {
                 Ok(n) if n > 0 => written.extend_from_slice(&piece[..n]),
                 _ => return written,
             }
-            self.settle(); // it may go on now that there is room
+            self.settle(); // room in the buffer may allow further output
         }
     }
 
-    /// How it ended; `None` while it is open. After [`Conn::close`] that comes when the peer has
-    /// [finished](Self::finish) too, or a second later.
+    /// How the protocol ended. `None` while it is open. After [`Conn::close`], the end comes when the peer has
+    /// [finished](Self::finish) too, or one second later.
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
-    /// The loop, to do what another callback would do.
+    /// The loop, for actions from outside of the protocol.
     pub fn cx(&mut self) -> Cx<'_, S> {
         self.reactor.cx(&mut self.state)
     }
@@ -167,7 +167,7 @@ impl<S: 'static> Solo<S> {
         turn
     }
 
-    /// Goes round until nothing is left to do without letting time pass.
+    /// Runs turns until nothing is left to do at this time.
     fn settle(&mut self) {
         loop {
             let before = self.sim.fingerprint();
@@ -185,7 +185,7 @@ impl<S> std::fmt::Debug for Solo<S> {
     }
 }
 
-/// Passes every callback on, and keeps the end.
+/// Forwards every callback, and keeps the end.
 struct Watched<S> {
     machine: Option<Box<dyn Protocol<S>>>,
     left: Rc<RefCell<Option<End>>>,
@@ -231,7 +231,7 @@ impl<S> Protocol<S> for Watched<S> {
     }
 }
 
-/// The same result for a second reader: an error cannot be cloned.
+/// A copy of the result for a second reader, since an `io::Error` cannot be cloned.
 fn again(result: &io::Result<()>) -> io::Result<()> {
     result.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()))
 }

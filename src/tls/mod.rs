@@ -19,7 +19,6 @@
 //! close_notify, which anybody on the way could have made, is an error, never an end (RFC 8446, section 6.1).
 
 mod insecure;
-mod socket;
 
 use std::io;
 use std::sync::Arc;
@@ -27,16 +26,17 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use crate::core::Core;
-use crate::error;
-use crate::slots::Key;
-use crate::socket::{Peer, Socket};
-use crate::stream::{Flags, Stream};
+use crate::base::error;
+use crate::base::slots::Key;
+use crate::net::socket::Socket;
+use crate::reactor::core::Core;
+use crate::stream::Stream;
 use crate::{Conn, Listener};
 
-pub(crate) use socket::TlsSocket;
+pub use crate::net::tls::Info;
+use crate::net::tls::Session;
 
 /// How a client makes sure whom it talks to. Clones share what is remembered for resuming sessions.
 #[derive(Debug, Clone)]
@@ -146,54 +146,13 @@ fn invalid(message: String) -> io::Error {
     error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// What a handshake has come to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Info {
-    /// The protocol that was agreed on (ALPN).
-    pub protocol: Option<String>,
-    /// The version, such as `TLSv1_3`.
-    pub version: String,
-    /// Whether an earlier session was resumed, which saves a round trip and the certificates.
-    pub resumed: bool,
-}
-
-/// A session on its way to a socket that there may not be yet.
-pub(crate) struct Session(Connection);
-
 impl Client {
     fn session(&self, name: &str) -> io::Result<Session> {
         let server = ServerName::try_from(name.to_owned()).map_err(|_| {
             invalid(format!("\"{name}\" is no host name or address to check a certificate against"))
         })?;
-        let session = ClientConnection::new(Arc::clone(&self.0), server).map_err(failed)?;
-        Ok(Session(session.into()))
+        Session::client(&self.0, server)
     }
-}
-
-impl Server {
-    pub(crate) fn session(&self) -> io::Result<Session> {
-        Ok(Session(ServerConnection::new(Arc::clone(&self.0)).map_err(failed)?.into()))
-    }
-}
-
-/// What is left of the input when a connection is to be secured.
-pub(crate) const UNREAD: &str = "input that came before has not been consumed";
-
-pub(crate) fn cannot_secure(peer: &Peer, against: &str) -> io::Error {
-    invalid(format!("the connection to {peer} cannot be made secure: {against}"))
-}
-
-/// What rustls finds wrong, with what to try.
-fn failed(error: rustls::Error) -> io::Error {
-    let hint = match error {
-        rustls::Error::InvalidCertificate(_) => {
-            "; is it the right host, and its authority among those trusted?"
-        }
-        rustls::Error::InvalidMessage(_) => "; does the other side speak TLS on this port?",
-        _ => "",
-    };
-    error::new(io::ErrorKind::InvalidData, format!("TLS: {error}{hint}"))
 }
 
 impl<S> Conn<'_, S> {
@@ -207,14 +166,14 @@ impl<S> Conn<'_, S> {
     /// done. A [deadline](Self::deadline) stays armed; if it passes during the handshake, the handshake has timed out.
     ///
     /// Input that comes before the handshake is plain, and an attacker may have put it there (RFC 3207, section 4.2;
-    /// CVE-2011-0411). So a machine takes all of its input before it calls this, and returns: what
-    /// [`received`](crate::Protocol::received) leaves ends the connection with
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), before anything of TLS is sent. What the same callback takes after
-    /// this call is plain too. Bytes that are still to be read are taken for the handshake, and fail it.
+    /// CVE-2011-0411). So the upgrade is refused while any of it is left: of the [`Input`](crate::Input) of the callback at
+    /// hand, or from before. A machine takes all of its input, looks at what comes behind the line that asks for TLS, and
+    /// then calls this. Bytes that are still to be read are taken for the handshake, and fail it.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a name that is none, a connection that is over or secure already,
-    /// and one with input that was left before this callback.
+    /// and one with input that is not consumed. Nothing of TLS is sent then: the connection goes on in plain, unless the
+    /// callback returns the error, which ends it.
     pub fn secure(&mut self, client: &Client, name: &str) -> io::Result<()> {
         let session = client.session(name)?;
         let (core, key) = self.parts();
@@ -227,7 +186,7 @@ impl<S> Conn<'_, S> {
     /// # Errors
     /// As for [`secure`](Self::secure).
     pub fn secure_as_server(&mut self, server: &Server) -> io::Result<()> {
-        let session = server.session()?;
+        let session = Session::server(&server.0)?;
         let (core, key) = self.parts();
         core.secure(key, session)
     }
@@ -235,7 +194,7 @@ impl<S> Conn<'_, S> {
     /// What the handshake has come to; `None` where there was none (yet).
     pub fn tls(&mut self) -> Option<Info> {
         let (core, key) = self.parts();
-        core.slots.get::<Stream<S>>(key)?.socket.as_ref()?.tls()
+        core.slots.stream(key)?.socket.as_ref()?.tls()
     }
 }
 
@@ -243,31 +202,30 @@ impl<S> Listener<'_, S> {
     /// Has the connections accepted from now on speak TLS, as this server. `opened` comes after the handshake, for
     /// which a peer has [`Config::connect_timeout`](crate::Config::connect_timeout).
     pub fn secure(&mut self, server: &Server) {
-        self.acceptor().tls = Some(server.clone());
+        self.acceptor().tls = Some(Arc::clone(&server.0));
     }
 }
 
 impl<S> Core<S> {
     fn secure(&mut self, key: Key, session: Session) -> io::Result<()> {
-        self.ungather();
+        self.uncork();
         self.push_out(key);
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return Ok(()) };
-        if stream.flags.any(Flags::DOOMED) {
+        let Some(stream) = self.slots.stream(key) else { return Ok(()) };
+        if stream.state.is_doomed() {
             return Ok(()); // it could not connect, and `closed` will tell
         }
-        let over = Flags::ENDED | Flags::FINISHING | Flags::CLOSING | Flags::BROKEN;
-        let connecting = stream.flags.any(Flags::CONNECTING);
-        let against = if stream.flags.any(over) {
+        let connecting = stream.state.is_connecting();
+        let against = if stream.state.peer_has_ended() || !stream.state.takes_output() {
             "it has come to its end"
         } else if stream.socket.as_ref().is_some_and(Socket::is_secure) {
             "it is secure already"
-        } else if stream.unread() > 0 {
-            UNREAD
+        } else if stream.unread() > 0 || self.running == Some(key) && self.untaken.get() > 0 {
+            "input that came before has not been consumed" // it is plain: RFC 3207, section 4.2
         } else {
             ""
         };
         if !against.is_empty() {
-            return Err(cannot_secure(&stream.peer, against));
+            return Err(error::cannot_secure(&stream.peer, against));
         }
         if stream.socket.is_none() {
             self.sessions.insert(key, session); // until there is one
@@ -283,7 +241,7 @@ impl<S> Core<S> {
     /// Gives a handshake a limit of its own, beside the deadline, which stays as it is armed.
     pub(crate) fn limit_handshake(&mut self, key: Key, within: Duration) {
         let limit = self.clock.tick_after(within);
-        if let Some(stream) = self.slots.get::<Stream<S>>(key)
+        if let Some(stream) = self.slots.stream(key)
             && let Some(socket) = &stream.socket
         {
             socket.limit_handshake(limit);
@@ -295,14 +253,14 @@ impl<S> Core<S> {
     /// it is.
     #[cold]
     pub(crate) fn send_plain(&mut self, key: Key) -> bool {
-        let Some(stream) = self.slots.get::<Stream<S>>(key) else { return false };
-        while stream.plain_left() > 0 && stream.flags.any(Flags::WRITABLE) {
-            if let Err(error) = stream.flush(&self.driver, &mut self.spares) {
+        let has_room = |stream: &mut Stream| stream.plain_left() > 0 && stream.state.is_writable();
+        while self.slots.stream(key).is_some_and(has_room) {
+            if let Err(error) = self.flush(key) {
                 self.write_failed(key, error);
                 return false;
             }
         }
-        let sent = stream.plain_left() == 0;
+        let sent = self.slots.stream(key).is_some_and(|stream| stream.plain_left() == 0);
         if sent {
             self.shake_hands(key);
         }

@@ -1,10 +1,8 @@
 //! The examples of the HTTP session: fetch, fetch10 and login.
 
-#[path = "../../examples/common/site.rs"]
-mod site;
-
 use super::programs::{PATIENCE, Program, path, run};
 use crate::common::certs;
+use crate::examples::site;
 use enjamb::{Conn, Input, Protocol, Reactor, tls};
 use nix::sys::signal::Signal;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,12 +1,9 @@
 //! The servers and their own outputs: nobody reads them, or they are closed, or the disk is full. Their clients must not
 //! notice.
 
-#[path = "../../examples/common/line_queue.rs"]
-mod line_queue;
-
 use super::programs::{PATIENCE, Program, path};
 use super::servers::{connect, expect};
-use line_queue::LineQueue;
+use crate::examples::line_queue::LineQueue;
 use nix::sys::signal::Signal;
 use socket2::SockRef;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -307,6 +304,21 @@ fn lines_that_find_no_room_are_counted_in_their_place() {
     assert!(lines[..kept].iter().enumerate().all(|(n, kept)| *kept == line(n)));
     assert_eq!(lines[kept], format!("… {} lines were dropped: the reader was too slow", LINES - kept));
     assert_eq!(lines[kept + 1], "one more");
+}
+
+#[test]
+fn a_line_longer_than_the_room_is_written_and_others_behind_it() {
+    let (slow, permit, written) = slow();
+    drop(permit);
+    let queue = LineQueue::new(slow, |_| ());
+    let long = "x".repeat(2 * 1024 * 1024) + "\n";
+    queue.push(&long);
+    queue.push("one more\n"); // taken, or counted as dropped
+    drop(queue.clone()); // waits until it is written
+    queue.push("the last\n");
+    drop(queue);
+    let written = String::from_utf8(written.lock().expect("no panic").clone()).expect("text");
+    assert!(written.starts_with(&long) && written.ends_with("the last\n"), "{} bytes", written.len());
 }
 
 #[test]

@@ -265,7 +265,7 @@ fn a_side_that_is_reset_while_the_other_is_held_back_resets_it_too() {
 
 /// Writes until nothing goes any more, or the connection is cut off for that.
 fn flood(stream: &mut TcpStream) {
-    stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout for the test");
+    stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout for the test");
     stream.write_all(&vec![b'x'; 64 * MIB]).expect_err("it is held back");
 }
 
@@ -278,7 +278,7 @@ fn descriptors(program: &Program) -> usize {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_client_that_floods_and_is_reset_past_a_server_that_does_not_read_is_cut_off() {
-    let mut proxy = Proxy::start(&["--stall-timeout", "2s"]);
+    let mut proxy = Proxy::start(&["--stall-timeout", "4s"]);
     let before = descriptors(&proxy.program);
     for client_ends in [false, true] {
         let (mut client, mut upstream) = proxy.connect();
@@ -294,12 +294,12 @@ fn a_client_that_floods_and_is_reset_past_a_server_that_does_not_read_is_cut_off
         assert_reset(&mut upstream);
     }
     let ended = proxy.end();
-    ended.message("nothing has moved for 2s");
+    ended.message("nothing has moved for 4s");
 }
 
 #[test]
 fn a_pair_that_moves_in_one_direction_or_has_nothing_to_send_is_not_cut_off() {
-    let mut proxy = Proxy::start(&["--stall-timeout", "2s"]);
+    let mut proxy = Proxy::start(&["--stall-timeout", "4s"]);
     let (mut idle, mut idle_upstream) = proxy.connect();
     let (client, mut upstream) = proxy.connect();
     let mut flooding = client.try_clone().expect("a second handle");
@@ -316,7 +316,7 @@ fn a_pair_that_moves_in_one_direction_or_has_nothing_to_send_is_not_cut_off() {
     for _ in 0..2 {
         let (mut stalled, _upstream) = proxy.connect();
         flood(&mut stalled);
-        proxy.program.err.wait_for("nothing has moved for 2s");
+        proxy.program.err.wait_for("nothing has moved for 4s");
     }
     done.store(true, Ordering::Relaxed);
     other_direction.join().expect("it goes on");

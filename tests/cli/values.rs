@@ -1,18 +1,6 @@
 //! The parsers that the examples share.
 
-#[path = "../../examples/common/address.rs"]
-mod address;
-#[path = "../../examples/common/byte_string.rs"]
-mod byte_string;
-#[path = "../../examples/common/duration.rs"]
-mod duration;
-#[path = "../../examples/common/place.rs"]
-mod place;
-#[path = "../../examples/common/poem.rs"]
-mod poem;
-#[path = "../../examples/common/recite.rs"]
-mod recite;
-
+use crate::examples::{poem, values};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -20,7 +8,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn durations() {
-    let parse = duration::at_least_ms(0);
+    let parse = values::duration_from_ms(0);
     for (text, milliseconds) in [
         ("0ms", 0),
         ("500ms", 500),
@@ -36,14 +24,17 @@ fn durations() {
 
 #[test]
 fn addresses() {
-    let parse = address::with_port(0..=65535);
     for (text, address) in [
         ("10000", "127.0.0.1:10000"),
         ("10.1.2.3:4", "10.1.2.3:4"),
         ("[::1]:10000", "[::1]:10000"),
         ("localhost:0", "127.0.0.1:0"),
     ] {
-        assert_eq!(parse(text).map(|address| address.to_string()).as_deref(), Ok(address), "{text}");
+        assert_eq!(
+            values::listen_address(text).map(|address| address.to_string()).as_deref(),
+            Ok(address),
+            "{text}"
+        );
     }
 }
 
@@ -64,7 +55,7 @@ fn reciting_rests_after_every_piece_the_last_one_too() {
     let mut told = 0;
     let start = Instant::now();
     let pieces = [b"1111".to_vec(), b"2222".to_vec()];
-    recite::recite(io::sink(), &pieces, delay, |piece| told += piece.len()).expect("a sink takes all");
+    poem::recite(io::sink(), &pieces, delay, |piece| told += piece.len()).expect("a sink takes all");
     assert!(start.elapsed() >= 2 * delay);
     assert_eq!(told, 8);
 }
@@ -81,9 +72,9 @@ fn byte_strings_are_as_python_prints_them() {
         (b"\"so\"", "b'\"so\"'"),
         (b"\"it's\"", r#"b'"it\'s"'"#),
     ] {
-        assert_eq!(byte_string::ByteString(bytes).to_string(), shown);
+        assert_eq!(values::ByteString(bytes).to_string(), shown);
     }
-    assert!(byte_string::ByteString(&all).to_string().is_ascii());
+    assert!(values::ByteString(&all).to_string().is_ascii());
 }
 
 #[test]
@@ -94,6 +85,6 @@ fn places_are_named() {
         ("0.0.0.0:10000", "0.0.0.0 port 10000"),
         ("127.0.0.2:3", "127.0.0.2 port 3"),
     ] {
-        assert_eq!(place::Place(address.parse().expect("an address")).to_string(), named);
+        assert_eq!(values::Place(address.parse().expect("an address")).to_string(), named);
     }
 }

@@ -131,6 +131,6 @@ fn a_broken_answer_names_the_rule_the_server_and_the_bytes_that_had_come() {
     let error = parser.next(&mut input).unwrap_err().from_server("http://h.example:80");
     assert_eq!(
         error.to_string(),
-        "the answer of http://h.example:80: its status line or a header field is malformed; 26 bytes had come"
+        "the response of http://h.example:80: its status line or a header field is malformed; 26 bytes had come"
     );
 }

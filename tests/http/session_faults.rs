@@ -13,7 +13,7 @@ fn an_answer_that_breaks_a_rule_names_the_rule_the_server_and_how_much_had_come(
     let failure = bench.fetch(&url(1, "/x")).unwrap_err();
     assert_eq!(rule(&failure), Rule::Truncated);
     let text =
-        "http://10.0.0.1/x: the answer of 10.0.0.1:80: the stream ended within the body; 44 bytes had come";
+        "http://10.0.0.1/x: the response of 10.0.0.1:80: the stream ended within the body; 44 bytes had come";
     assert_eq!(failure.to_string(), text);
     assert_eq!(failure.partial.unwrap().text(), "short");
 }
@@ -78,7 +78,7 @@ fn a_body_that_will_be_above_the_limit_is_not_waited_for() {
     let mut bench = Bench::with(http::Config { body_limit: 4, ..http::Config::default() });
     bench.answers(1, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
     let failure = bench.fetch(&url(1, "/")).unwrap_err();
-    let text = "http://10.0.0.1/: the answer of 10.0.0.1:80: its body, decoded, is larger than 4 bytes, the limit \
+    let text = "http://10.0.0.1/: the response of 10.0.0.1:80: its body, decoded, is larger than 4 bytes, the limit \
                 (Config::body_limit); 38 bytes had come";
     assert_eq!(failure.to_string(), text);
     assert_eq!(failure.partial.unwrap().status, 200);

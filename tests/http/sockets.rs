@@ -88,7 +88,9 @@ impl Protocol<Results> for Page {
 #[test]
 fn calls_to_one_name_share_its_look_up_and_names_that_hang_hold_up_no_others() {
     let (asked, (release, released)) = (Arc::new(AtomicUsize::new(0)), channel::<()>());
-    let (mut reactor, count) = (Reactor::new().unwrap(), Arc::clone(&asked));
+    // The last of those that hang is seen to after three seconds, and others begin only then.
+    let config = enjamb::Config { resolver_threads: 1, ..enjamb::Config::default() };
+    let (mut reactor, count) = (Reactor::with_config(config).unwrap(), Arc::clone(&asked));
     let released = Mutex::new(released);
     reactor.set_resolver(move |host, port| {
         if host.starts_with("hang") {
@@ -100,17 +102,18 @@ fn calls_to_one_name_share_its_look_up_and_names_that_hang_hold_up_no_others() {
     let mut results = Results::new();
     let mut cx = reactor.cx(&mut results);
     let port = cx.listen(([127, 0, 0, 1], 0), |_, _| Page).unwrap().local_addr().unwrap().port();
-    let pool = pool::Config { resolve_timeout: Some(Duration::from_millis(300)), ..pool::Config::default() };
+    let pool =
+        pool::Config { resolve_timeout: Some(Duration::from_millis(2_500)), ..pool::Config::default() };
     let session = Session::new(Config { pool, ..Config::default() }).unwrap();
-    let hosts = ["hang-1", "hang-2", "hang-3", "hang-4", "a", "b", "c"];
+    let hosts = ["hang-1", "hang-2", "hang-3", "a", "b", "c"];
     for host in hosts.into_iter().chain(std::iter::repeat_n("d", 90)) {
         session.get(&mut cx, format!("http://{host}:{port}/"), |cx, result| cx.state.push(result));
     }
-    until(&mut reactor, &mut results, |cx| cx.state.len() == 97);
+    until(&mut reactor, &mut results, |cx| cx.state.len() == 96);
     let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
     assert_eq!(asked.load(SeqCst), 4, "a, b, c and d: {failed:?}");
     let phases: Vec<_> = failed.iter().map(|failure| (failure.phase, failure.kind())).collect();
-    assert_eq!(phases, [(http::Phase::Resolve, io::ErrorKind::TimedOut); 4], "{failed:?}");
+    assert_eq!(phases, [(http::Phase::Resolve, io::ErrorKind::TimedOut); 3], "{failed:?}");
     drop(release);
 }
 

@@ -155,7 +155,7 @@ fn a_paused_call_can_be_cancelled() {
     bench.until(ended);
     assert_eq!(
         bench.world.notes[1],
-        "Body http://10.0.0.1/: reading the body of the answer of 10.0.0.1:80: it was \
+        "Body http://10.0.0.1/: reading the body of the response of 10.0.0.1:80: it was \
                                       cancelled; 42 bytes had come"
     );
 }
@@ -242,7 +242,11 @@ fn a_body_that_is_shorter_than_was_said_ends_the_call() {
     let body = Notes { pieces: 1, piece: b"abc".to_vec(), ..Notes::default() };
     stream(&mut bench, Request::put(url(1, "/")).stream(4), body);
     bench.until(ended);
-    assert!(bench.world.notes[0].contains("said to have 4 bytes: 3 came"), "{:?}", bench.world.notes);
+    assert!(
+        bench.world.notes[0].contains("announced with 4 bytes, but 3 were given"),
+        "{:?}",
+        bench.world.notes
+    );
 }
 
 #[test]

@@ -320,3 +320,33 @@ fn a_connection_aborted_by_a_timer_is_not_told_of_the_deadline_that_passed_in_th
     reactor.run(&mut seen).unwrap();
     assert_eq!(seen.ends[0].to_string(), "enough");
 }
+
+#[test]
+fn an_answer_that_came_before_its_deadline_is_received_although_two_callbacks_in_a_row_held_the_loop_up() {
+    let sim = Sim::new(0);
+    let config = Config { slow_callback: Duration::MAX, ..Config::default() };
+    let (mut reactor, mut seen) = (sim.reactor_with(config).unwrap(), Seen::default());
+    let mut cx = reactor.cx(&mut seen);
+    let latency = |ms| Link { latency: ms..=ms, ..Link::default() };
+    sim.link(AT, latency(ms(300)));
+    cx.listen(AT, |_, _| Script::new().say("answer").wait(NEVER)).unwrap();
+    cx.connect(AT, opened_with(ms(900))); // from 600 ms to 1500 ms, and the answer comes at 1200 ms
+    cx.after(ms(1_000), |_| ()); // due while the first callback holds the loop up
+    for (n, comes, holds_until) in [(2, 950, 1_100), (3, 1_040, 2_000)] {
+        let neighbour = ([10, 0, 0, n], 80);
+        sim.link(neighbour, latency(ms(100)));
+        cx.listen(neighbour, move |_, _| Script::new().wait(ms(comes - 400)).say("x").wait(NEVER)).unwrap();
+        let clock = sim.clone();
+        let holds_up = move |conn: &mut Conn<'_, Seen>, input: &mut Input<'_>| {
+            conn.state().notes.push(format!("{} at {} ms", input.len(), clock.now().as_millis()));
+            input.take_all();
+            clock.take_time(ms(holds_until) - clock.now());
+            Ok(())
+        };
+        cx.connect(neighbour, Machine { received: Box::new(holds_up), ..Machine::default() });
+    }
+    reactor.cx(&mut seen).after(ms(2_500), |cx| cx.stop());
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.notes, ["1 at 950 ms", "1 at 1100 ms"]);
+    assert_eq!(seen.bytes, b"answer");
+}

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::common::machine::{Machine, Seen};
 use crate::common::pair::sized_pair;
 use crate::common::times::{NEVER, NOW, ms};
+use crate::common::until::until;
 use enjamb::sim::{Script, Sim};
 use enjamb::{Config, Cx, Reactor, TimerId};
 
@@ -389,4 +390,21 @@ fn the_time_stands_still_during_a_callback_and_is_read_anew_for_the_next() {
     }
     reactor.run(&mut times).unwrap();
     assert_eq!(times[1], times[0] + ms(3), "the second was told the time of the first");
+}
+
+#[test]
+fn timers_fire_although_every_poll_brings_all_the_events_that_it_may() {
+    let mut reactor = Reactor::with_config(Config { events: 1, ..Config::default() }).unwrap();
+    fn again(handle: enjamb::Handle<usize>) -> impl FnOnce(&mut Cx<'_, usize>) + Send {
+        move |_| {
+            let next = handle.clone();
+            handle.post(again(next)).expect("it runs"); // wakes the loop
+        }
+    }
+    let (mut fired, handle) = (0, reactor.handle());
+    handle.post(again(handle.clone())).unwrap();
+    for n in 1..=10 {
+        reactor.cx(&mut fired).after(ms(2), |cx| *cx.state += 1);
+        until(&mut reactor, &mut fired, |cx| *cx.state == n);
+    }
 }

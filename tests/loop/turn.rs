@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::sources::{Watcher, listen, run_elsewhere, udp};
 use crate::common::child;
 use crate::common::machine::{Machine, Seen, close, opened};
+use crate::common::pair::sized_pair;
 use crate::common::pair::{arrived, pair};
 use crate::common::places::ANY_PORT;
 use crate::common::times::{HANGS, NEVER, NOW};
@@ -316,4 +317,30 @@ fn a_turn_after_stop_goes_round_all_the_same() {
         assert!(start.elapsed() < HANGS);
         reactor.turn(&mut count, Some(Duration::from_millis(10))).unwrap();
     }
+}
+
+#[test]
+fn a_poll_that_a_signal_interrupts_does_not_tell_that_an_answer_has_not_come() {
+    const LIMIT: Duration = Duration::from_millis(20);
+    let interrupt = "inject=?epoll_wait,?epoll_pwait:error=EINTR:when=2";
+    if !child::in_child(
+        a_poll_that_a_signal_interrupts_does_not_tell_that_an_answer_has_not_come,
+        &["strace", "-f", "-qq", "-o", "/dev/null", "-e", interrupt],
+    ) {
+        return;
+    }
+    let (ours, mut peer) = sized_pair(None);
+    let (mut reactor, mut seen) = (Reactor::new().unwrap(), Seen::default());
+    let machine = opened(|conn| {
+        conn.deadline(LIMIT);
+        Ok(())
+    });
+    reactor.cx(&mut seen).adopt(ours, machine).unwrap();
+    reactor.turn(&mut seen, NOW).unwrap();
+    peer.write_all(b"answer").unwrap();
+    thread::sleep(2 * LIMIT); // held up past the deadline
+    let interrupted = reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!((&*seen.bytes, interrupted.next), (&b""[..], Some(Duration::ZERO)));
+    reactor.turn(&mut seen, NOW).unwrap();
+    assert_eq!(seen.bytes, b"answer");
 }

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use crate::common::child;
 use crate::common::machine::{Machine, Seen};
 use crate::common::pair::{arrived, pair};
 use crate::common::places::{full_listener, listener, nobody};
@@ -135,4 +136,26 @@ fn what_is_sent_on_it_is_not_delayed() {
     let mut seen = Seen::default();
     reactor.cx(&mut seen).adopt(ours, Machine::default()).unwrap();
     assert!(same.nodelay().unwrap());
+}
+
+#[test]
+fn a_signal_that_interrupts_the_look_at_a_socket_does_not_end_it() {
+    let inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=recvfrom:error=EINTR:when=1"];
+    if !child::in_child(a_signal_that_interrupts_the_look_at_a_socket_does_not_end_it, &inject) {
+        return;
+    }
+    // It is looked at, as it has no peer any more.
+    let (ours, mut theirs) = pair();
+    theirs.write_all(b"the last words").unwrap();
+    ours.shutdown(Shutdown::Write).unwrap();
+    drop(theirs);
+    while ours.peer_addr().is_ok() {
+        std::thread::yield_now(); // the end is on its way
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    reactor.cx(&mut seen).adopt(ours, Machine::default()).unwrap();
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.bytes, b"the last words");
+    assert!(seen.ends[0].result.is_ok(), "{:?}", seen.ends);
 }

@@ -222,6 +222,20 @@ fn not_connected_means_not_yet_and_the_next_event_is_waited_for() {
 }
 
 #[test]
+fn a_connect_that_a_signal_interrupts_is_made_again() {
+    let inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=connect:error=EINTR:when=1..2"];
+    if !in_child(a_connect_that_a_signal_interrupts_is_made_again, &inject) {
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut seen = Seen::default();
+    let (_server, addr) = listener();
+    reactor.cx(&mut seen).connect(addr, Client);
+    until(&mut reactor, &mut seen, |cx| !cx.state.calls.is_empty());
+    assert_eq!(seen.calls, ["opened"]);
+}
+
+#[test]
 fn a_connection_that_stands_does_not_delay_what_it_sends() {
     let trace = std::env::temp_dir().join(format!("enjamb-nodelay-{}", std::process::id()));
     let wrapper = [

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use crate::common::child;
 use crate::common::logged;
 use crate::common::pair;
 use crate::common::places;
@@ -44,6 +45,25 @@ fn a_listener_that_blocks_is_set_nonblocking_and_serves_also_who_came_before() {
     assert_served(&mut reactor, &mut (), &mut early);
     let mut late = TcpStream::connect(addr).unwrap();
     assert_served(&mut reactor, &mut (), &mut late);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_kernel_that_refuses_a_limit_on_what_is_not_sent_is_listened_on_all_the_same() {
+    // The calls before set SO_REUSEADDR and TCP_NODELAY.
+    let refuse = "inject=setsockopt:error=ENOPROTOOPT:when=3";
+    if !child::in_child(
+        a_kernel_that_refuses_a_limit_on_what_is_not_sent_is_listened_on_all_the_same,
+        &["strace", "-f", "-qq", "-o", "/dev/null", "-e", refuse],
+    ) {
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let mut state = ();
+    let mut cx = reactor.cx(&mut state);
+    let addr = cx.listen(([127, 0, 0, 1], 0), |_, _| Echo).unwrap().local_addr().unwrap();
+    let mut client = TcpStream::connect(addr).unwrap();
+    assert_served(&mut reactor, &mut (), &mut client);
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::common::until::until;
 use enjamb::pool::{self, Key, Phase, Pool};
 use enjamb::{Config, Conn, Cx, End, Input, Protocol, Reactor};
 
+/// Shorter than the three seconds after which, with one thread, the third of the names that hang is seen to, and long enough
+/// for a name that does not hang, on a loaded machine.
+const LIMIT: Duration = Duration::from_millis(2_500);
 const LONG: Duration = Duration::from_secs(3600);
 
 /// A resolver in which names that begin with `hang` hang until the gate is opened, and all others are on this host.
@@ -137,13 +140,17 @@ fn names_that_hang_do_not_hold_up_others() {
 
 #[test]
 fn the_time_of_a_look_up_begins_with_it_and_not_with_its_wait() {
-    let config = Config { connect_timeout: ms(300), resolver_threads: 1, ..Config::default() };
+    let config = Config { connect_timeout: LIMIT, resolver_threads: 1, ..Config::default() };
     let mut bench = Bench::new(config);
-    bench.connect("hang");
-    bench.connect("good"); // begins when the other is seen to hang, after a second
-    bench.until(|cx| cx.state.ends.len() == 2);
+    for host in ["hang-1", "hang-2", "hang-3", "good"] {
+        bench.connect(host); // each begins when the one before is seen to hang
+    }
+    bench.until(|cx| cx.state.ends.len() == 4);
     assert_eq!(bench.seen.notes, ["good"]);
-    assert_eq!(bench.failures()[0].kind(), ErrorKind::TimedOut);
+    assert_eq!(bench.failures().len(), 3);
+    for failure in bench.failures() {
+        assert_eq!(failure.kind(), ErrorKind::TimedOut);
+    }
 }
 
 #[test]
@@ -186,10 +193,10 @@ fn a_deadline_that_was_set_for_a_connect_holds_for_its_wait_and_all() {
 
 #[test]
 fn in_a_pool_names_that_hang_take_their_own_time_only() {
-    let mut bench = Bench::new(Config::default());
-    let config = pool::Config { resolve_timeout: Some(ms(300)), ..pool::Config::default() };
+    let mut bench = Bench::new(Config { resolver_threads: 1, ..Config::default() });
+    let config = pool::Config { resolve_timeout: Some(LIMIT), ..pool::Config::default() };
     let pool = Pool::new(config).unwrap();
-    for host in ["hang-1", "hang-2", "hang-3", "hang-4", "good-1", "good-2", "good-3"] {
+    for host in ["hang-1", "hang-2", "hang-3", "good-1", "good-2", "good-3"] {
         let opened: machine::Call = Box::new(move |conn| {
             conn.state().notes.push(host.to_string());
             conn.release(pool::Reuse::Reusable);
@@ -199,7 +206,7 @@ fn in_a_pool_names_that_hang_take_their_own_time_only() {
         let key = Key::new((host, bench.port));
         pool.acquire(&mut bench.cx(), &key, machine);
     }
-    bench.until(|cx| cx.state.ends.len() == 7);
+    bench.until(|cx| cx.state.ends.len() == 6);
     bench.seen.notes.sort();
     assert_eq!(bench.seen.notes, ["good-1", "good-2", "good-3"]);
     for failure in bench.failures() {

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use crate::common::child;
 use crate::common::machine::{Machine, Seen};
 use crate::common::pair::sized_pair;
 use crate::common::times::NOW;
@@ -133,6 +134,46 @@ fn what_came_before_a_reset_is_kept_for_a_paused_connection_and_the_reset_told_b
         (paused.error(), &*paused.seen.bytes),
         (Some(ErrorKind::ConnectionReset), &b"said before"[..])
     );
+}
+
+#[test]
+fn a_signal_that_interrupts_the_look_for_unread_bytes_does_not_end_a_paused_connection() {
+    let inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=recvfrom:error=EINTR:when=1"];
+    if !child::in_child(
+        a_signal_that_interrupts_the_look_for_unread_bytes_does_not_end_a_paused_connection,
+        &inject,
+    ) {
+        return;
+    }
+    let mut paused = paused(pauses());
+    paused.peer.write_all(b"said before").unwrap();
+    paused.await_event(PollFlags::POLLIN);
+    let mut paused = reset(paused);
+    paused.settle();
+    assert!(paused.seen.ends.is_empty(), "{:?}", paused.seen.ends);
+    paused.resume();
+    assert_eq!(paused.seen.bytes, b"said before");
+}
+
+#[test]
+fn a_reset_ends_a_paused_connection_with_output_unsent_although_bytes_are_unread() {
+    let machine = Machine {
+        opened: Box::new(|conn| {
+            conn.pause();
+            conn.write(&vec![b'x'; 8 * 1024 * 1024]);
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let (ours, peer) = sized_pair(Some(4096));
+    let mut paused = Paused::new(ours.try_clone().unwrap(), ours, peer, machine);
+    paused.peer.write_all(b"said before").unwrap();
+    paused.await_event(PollFlags::POLLIN);
+    paused.settle();
+    let mut paused = reset(paused);
+    paused.reactor.turn(&mut paused.seen, NOW).unwrap();
+    assert_eq!(paused.error(), Some(ErrorKind::ConnectionReset));
+    assert!(paused.seen.ends[0].unsent > 0 && paused.seen.bytes.is_empty(), "{}", paused.seen.ends[0]);
 }
 
 #[test]

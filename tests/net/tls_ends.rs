@@ -13,7 +13,7 @@ use crate::common::machine;
 use crate::common::machine::{Machine, Seen};
 use crate::common::until::until;
 use enjamb::sim::{Link, Sim};
-use enjamb::{End, Reactor};
+use enjamb::{Conn, End, Reactor};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -262,6 +262,67 @@ fn what_has_come_is_read_though_the_session_tickets_cannot_be_sent_any_more() {
     assert_eq!(seen.bytes, b"hello", "{:?}", seen.ends);
     assert_eq!(seen.ends[0].result.as_ref().unwrap_err().kind(), ErrorKind::Other);
     assert!(seen.ends[1].result.is_err());
+}
+
+/// Takes what has come when the peer is gone, and calls `end` then.
+fn ends_when(gone: Receiver<()>, end: fn(&mut Conn<'_, Seen>)) -> Machine {
+    Machine {
+        received: Box::new(move |conn, input| {
+            conn.state().bytes.extend(input.take_all());
+            end(conn);
+            Ok(())
+        }),
+        ended: Box::new(|conn, _| {
+            conn.state().notes.push("ended".into());
+            Ok(())
+        }),
+        ..looks_when(gone)
+    }
+}
+
+/// A peer that says something and, if `notifies`, close_notify, and is gone with a reset: returns how the server that
+/// calls `end` behind that has ended.
+fn ends_in_received(notifies: bool, end: fn(&mut Conn<'_, Seen>)) -> (End, Seen) {
+    let (tell, gone) = mpsc::channel();
+    let (end, seen) = serve(ends_when(gone, end), move |to| {
+        let mut peer = peer_connects(to);
+        peer.write_all(b"hello").unwrap();
+        if notifies {
+            peer.conn.send_close_notify();
+            peer.flush().unwrap();
+        }
+        socket2::SockRef::from(&peer.sock).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer); // a reset
+        tell.send(()).unwrap();
+    });
+    assert_eq!(seen.bytes, b"hello");
+    (end, seen)
+}
+
+#[test]
+fn closing_before_the_close_notify_of_a_peer_that_is_gone_was_read_is_a_good_end() {
+    let (end, seen) = ends_in_received(true, |conn| conn.close());
+    good(&end);
+    assert!(seen.notes.is_empty());
+}
+
+#[test]
+fn finishing_before_the_close_notify_of_a_peer_that_is_gone_was_read_is_a_good_end_and_ended_is_called() {
+    let (end, seen) = ends_in_received(true, |conn| conn.finish());
+    good(&end);
+    assert_eq!(seen.notes, ["ended"]);
+}
+
+#[test]
+fn closing_or_finishing_when_the_peer_is_gone_without_close_notify_is_an_error() {
+    for end in
+        [|conn: &mut Conn<'_, Seen>| conn.close(), |conn| conn.finish()] as [fn(&mut Conn<'_, Seen>); 2]
+    {
+        let (end, seen) = ends_in_received(false, end);
+        let error = end.result.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+        assert!(seen.notes.is_empty());
+    }
 }
 
 /// Runs a program of Python's, which stands in for another TLS stack: OpenSSL. `None` where there is none.

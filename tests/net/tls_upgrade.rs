@@ -8,6 +8,7 @@ use crate::common::certs;
 use crate::common::machine::{Machine, Seen};
 use crate::common::simulated;
 use crate::common::simulated::{pair, run_pair};
+use enjamb::framing::Lines;
 use enjamb::sim::{Link, Script, Sim, check};
 use enjamb::{Config, Conn, Input, Reactor};
 
@@ -123,6 +124,117 @@ fn an_answer_with_more_behind_it_is_refused_by_the_client() {
     let seen = run_pair(&Sim::new(1), client, server);
     assert_eq!(String::from_utf8_lossy(&seen.bytes), "");
     assert_eq!(refusal(&seen), Some((ErrorKind::InvalidInput, b"injected\n".len())));
+}
+
+/// Takes every line of its input in one callback, notes it, and upgrades by `upgrade` at this one.
+fn takes_lines(at: &'static [u8], upgrade: fn(&mut Conn<'_, Seen>) -> std::io::Result<()>) -> Machine {
+    let mut lines = Lines::new(100);
+    Machine {
+        received: Box::new(move |conn, input| {
+            while let Some(line) = lines.next(input)? {
+                if line == at {
+                    upgrade(conn)?;
+                } else {
+                    conn.state().bytes.extend(line);
+                }
+            }
+            Ok(())
+        }),
+        ..Machine::default()
+    }
+}
+
+fn says_and_ignores(bytes: &str) -> Machine {
+    Machine {
+        received: Box::new(|_, input| {
+            input.take_all();
+            Ok(())
+        }),
+        ..simulated::says(bytes.into())
+    }
+}
+
+fn secure_as_client(conn: &mut Conn<'_, Seen>) -> std::io::Result<()> {
+    conn.secure(&certs::client(), "localhost")
+}
+
+fn secure_as_server(conn: &mut Conn<'_, Seen>) -> std::io::Result<()> {
+    conn.write(b"go on\n");
+    conn.secure_as_server(&certs::server())
+}
+
+#[test]
+fn a_machine_that_takes_line_after_line_cannot_upgrade_before_it_has_taken_all() {
+    for secure in [secure_as_client, secure_as_server] {
+        for says in ["EHLO\nSTARTTLS\nDELETE everything\n", "EHLO\nSTARTTLS\nDELETE every"] {
+            for segment in [100, 6] {
+                // In one piece, and with a part of the line kept from before.
+                let sim = Sim::new(1);
+                sim.links(Link { segment: segment..=segment, ..Link::default() });
+                let seen = run_pair(&sim, says_and_ignores(says), takes_lines(b"STARTTLS", secure));
+                assert_eq!(String::from_utf8_lossy(&seen.bytes), "EHLO");
+                let (kind, unread) = refusal(&seen).expect("it was not refused");
+                assert_eq!(kind, ErrorKind::InvalidInput);
+                assert!(unread > 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refused_upgrade_sends_nothing_of_tls_and_leaves_the_input_as_it_is() {
+    let lines = takes_lines(b"STARTTLS", |conn| {
+        let error = conn.secure_as_server(&certs::server()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert_eq!(conn.tls(), None);
+        Ok(())
+    });
+    let seen = run_pair(&Sim::new(1), says_and_ignores("STARTTLS\nin plain\n"), lines);
+    assert_eq!(String::from_utf8_lossy(&seen.bytes), "in plain");
+    for end in &seen.ends {
+        assert!(end.result.is_ok(), "{end:?}");
+    }
+}
+
+#[test]
+fn what_is_lent_to_one_connection_does_not_keep_another_from_an_upgrade() {
+    // The server has another connection of its own upgraded, while a line of the first is still to be taken.
+    let mut first = None;
+    let lines = move |conn: &mut Conn<'_, Seen>, input: &mut Input<'_>| {
+        let ours = conn.id();
+        let other = *first.get_or_insert(ours);
+        if other != ours {
+            assert_eq!(input.take_line(), Some(&b"other"[..]));
+            let mut other = conn.cx().conn(other).unwrap();
+            other.write(b"go on\n");
+            other.secure_as_server(&certs::server())?;
+            conn.state().notes.push(input.take_line().map_or("none".into(), |line| format!("{line:?}")));
+            conn.close();
+        } else {
+            conn.state().bytes.extend(input.take_all());
+        }
+        Ok(())
+    };
+    let lines = std::rc::Rc::new(std::cell::RefCell::new(lines));
+    let mut reactor = Sim::new(1).reactor().unwrap();
+    let mut seen = Seen::default();
+    let mut cx = reactor.cx(&mut seen);
+    cx.listen(simulated::server(), move |_, _| {
+        let lines = std::rc::Rc::clone(&lines);
+        Machine {
+            received: Box::new(move |conn, input| (lines.borrow_mut())(conn, input)),
+            ..Machine::default()
+        }
+    })
+    .unwrap();
+    cx.connect(simulated::server(), asks(b"x"));
+    cx.after(Duration::from_secs(1), |cx| {
+        cx.connect(simulated::server(), simulated::says(b"other\nthan that\n".into()));
+    });
+    cx.after(Duration::from_secs(2), |cx| cx.shutdown(Duration::from_secs(1)));
+    reactor.run(&mut seen).unwrap();
+    assert_eq!(seen.bytes, b"xsecret\n");
+    assert_eq!(seen.notes.len(), 1);
 }
 
 /// Has its connection secured a second after it was opened, having read nothing meanwhile.
@@ -358,6 +470,14 @@ fn deadline_over(
     upgrade: fn(&mut Conn<'_, Seen>, &mut Input<'_>) -> std::io::Result<()>,
     client: Machine,
 ) -> (Duration, String) {
+    deadline_over_with(Config::default(), upgrade, client)
+}
+
+fn deadline_over_with(
+    config: Config,
+    upgrade: fn(&mut Conn<'_, Seen>, &mut Input<'_>) -> std::io::Result<()>,
+    client: Machine,
+) -> (Duration, String) {
     let sim = Sim::new(1);
     let server = Machine {
         timed_out: Box::new(|conn| {
@@ -368,7 +488,7 @@ fn deadline_over(
         }),
         ..upgrades(upgrade)
     };
-    let (mut reactor, mut seen) = pair(&sim, Config::default(), client, server);
+    let (mut reactor, mut seen) = pair(&sim, config, client, server);
     reactor.cx(&mut seen).after(Duration::from_secs(3600), |cx| cx.stop());
     while seen.ends.is_empty() && seen.notes.is_empty() {
         assert!(reactor.turn(&mut seen, None).unwrap().alive, "the deadline is disarmed");
@@ -410,6 +530,58 @@ fn a_deadline_armed_before_an_upgrade_or_with_it_holds_after_it() {
     );
     assert_eq!(ended, "timed out, with TLS: true");
     assert!(after >= Duration::from_secs(60) && after < Duration::from_secs(61), "{after:?}");
+}
+
+#[test]
+fn a_deadline_holds_over_an_upgrade_whose_handshake_has_no_limit() {
+    for limit in [Duration::MAX, Duration::from_secs(u64::MAX)] {
+        let (after, ended) = deadline_over_with(
+            Config { connect_timeout: limit, ..Config::default() },
+            |conn, input| {
+                conn.deadline(Duration::from_secs(60));
+                answer_and_secure(conn, input)
+            },
+            asks_and_is_silent(),
+        );
+        assert_eq!(ended, "timed out, with TLS: true");
+        assert!(after >= Duration::from_secs(60) && after < Duration::from_secs(61), "{after:?}");
+    }
+}
+
+#[test]
+fn plain_output_that_is_sent_at_an_upgrade_moves_the_limit_on_closing_on() {
+    // The peer takes more than `close_timeout` for all of it, but never so long for a part.
+    let (step, close_timeout) = (Duration::from_secs(1), Duration::from_secs(3));
+    let config = Config { close_timeout, ..Config::default() };
+    let sim = Sim::new(1);
+    sim.links(Link { buffer: MANY / 10, ..Link::default() });
+    let Machine { mut received, .. } = reads_much_and_secures();
+    let slow = Machine {
+        received: Box::new(move |conn, input| {
+            if conn.tls().is_none() {
+                conn.pause();
+                conn.deadline(step);
+            }
+            received(conn, input)
+        }),
+        timed_out: Box::new(|conn| {
+            conn.resume();
+            Ok(())
+        }),
+        ..Machine::default()
+    };
+    let client = writes_much_and_secures(|conn| {
+        conn.write(b"secret");
+        conn.close();
+    });
+    let (mut reactor, mut seen) = pair(&sim, config, client, slow);
+    reactor.run(&mut seen).unwrap();
+    assert!(sim.now() > 2 * close_timeout, "it took only {:?}", sim.now());
+    assert_eq!(seen.bytes.len(), MANY, "{:?}", seen.ends);
+    assert_eq!(seen.notes, ["secret"]);
+    for end in &seen.ends {
+        assert!(end.result.is_ok() && end.unsent == 0, "{end:?}");
+    }
 }
 
 #[test]

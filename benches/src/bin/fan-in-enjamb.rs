@@ -1,4 +1,4 @@
-//! Reads many slow poems at once on `enjamb`: `fan-in-enjamb ADDRESS COUNT` prints how many bytes came.
+//! Reads many slow poems at once on `enjamb`: `fan-in-enjamb ADDRESS COUNT` prints the number of bytes received.
 
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use std::io;

@@ -4,7 +4,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use std::io::{self, ErrorKind, Read};
 
-/// Reads all there is. `true` is the end.
+/// Reads all there is. Returns whether the stream has ended.
 fn read(socket: &mut TcpStream, buffer: &mut [u8], read_closed: bool, bytes: &mut usize) -> io::Result<bool> {
     loop {
         match socket.read(buffer) {
@@ -12,7 +12,7 @@ fn read(socket: &mut TcpStream, buffer: &mut [u8], read_closed: bool, bytes: &mu
             Ok(n) => {
                 *bytes += n;
                 if n < buffer.len() && !read_closed {
-                    return Ok(false); // a short read has drained the socket
+                    return Ok(false); // a short read has emptied the socket
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),

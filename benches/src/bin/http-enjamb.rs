@@ -17,7 +17,7 @@ fn run_lane(cx: &mut Cx<'_, State>, left: usize) {
     if left == 0 {
         cx.state.running -= 1;
         if cx.state.running == 0 {
-            cx.stop(); // the connections are kept for who comes next
+            cx.stop(); // do not wait for the idle connections to expire
         }
         return;
     }

@@ -1,5 +1,5 @@
-//! The least that small GETs can cost: `http-mio URL COUNT LANES` writes the same bytes again and again, and of an answer
-//! it looks only for how long it is.
+//! The minimal cost of small GETs: `http-mio URL COUNT LANES` writes the same bytes again and again, and reads only the
+//! length of a response.
 
 use enjamb_benches::READ_BUFFER;
 use enjamb_benches::http_client::{Meter, asked};
@@ -19,7 +19,7 @@ struct Lanes {
     lanes: Vec<Lane>,
 }
 
-/// How long the body is, if all of the answer is there.
+/// The length of the body, if the response is complete.
 fn complete(answer: &[u8]) -> Option<usize> {
     let text = str::from_utf8(answer).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
@@ -29,7 +29,7 @@ fn complete(answer: &[u8]) -> Option<usize> {
 }
 
 impl Lanes {
-    /// Small answers come whole: one that does not is an error.
+    /// Small responses arrive whole; anything else is an error.
     fn run(&mut self, each: usize) -> io::Result<usize> {
         let mut buffer = vec![0; READ_BUFFER];
         let mut events = Events::with_capacity(1024);

@@ -1,4 +1,4 @@
-//! Small GETs on reqwest, on tokio's current_thread runtime: `http-reqwest URL COUNT LANES`. A task for each lane.
+//! Small GETs on reqwest, on tokio's current_thread runtime: `http-reqwest URL COUNT LANES`. Each lane is a task.
 
 use enjamb_benches::http_client::{Meter, asked};
 use reqwest::{Client, Url};

@@ -22,7 +22,7 @@ fn main() -> io::Result<()> {
         .max_idle_connections_per_host(asked.lanes)
         .build();
     let agent = Agent::new_with_config(config);
-    // Whoever measures, and one lane that needs no thread of its own.
+    // The measuring thread runs a single lane itself.
     if asked.lanes == 1 {
         run_lane(&agent, &asked.url, 1)?;
         let meter = Meter::start()?;

@@ -1,21 +1,21 @@
-//! The pool's own work, without any of the protocols that would use it:
+//! The pool's own work, without a protocol around it:
 //!
-//! - `idle LIVE TIMES`: an idle connection is acquired, and released as soon as it comes, while there are `LIVE` hosts
-//!   with an idle connection each;
-//! - `waiters LIVE TIMES`: a connection is released, and goes to the next of `LIVE` who wait at its host, and whoever
-//!   released it waits again;
-//! - `others LIVE TIMES`: the same with 1,000 who wait, at a host that has as many connections as it may, while there are
-//!   `LIVE` others with an idle connection each;
-//! - `hosts LIVE TIMES`: somebody begins to wait and gives it up, while at each of `LIVE` hosts somebody waits.
+//! - `idle LIVE TIMES`: acquires an idle connection and releases it at once, with `LIVE` hosts that have one idle
+//!   connection each;
+//! - `waiters LIVE TIMES`: releases a connection, which passes to the next of `LIVE` waiting requests of its host, and
+//!   waits again;
+//! - `others LIVE TIMES`: the same with 1,000 waiting requests at a host at its limit, and `LIVE` other hosts with one
+//!   idle connection each;
+//! - `hosts LIVE TIMES`: enqueues a request and cancels it, with a waiting request at each of `LIVE` hosts.
 //!
-//! With the feature `sim`, it does that on the simulation.
+//! With the feature `sim`, it runs on the simulation.
 
 use enjamb::pool::{Config, Key, Pool, Reuse, Ticket};
 use enjamb::{Conn, Cx, End, Input, Protocol, Reactor};
 use std::io;
 use std::net::Ipv4Addr;
 
-/// How many are under way at a time, where the connections are idle; and the limit, where somebody waits.
+/// The number of exchanges in flight for `idle` and `others`; the limit of connections for the other two.
 const AT_A_TIME: usize = 100;
 
 struct State {
@@ -33,7 +33,7 @@ impl State {
     }
 }
 
-/// Takes a connection only to give it back, and comes round as long as something is left to do.
+/// Releases its connection at once, and repeats as long as rounds are left.
 struct Round {
     gives_up: bool,
 }
@@ -60,7 +60,7 @@ impl Protocol<State> for Round {
     }
 }
 
-/// Has a connection opened, and gives it back or keeps it.
+/// Opens a connection, then releases or keeps it.
 struct Opens {
     keeps: bool,
 }
@@ -103,7 +103,7 @@ fn main() -> io::Result<()> {
     let pool = Pool::new(Config { limit, limit_per_host: Some(AT_A_TIME), ..Config::default() })?;
     let mut state = State { pool, keys: Vec::new(), next: 0, left: 0, opened: 0 };
     let port = reactor.cx(&mut state).listen((Ipv4Addr::UNSPECIFIED, 0), |_, _| Deaf)?.local_addr()?.port();
-    // Every address from 127.0.0.1 up is one of this machine's, and another host to the pool.
+    // Every address from 127.0.0.1 up belongs to this machine. To the pool, each is another host.
     let address = |nth: usize| Ipv4Addr::from(0x7f00_0001 + nth as u32);
     let hosts = if work == "waiters" { 1 } else { live };
     state.keys = (0..hosts).map(|nth| Key::new((address(nth), port))).collect();
@@ -136,7 +136,7 @@ fn main() -> io::Result<()> {
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     }
     let result = reactor.run(&mut state);
-    std::mem::forget((reactor, state)); // what it takes to free so many blocks depends on those of the work
+    std::mem::forget((reactor, state)); // the cost of freeing depends on the number of blocks
     result
 }
 
@@ -150,7 +150,7 @@ fn acquire(
     pool.acquire(&mut reactor.cx(state), &key, protocol)
 }
 
-/// Opens as many connections, a few at a time.
+/// Opens this many connections, a few at a time.
 fn open(reactor: &mut Reactor<State>, state: &mut State, connections: usize, keeps: bool) -> io::Result<()> {
     state.opened = 0;
     for from in (0..connections).step_by(AT_A_TIME) {

@@ -1,7 +1,7 @@
-//! Echo on calloop: a level-triggered source for each connection, one buffer for all. It waits for room instead of bytes
-//! while there is a rest to send, which is why the source is one of its own, round the library's. With `idle-timeout`, a
-//! connection's timer looks, when it is due, how long it has been idle: the library's own way of moving one goes
-//! through all that there are.
+//! Echo on calloop: a level-triggered source for each connection, one buffer for all. While a connection has output
+//! left, it waits for room instead of input; so its source is a custom one around the library's. With `idle-timeout`, a
+//! connection's timer checks at its expiry how long the connection was idle: the library's own way to move a timer
+//! scans all timers.
 
 use calloop::generic::Generic;
 use calloop::timer::{TimeoutAction, Timer};
@@ -18,10 +18,10 @@ use std::time::Instant;
 
 struct Client {
     socket: Generic<TcpStream>,
-    /// What the kernel has not taken.
+    /// The bytes that the kernel did not accept.
     rest: Vec<u8>,
     buffer: Rc<RefCell<Vec<u8>>>,
-    /// Where an idle timeout looks for when something came last.
+    /// The time of the last message, for an idle timeout.
     last: Option<Rc<Cell<Instant>>>,
 }
 
@@ -41,7 +41,7 @@ impl EventSource for Client {
         }
         let action = self.socket.process_events(readiness, token, |_, socket| {
             let mut socket: &TcpStream = socket;
-            // Whatever fails ends the connection, not the loop.
+            // An error ends the connection, not the loop.
             Ok(echo(&mut socket, rest, &mut buffer.borrow_mut()).unwrap_or(PostAction::Remove))
         })?;
         let waits_for_room = !self.rest.is_empty();
@@ -90,7 +90,7 @@ fn send(socket: &mut &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Accepts one: a level-triggered listener says again that there are more.
+/// Accepts one connection. A level-triggered listener reports again if there are more.
 fn accept(
     listener: &TcpListener,
     handle: &LoopHandle<'static, ()>,

@@ -1,5 +1,4 @@
-//! The echo server on `enjamb`; with `idle-timeout`, every message moves its
-//! connection's deadline on.
+//! The echo server on `enjamb`. With `idle-timeout`, every message moves its connection's deadline.
 
 use enjamb::{Conn, Input, Protocol, Reactor};
 use std::io;

@@ -1,4 +1,4 @@
-//! Echo on message-io, over plain TCP. It listens by itself, with a backlog of 1,024 and without TCP_NODELAY.
+//! Echo on message-io, over plain TCP. The library listens by itself, with a backlog of 1,024 and without TCP_NODELAY.
 
 use message_io::network::{NetEvent, Transport};
 use message_io::node;

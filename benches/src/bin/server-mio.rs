@@ -1,5 +1,5 @@
-//! Echo on mio by hand: edge-triggered, registered once, one buffer for all, a rest kept only where the kernel does not
-//! take everything.
+//! Echo on mio by hand: edge-triggered, registered once, one buffer for all connections. A connection keeps output only
+//! when the kernel does not accept all of it.
 
 use enjamb_benches::READ_BUFFER;
 use mio::net::{TcpListener, TcpStream};
@@ -11,11 +11,11 @@ const LISTENER: Token = Token(usize::MAX);
 
 struct Client {
     socket: TcpStream,
-    /// What the kernel has not taken. While there is any, nothing is read.
+    /// The bytes that the kernel did not accept. While there are any, nothing is read.
     rest: Vec<u8>,
 }
 
-/// Whether a client is to be kept.
+/// Whether to keep a client.
 #[derive(PartialEq, Eq)]
 enum Then {
     Keep,
@@ -46,14 +46,14 @@ impl Client {
             if sent < n {
                 self.rest.extend_from_slice(&buffer[sent..n]);
             } else if n < buffer.len() && !read_closed {
-                break; // a short read has drained the socket
+                break; // a short read has emptied the socket
             }
         }
         Ok(Then::Keep)
     }
 }
 
-/// Sends what the kernel takes now.
+/// Sends as much as the kernel accepts now.
 fn send(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {

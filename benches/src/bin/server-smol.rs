@@ -29,7 +29,7 @@ async fn serve(executor: &LocalExecutor<'_>) -> io::Result<()> {
 fn main() -> io::Result<()> {
     enjamb_benches::expect_echo()?;
     let executor = Rc::new(LocalExecutor::new());
-    // Accepting is a task too: as the future that the executor runs it would be looked at again after every other.
+    // Accepting is a task too: as the executor's main future it would be polled after every other task.
     let accepting = executor.spawn({
         let executor = Rc::clone(&executor);
         async move { serve(&executor).await }

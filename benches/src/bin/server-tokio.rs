@@ -1,6 +1,6 @@
-//! Echo on tokio's current_thread runtime: a task for each connection, with a buffer of its own; with `shared`, all
-//! tasks read into one buffer, of which nothing is kept across an await. With `idle-timeout`, every message moves its
-//! connection's deadline on: what is reset is one `Sleep`.
+//! Echo on tokio's current_thread runtime: a task for each connection, with a buffer of its own. With `shared`, all
+//! tasks read into one buffer, and keep nothing of it across an await. With `idle-timeout`, every message resets its
+//! connection's `Sleep`.
 
 use enjamb_benches::{IDLE_TIMEOUT, READ_BUFFER, Timed};
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ thread_local! {
 }
 
 async fn echo(mut socket: TcpStream) -> io::Result<()> {
-    // Not zeroed: what is never read into costs no memory.
+    // Not zeroed: a part that is never written costs no memory.
     let mut buffer = Vec::with_capacity(READ_BUFFER);
     loop {
         buffer.clear();
@@ -46,10 +46,10 @@ async fn impatient_echo(mut socket: TcpStream) -> io::Result<()> {
     }
 }
 
-/// What came of one try.
+/// The result of one attempt.
 enum Tried {
     Sent,
-    /// The kernel did not take this.
+    /// The kernel did not accept these bytes.
     Left(Vec<u8>),
     Nothing,
     End,
@@ -89,7 +89,7 @@ async fn serve(shared: bool, timed: Timed) -> io::Result<()> {
     timed.delays().for_each(|delay| _ = tokio::spawn(sleep(delay)));
     loop {
         let (socket, _) = listener.accept().await?;
-        // What ends a connection is of no interest here.
+        // The cause of a connection's end does not matter here.
         if timed.idle_timeout {
             tokio::spawn(async move { impatient_echo(socket).await.ok() });
         } else if shared {

@@ -5,7 +5,7 @@ use enjamb_benches::timer_work::{self, Timers};
 use std::io;
 use std::time::Duration;
 
-/// How many have fired, and after how many to stop.
+/// The number of timers that have fired, and the number at which to stop.
 #[derive(Default)]
 struct Fired {
     count: usize,

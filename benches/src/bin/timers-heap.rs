@@ -1,4 +1,4 @@
-//! Timers by hand, on the standard library's binary heap: what is cancelled leaves it when its time comes.
+//! Timers by hand, on the standard library's binary heap. A cancelled timer stays in the heap until it is due.
 
 use enjamb_benches::timer_work::{self, Timers};
 use slab::Slab;
@@ -13,7 +13,7 @@ fn fired(count: &mut usize) {
     *count += 1;
 }
 
-/// Which slot of the slab, and which of its tenants.
+/// A slot of the slab, and the serial number of its tenant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Id {
     serial: u64,

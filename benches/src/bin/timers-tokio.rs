@@ -1,4 +1,4 @@
-//! Timers on tokio, current_thread: a `Sleep` in a box for each, polled once, with a waker that counts.
+//! Timers on tokio, current_thread: each is a boxed `Sleep`, polled once, with a waker that counts.
 
 use enjamb_benches::timer_work::{self, Timers};
 use std::future::Future;

@@ -1,9 +1,10 @@
-//! For scripts: a page, and nothing else meanwhile.
+//! Blocking requests, for scripts.
 
 use super::{Config, Error, Failure, IntoUrl, Phase, Request, Response, Session};
 use crate::Reactor;
 
-/// Fetches a page, and waits for it: for a script that only wants that. It runs a reactor of its own.
+/// Sends a GET request and waits for the response. It runs a reactor of its own, so it suits a script that does nothing
+/// else meanwhile.
 ///
 /// ```no_run
 /// let page = enjamb::http::get("http://example.org/")?;
@@ -13,12 +14,12 @@ use crate::Reactor;
 ///
 /// # Errors
 ///
-/// As for [`Session::send`]; an answer of any status is an answer.
+/// As for [`Session::send`]. A response with an error status is not an error.
 pub fn get(url: impl IntoUrl) -> Result<Response, Failure> {
     send(Request::get(url))
 }
 
-/// The same for any request.
+/// Sends a request of any method and waits for the response.
 ///
 /// # Errors
 ///
@@ -34,7 +35,7 @@ where
     let session = Session::new(Config::default()).map_err(failed)?;
     session.send(&mut reactor.cx(&mut result), request, |cx, came| {
         *cx.state = Some(came);
-        cx.stop(); // the connection has no other user to wait for
+        cx.stop(); // do not wait for the idle connection to expire
     });
     reactor.run(&mut result).map_err(failed)?;
     result.unwrap_or_else(|| Err(failed(std::io::ErrorKind::Interrupted.into())))

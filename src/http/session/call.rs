@@ -1,4 +1,4 @@
-//! A call under way, as its caller holds it.
+//! The handle on a call in progress.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -7,46 +7,47 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::Inner;
+use crate::base::error;
 use crate::http::{BodyWriter, Url};
 use crate::pool::Ticket;
-use crate::{Conn, ConnId, Cx, error};
+use crate::{Conn, ConnId, Cx};
 
-/// How many bytes of a body are written before the loop is let go on: a kernel that takes all at once must not hold up
-/// everything else, the answer included.
+/// The number of body bytes to write before the loop gets another turn. If the kernel accepts everything at once, other
+/// connections and the response must not wait for the whole body.
 pub(super) const BURST: usize = 256 * 1024;
 
-/// A call under way: a handle to pause and to cancel it by, and to write its body. Clones are the same call. Dropping it
-/// changes nothing.
+/// A handle on a call in progress. It pauses and cancels the call and writes its body. Clones refer to the same call.
+/// Dropping a handle has no effect on the call.
 ///
-/// Once the call is over, all of it does nothing, and says so.
+/// After the end of the call, the methods do nothing; their return values tell so.
 pub struct Call<S: 'static = ()> {
     pub(super) session: Weak<Inner<S>>,
     pub(super) state: Rc<RefCell<State>>,
 }
 
-/// What a call and its exchange share.
+/// The state that a call's handles and its exchange share.
 pub(super) struct State {
-    /// Where the request goes, or went last.
+    /// The URL of the current or last request.
     pub(super) url: Option<Url>,
     pub(super) ticket: Option<Ticket>,
     pub(super) conn: Option<ConnId>,
     pub(super) received: u64,
-    /// The head of the answer has come: from then on, pausing holds up the connection.
+    /// The head of the response has arrived. From then on, a pause also pauses the connection.
     pub(super) begun: bool,
     pub(super) paused: bool,
-    /// Something was done to it from outside, and it is called at once to see to that.
+    /// Another callback changed the call. A deadline of zero calls the exchange at once.
     pub(super) prompted: bool,
-    /// While a streamed body may be written.
+    /// Set while a streamed body may be written.
     pub(super) writer: Option<BodyWriter>,
-    /// How many bytes of a body were written since the loop has gone on.
+    /// The number of body bytes written since the last turn of the loop.
     pub(super) burst: usize,
-    /// How many bytes of the request were unsent at the last look, and what was written since.
+    /// The number of unsent request bytes at the last check, plus the bytes written since.
     pub(super) unsent: usize,
-    /// The streamed body has been written whole.
+    /// The streamed body is completely written.
     pub(super) written: bool,
-    /// Why it was given up.
+    /// The error with which the call was ended early.
     pub(super) verdict: Option<io::Error>,
-    /// It was given up while it was connecting.
+    /// The call was ended early while it was connecting.
     pub(super) unconnected: bool,
     pub(super) over: bool,
 }
@@ -71,32 +72,33 @@ impl State {
         }
     }
 
-    /// Whether nothing is to be delivered now.
+    /// Whether deliveries are held back.
     pub(super) fn holds(&self) -> bool {
         self.begun && self.paused || self.verdict.is_some()
     }
 }
 
 impl<S: 'static> Call<S> {
-    /// Where the request goes: after redirects, the last place. `None` where that was no URL.
+    /// The URL of the current request: after redirects, the last one. `None` if the caller's URL was not valid.
     pub fn url(&self) -> Option<Url> {
         self.state.borrow().url.clone()
     }
 
-    /// How many bytes of the answer have come, as they were sent.
+    /// The number of response bytes received, before decoding.
     pub fn received(&self) -> u64 {
         self.state.borrow().received
     }
 
-    /// Whether it waits for a place within the pool's limits: at first, and again where a redirect leads it elsewhere. Calls
-    /// that are [paused](Self::pause) keep theirs; whoever pauses one until another gets on needs to know.
+    /// Whether the call waits for a place within the pool's limits. It can wait before the first request, and after a
+    /// redirect to another server. A [paused](Self::pause) call keeps its place. So check this before pausing one call
+    /// until another makes progress.
     pub fn is_waiting(&self) -> bool {
         let state = self.state.borrow();
         let (Some(session), Some(ticket)) = (self.session.upgrade(), state.ticket) else { return false };
         !state.over && state.conn.is_none() && !session.pool.is_connecting(ticket)
     }
 
-    /// Whether it has ended.
+    /// Whether the call has ended.
     pub fn is_over(&self) -> bool {
         self.state.borrow().over
     }
@@ -106,8 +108,9 @@ impl<S: 'static> Call<S> {
         cx.conn(id)
     }
 
-    /// Stops delivering the body: the rest stays with the server, within what the kernel's buffers and one read hold. The
-    /// connection is kept, in the pool's limits too, and so is the total limit in time; the others rest.
+    /// Stops delivering the body. The rest stays with the server, apart from the kernel's buffers and one read. The
+    /// call keeps its connection, which still counts against the pool's limits. The total time limit goes on; the other
+    /// limits are suspended.
     pub fn pause(&self, cx: &mut Cx<'_, S>) {
         self.state.borrow_mut().paused = true;
         if self.state.borrow().begun
@@ -118,7 +121,7 @@ impl<S: 'static> Call<S> {
         }
     }
 
-    /// Goes on delivering.
+    /// Resumes delivering the body.
     pub fn resume(&self, cx: &mut Cx<'_, S>) {
         let was_paused = std::mem::replace(&mut self.state.borrow_mut().paused, false);
         if was_paused
@@ -126,13 +129,15 @@ impl<S: 'static> Call<S> {
             && let Some(mut conn) = self.conn(cx)
         {
             conn.resume();
-            // What was unpacked and not delivered is not the connection's to offer again.
+            // Data that was held back is in the exchange, not in the connection's input, so the exchange must be
+            // called.
             conn.deadline(Duration::ZERO);
             self.state.borrow_mut().prompted = true;
         }
     }
 
-    /// Gives the call up: its end is told [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). `false` if it is over.
+    /// Cancels the call. It ends with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). Returns `false` if it
+    /// has already ended.
     pub fn cancel(&self, cx: &mut Cx<'_, S>) -> bool {
         self.give_up(cx, error::new(io::ErrorKind::ConnectionAborted, "it was cancelled"))
     }
@@ -152,13 +157,16 @@ impl<S: 'static> Call<S> {
         true
     }
 
-    /// Writes a piece of a streamed body: all of it, always; what the server does not take is kept.
+    /// Writes a piece of a streamed body. It takes the whole piece; bytes that the server does not accept yet are
+    /// buffered.
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected): the body is not [wanted](super::Receiver::wanted), not yet or no
-    /// more: an answer that comes before its end ends it. [`Error::Length`](crate::http::Error::Length): it is more than
-    /// was announced.
+    /// [`NotConnected`](io::ErrorKind::NotConnected): the body is not [wanted](crate::http::Receiver::wanted) yet, or
+    /// no longer, because the response began before the body's end.
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), with [`Error::Length`](crate::http::Error::Length) inside: the
+    /// body becomes longer than announced.
     pub fn write(&self, cx: &mut Cx<'_, S>, piece: &[u8]) -> io::Result<()> {
         let mut out = Vec::with_capacity(piece.len() + 20);
         self.state.borrow_mut().writer.as_mut().ok_or_else(unwanted)?.write(piece, &mut out)?;
@@ -171,7 +179,7 @@ impl<S: 'static> Call<S> {
         if let Some(mut conn) = self.conn(cx) {
             conn.write(&out);
             if burst >= BURST && !conn.is_full() {
-                conn.deadline(Duration::ZERO); // it is wanted again as soon as the loop has gone round
+                conn.deadline(Duration::ZERO); // `wanted` is called again in the loop's next turn
             } else if before == 0 {
                 conn.deadline(within);
             }
@@ -179,8 +187,8 @@ impl<S: 'static> Call<S> {
         Ok(())
     }
 
-    /// Whether so much of the body was written that it is better to wait until it is [wanted](super::Receiver::wanted)
-    /// again.
+    /// Whether so much is buffered that the caller should wait for the next call of
+    /// [`wanted`](crate::http::Receiver::wanted).
     pub fn is_full(&self, cx: &mut Cx<'_, S>) -> bool {
         self.state.borrow().burst >= BURST || self.conn(cx).is_some_and(|mut conn| conn.is_full())
     }
@@ -189,7 +197,7 @@ impl<S: 'static> Call<S> {
     ///
     /// # Errors
     ///
-    /// As for [`write`](Self::write); a body that is shorter than was announced ends the call.
+    /// As for [`write`](Self::write). A body that is shorter than announced ends the call.
     pub fn finish(&self, cx: &mut Cx<'_, S>) -> io::Result<()> {
         let mut out = Vec::new();
         let writer = self.state.borrow_mut().writer.take().ok_or_else(unwanted)?;
@@ -200,7 +208,7 @@ impl<S: 'static> Call<S> {
         self.state.borrow_mut().written = true;
         if let Some(mut conn) = self.conn(cx) {
             conn.write(&out);
-            conn.deadline(Duration::ZERO); // for what is waited for now
+            conn.deadline(Duration::ZERO); // the exchange then sets the limit for the next wait
             self.state.borrow_mut().prompted = true;
         }
         Ok(())
@@ -210,7 +218,7 @@ impl<S: 'static> Call<S> {
 fn unwanted() -> io::Error {
     error::new(
         io::ErrorKind::NotConnected,
-        "the body is not wanted: wait until Receiver::wanted is called, and stop when the answer has come",
+        "the body is not wanted: wait for Receiver::wanted, and stop when the response begins",
     )
 }
 

@@ -1,4 +1,4 @@
-//! What a session does by itself, and how long it waits for what.
+//! The configuration of a session.
 
 use std::time::Duration;
 
@@ -7,36 +7,38 @@ use crate::pool;
 #[cfg(feature = "tls")]
 use crate::tls;
 
-/// The limits and habits of a [`Session`](super::Session). Of the times, `None` is without limit.
+/// The limits and options of a [`Session`](crate::http::Session). A time limit of `None` means no limit.
 ///
-/// Each phase of a call has its own: waiting for a connection, the look-up and the connect, and the TLS handshake have
-/// theirs in [`pool::Config`]. So time spent waiting is not taken from the time to connect.
+/// Each phase of a call has a limit of its own. The limits for waiting for a connection, for look-up and connect, and
+/// for the TLS handshake are in [`pool::Config`]. So the time spent waiting for a connection is not taken from the time
+/// to connect.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many connections there are, how long one is waited for, and how long making one may take. Its
-    /// [`long_hold`](pool::Config::long_hold) does not count: a session releases its connections by itself.
+    /// The number of connections, the limit on waiting for one, and the limit on establishing one.
+    /// [`long_hold`](pool::Config::long_hold) is ignored, since a session releases its connections by itself.
     pub pool: pool::Config,
-    /// How many redirects are followed, one after the other; one more is an error. Default 10. `None`: a redirect is an
-    /// answer like any other.
+    /// The maximum number of redirects in a row. One more is an error. Default 10. `None`: do not follow redirects, but
+    /// deliver them as responses.
     pub redirects: Option<u32>,
     /// Whether a redirect may lead from https to http. Default no.
     pub allow_downgrade: bool,
-    /// Whether an idempotent request is sent a second time when a connection that was used before is lost without a byte of
-    /// an answer: the server may have closed it at that very moment (RFC 9112 section 9.3.1). Default yes.
+    /// Whether to repeat an idempotent request if a reused connection is lost before the first byte of the response.
+    /// The server may have closed the idle connection at that moment (RFC 9112 section 9.3.1). Default yes.
     pub retry: bool,
-    /// Whether cookies are kept and sent. Default yes.
+    /// Whether to store and send cookies. Default yes.
     pub cookies: bool,
-    /// How long the first byte of an answer may take, from when the request is written. Default 60 s.
+    /// The limit on the time from the end of the request to the first byte of the response. Default 60 s.
     pub first_byte: Option<Duration>,
-    /// How long the server may say nothing in the midst of an answer, or take nothing of a request's body. Default 60 s.
+    /// The limit on the time without progress: no byte of a response that has begun, or no byte of the request
+    /// accepted. Default 60 s.
     pub between_bytes: Option<Duration>,
-    /// How long a call may take in all, with redirects and repetitions. Default 5 minutes.
+    /// The limit on the whole call, with redirects and repetitions. Default 5 minutes.
     pub total: Option<Duration>,
-    /// Most bytes of a whole body, decoded. Default [`BODY_LIMIT`], 10 MiB. A head that announces more ends the call at once.
-    /// What is streamed has no limit.
+    /// The maximum size of a whole body, decoded. Default [`BODY_LIMIT`], 10 MiB. A head that announces more ends the
+    /// call at once. Streamed responses have no limit.
     pub body_limit: u64,
-    /// Whom https trusts. Default: Mozilla's root certificates. Whatever it offers as a protocol, `http/1.1` takes its
-    /// place.
+    /// The TLS settings for https. Default: trust Mozilla's root certificates. The session replaces the offered ALPN
+    /// protocols by `http/1.1`.
     #[cfg(feature = "tls")]
     pub tls: tls::Client,
 }

@@ -1,4 +1,4 @@
-//! Why a call came to nothing: where, with whom, how far it had got.
+//! The error of a call.
 
 use std::fmt;
 use std::io;
@@ -6,11 +6,11 @@ use std::io;
 use crate::http::{Error, Response, Url};
 use crate::pool;
 
-/// How far a call has got.
+/// The phase of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Phase {
-    /// It could not be sent at all.
+    /// The request is invalid and was not sent.
     Request,
     /// Waiting for a connection.
     Pool,
@@ -22,34 +22,34 @@ pub enum Phase {
     Tls,
     /// Sending the request.
     Send,
-    /// Waiting for the first byte of the answer.
+    /// Waiting for the first byte of the response.
     FirstByte,
-    /// Reading the head of the answer.
+    /// Reading the head of the response.
     Head,
-    /// Reading its body.
+    /// Reading the body of the response.
     Body,
 }
 
-/// As a server is called in errors.
+/// The server's name in error messages.
 pub(super) fn server(url: &Url) -> String {
     format!("{}:{}", url.host(), url.port())
 }
 
-/// Why a call came to nothing.
+/// The error of a call.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure {
-    /// Where the request went last, after redirects; `None` where its URL was none.
+    /// The URL of the last request, after redirects. `None` if the caller's URL was not valid.
     pub url: Option<String>,
-    /// The server: its host and port.
+    /// The server, as host and port.
     pub server: Option<String>,
-    /// How far the call had got.
+    /// The phase in which the call failed.
     pub phase: Phase,
-    /// How many bytes of the answer had come.
+    /// The number of response bytes received.
     pub received: u64,
-    /// What of the answer had come, where the head had, and whole bodies are collected.
+    /// The received part of the response. Set if whole bodies are collected and the head had arrived.
     pub partial: Option<Box<Response>>,
-    /// What happened: see [`http`](Self::http) and [`pool`](Self::pool).
+    /// The error itself. [`http`](Self::http) and [`pool`](Self::pool) give the typed error.
     pub source: io::Error,
 }
 
@@ -71,17 +71,17 @@ impl Failure {
         }
     }
 
-    /// The rule that was broken, or what else was wrong with the request or the answer, if that is it.
+    /// The error of this module, if the request was invalid or the response broke a rule.
     pub fn http(&self) -> Option<&Error> {
         self.source.get_ref()?.downcast_ref()
     }
 
-    /// What the pool said, if it gave no connection.
+    /// The pool's error, if the pool did not supply a connection.
     pub fn pool(&self) -> Option<&pool::Error> {
         pool::Error::of(&self.source)
     }
 
-    /// Of what kind the error is: [`TimedOut`](io::ErrorKind::TimedOut) for each of the limits in time.
+    /// The kind of the error. Each of the time limits gives [`TimedOut`](io::ErrorKind::TimedOut).
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
@@ -92,7 +92,7 @@ impl fmt::Display for Failure {
         if let Some(url) = &self.url {
             write!(f, "{url}: ")?;
         }
-        // An answer that broke a rule says whose it is, and how much had come; a connect says to whom.
+        // A response error already names the server and the number of bytes; a connect error names the address.
         if self.http().is_some()
             || self.phase == Phase::Request
             || self.pool().is_some() && self.phase > Phase::Pool
@@ -111,7 +111,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Without a source, as its text has all that the source says: who prints a chain of errors would print that twice.
+/// `source` returns nothing, since the message contains the source's text. Otherwise a report of the error chain would
+/// print it twice.
 impl std::error::Error for Failure {}
 
 impl From<Failure> for io::Error {
@@ -120,7 +121,7 @@ impl From<Failure> for io::Error {
     }
 }
 
-/// As it fits in front of the server's name.
+/// The text that precedes the server's name in a message.
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -130,9 +131,9 @@ impl fmt::Display for Phase {
             Phase::Connect => "connecting to",
             Phase::Tls => "the TLS handshake with",
             Phase::Send => "sending the request to",
-            Phase::FirstByte => "waiting for the answer of",
-            Phase::Head => "reading the head of the answer of",
-            Phase::Body => "reading the body of the answer of",
+            Phase::FirstByte => "waiting for the response of",
+            Phase::Head => "reading the head of the response of",
+            Phase::Body => "reading the body of the response of",
         })
     }
 }

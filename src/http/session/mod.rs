@@ -1,4 +1,4 @@
-//! A session: requests over connections that are kept, with redirects and cookies.
+//! A session: requests over pooled connections, with redirects and cookies.
 
 mod blocking;
 mod call;
@@ -17,8 +17,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Body, Cookies, Error, IdleBytes, IntoUrl, Request, Response, Scheme, Url};
+use crate::Cx;
+use crate::base::error;
 use crate::pool::{self, Key, Pool};
-use crate::{Cx, error};
 
 pub use blocking::{get, send};
 pub use call::Call;
@@ -31,14 +32,14 @@ use exchange::Exchange;
 use total::Total;
 use whole::Whole;
 
-/// A handle on a session: a [pool](crate::pool) of connections, a jar of cookies, and the limits of all calls. Clones are
-/// the same session. It belongs to the reactor with which it is used first, as its pool does.
+/// A handle on a session: a [pool](crate::pool) of connections, a jar of cookies, and the limits of all calls. Clones
+/// refer to the same session. Like its pool, a session belongs to the reactor with which it is first used.
 ///
-/// Nothing calls back within the call: what comes of a request is told by the loop, later, and exactly once.
+/// No method calls back before it returns. The loop delivers the result of each request later, exactly once.
 ///
-/// Idle connections keep [`run`](crate::Reactor::run) going, as all connections do, until their time is over. Whoever has
-/// all that was wanted drops the last handle, which closes them and lets calls under way come to their end; or
-/// [stops](Cx::stop) the loop; or [drains](Pool::drain) the [pool](Self::pool).
+/// Idle connections keep [`run`](crate::Reactor::run) running until they expire, like all connections. There are three
+/// ways to end earlier. Drop the last handle: that closes the idle connections, and calls in progress go on to their
+/// end. [Stop](Cx::stop) the loop. Or [drain](Pool::drain) the [pool](Self::pool).
 ///
 #[cfg_attr(feature = "sim", doc = "```")]
 #[cfg_attr(not(feature = "sim"), doc = "```ignore")]
@@ -56,7 +57,7 @@ use whole::Whole;
 /// let session = Session::new(Config::default())?;
 /// session.get(&mut cx, "http://10.0.0.1/poem", |cx, result| match result {
 ///     Ok(response) => cx.state.push(response.text().into()),
-///     Err(failure) => log::error!("{failure}"), // with the URL, the server, and how far it got
+///     Err(failure) => log::error!("{failure}"), // the message names the URL, the server and the phase
 /// });
 /// reactor.run(&mut pages)?;
 /// assert_eq!(pages, ["running on\n"]);
@@ -72,23 +73,24 @@ pub(in crate::http) struct Inner<S: 'static> {
 }
 
 impl<S: 'static> Session<S> {
-    /// A session with these limits, without connections and cookies.
+    /// Creates a session with these limits. It has no connections and no cookies.
     ///
     /// # Errors
     ///
-    /// Limits of the pool that cannot be: [`pool::Error::Config`](crate::pool::Error::Config).
+    /// The pool's limits are invalid: kind `InvalidInput`, with [`pool::Error::Config`]
+    /// inside.
     pub fn new(config: Config) -> io::Result<Self> {
         #[cfg(feature = "tls")]
         let config = Config { tls: config.tls.offering(&["http/1.1"]), ..config };
         let is_408: fn(&[u8]) -> bool = |bytes| IdleBytes::of(bytes) == IdleBytes::Timeout;
         let farewell = config.pool.farewell.or(Some(is_408));
-        // A call holds its connection for as long as the server takes; the limits say how long that may be.
+        // A call holds its connection while it waits for the server, and has time limits of its own.
         let pool = Pool::new(pool::Config { farewell, long_hold: None, ..config.pool.clone() })?;
         Ok(Session(Rc::new(Inner { pool, config, cookies: RefCell::default(), retried: Cell::new(0) })))
     }
 
-    /// Sends a request of any method, a [`Request`] or a builder of one, and calls `then` with the whole answer, or with why
-    /// there is none. An answer of any status is an answer.
+    /// Sends a request and calls `then` with the whole response or with the error. `request` is a [`Request`] or its
+    /// builder. A response with an error status is not an error.
     ///
     /// ```no_run
     /// # use enjamb::http::{Request, Session};
@@ -114,14 +116,15 @@ impl<S: 'static> Session<S> {
         Error: From<R::Error>,
     {
         let request = request.try_into().map_err(Error::from).and_then(|request| match request.body() {
-            Body::Stream(_) => Err(Error::Request("a streamed body is written through Session::stream")),
+            Body::Stream(_) => Err(Error::Request("a streamed body needs Session::stream")),
             _ => Ok(request),
         });
         let receiver = Whole::new(self.0.config.body_limit, then);
         Inner::start(&self.0, cx, request, Box::new(receiver))
     }
 
-    /// Sends a request, and has its answer delivered as it comes; so also a [streamed](Body::Stream) body is given.
+    /// Sends a request and delivers the response piece by piece to `receiver`. A [streamed](Body::Stream) request body
+    /// needs this method too.
     #[track_caller]
     pub fn stream<R>(&self, cx: &mut Cx<'_, S>, request: R, receiver: impl Receiver<S> + 'static) -> Call<S>
     where
@@ -131,7 +134,7 @@ impl<S: 'static> Session<S> {
         Inner::start(&self.0, cx, request.try_into().map_err(Error::from), Box::new(receiver))
     }
 
-    /// Fetches.
+    /// Sends a GET request: fetches a resource.
     #[track_caller]
     pub fn get(
         &self,
@@ -142,7 +145,7 @@ impl<S: 'static> Session<S> {
         self.send(cx, Request::get(url), then)
     }
 
-    /// Fetches the head only.
+    /// Sends a HEAD request: fetches the head of a response only.
     #[track_caller]
     pub fn head(
         &self,
@@ -153,7 +156,8 @@ impl<S: 'static> Session<S> {
         self.send(cx, Request::head(url), then)
     }
 
-    /// Hands in these bytes. For a form, see [`RequestBuilder::form`](super::RequestBuilder::form).
+    /// Sends a POST request with these bytes. For a form, see
+    /// [`RequestBuilder::form`](crate::http::RequestBuilder::form).
     #[track_caller]
     pub fn post(
         &self,
@@ -165,7 +169,7 @@ impl<S: 'static> Session<S> {
         self.send(cx, Request::post(url).body(body), then)
     }
 
-    /// Puts these bytes in this place.
+    /// Sends a PUT request: creates or replaces the resource with these bytes.
     #[track_caller]
     pub fn put(
         &self,
@@ -177,7 +181,7 @@ impl<S: 'static> Session<S> {
         self.send(cx, Request::put(url).body(body), then)
     }
 
-    /// Deletes.
+    /// Sends a DELETE request: removes the resource.
     #[track_caller]
     pub fn delete(
         &self,
@@ -188,7 +192,7 @@ impl<S: 'static> Session<S> {
         self.send(cx, Request::delete(url), then)
     }
 
-    /// Changes a part, as these bytes say.
+    /// Sends a PATCH request: changes a part of the resource as these bytes describe.
     #[track_caller]
     pub fn patch(
         &self,
@@ -200,21 +204,21 @@ impl<S: 'static> Session<S> {
         self.send(cx, Request::patch(url).body(body), then)
     }
 
-    /// Its connections: to count, to drain, to close.
+    /// The pool of connections: to count, drain or close them.
     pub fn pool(&self) -> &Pool<S> {
         &self.0.pool
     }
 
-    /// Lends its cookies, to look at them and to change them.
+    /// Calls `look` with the jar of cookies, to read or change it.
     ///
     /// # Panics
     ///
-    /// Within another such call of this session.
+    /// If `look` calls `with_cookies` of the same session.
     pub fn with_cookies<R>(&self, look: impl FnOnce(&mut Cookies) -> R) -> R {
         look(&mut self.0.cookies.borrow_mut())
     }
 
-    /// How many requests were sent a second time: see [`Config::retry`].
+    /// The number of requests that were repeated: see [`Config::retry`].
     pub fn retried(&self) -> u64 {
         self.0.retried.get()
     }
@@ -235,12 +239,12 @@ impl<S: 'static> Inner<S> {
         match key {
             Ok((key, request)) => {
                 let (timed, session, total) = (call.clone(), Rc::clone(this), this.config.total);
-                // It keeps the session, which the machines in the session's own pool must not.
+                // The timer keeps the session alive. The exchange must not: it lives in the session's own pool, which
+                // would be a cycle.
                 let timer = cx.after(total.unwrap_or(Duration::MAX), move |cx| {
                     let within = total.unwrap_or_default();
-                    let why = format!(
-                        "it has taken longer than {within:.1?} in all (Config::total sets how long it may)"
-                    );
+                    let why =
+                        format!("it took longer than {within:.1?} in all (Config::total sets this limit)");
                     timed.give_up(cx, error::new(io::ErrorKind::TimedOut, why));
                     drop(session);
                 });
@@ -258,7 +262,7 @@ impl<S: 'static> Inner<S> {
         call
     }
 
-    /// By which the pool knows a server.
+    /// The pool's key for a server.
     fn key(&self, url: &Url) -> Result<Key, Error> {
         let host = url.host().trim_start_matches('[').trim_end_matches(']');
         let key = Key::new((host, url.port()));

@@ -1,4 +1,4 @@
-//! Whoever takes an answer as it comes.
+//! The receiver of a streamed response.
 
 use std::io;
 
@@ -6,38 +6,39 @@ use super::{Call, Failure};
 use crate::Cx;
 use crate::http::{Head, Headers};
 
-/// Takes an answer as it comes, and gives a streamed body as it is wanted: see [`Session::stream`](super::Session::stream).
+/// Receives a response piece by piece, and supplies a streamed request body: see
+/// [`Session::stream`](crate::http::Session::stream).
 ///
-/// Each method may [pause](Call::pause) the call and [cancel](Call::cancel) it; an error that one returns ends the call, and
-/// comes back in `end`, which is called exactly once. Of redirects that are followed, and of interim answers, nothing is
-/// told.
+/// Each method may [pause](Call::pause) or [cancel](Call::cancel) the call. An error that a method returns ends the
+/// call and is passed to `end`, which is called exactly once. Interim responses, and redirects that the session
+/// follows, are not delivered.
 pub trait Receiver<S> {
-    /// A [streamed](crate::http::RequestBuilder::stream) body may be written now: [write](Call::write) until the call
-    /// [is full](Call::is_full), and go on when this is called again. The last is [`finish`](Call::finish). It may also be
-    /// written from elsewhere, at any time from now on.
+    /// The [streamed](crate::http::RequestBuilder::stream) body may be written now. [Write](Call::write) until the call
+    /// [is full](Call::is_full), and continue when this method is called again. At the end, call
+    /// [`finish`](Call::finish). From now on, other callbacks may write the body too.
     ///
     /// # Errors
     ///
-    /// Whatever ends the call.
+    /// An error ends the call.
     fn wanted(&mut self, cx: &mut Cx<'_, S>, call: &Call<S>) -> io::Result<()> {
         let _ = (cx, call);
         Ok(())
     }
 
-    /// The answer has begun.
+    /// The head of the response has arrived.
     ///
     /// # Errors
     ///
-    /// Whatever ends the call.
+    /// An error ends the call.
     fn head(&mut self, cx: &mut Cx<'_, S>, call: &Call<S>, head: Head) -> io::Result<()>;
 
-    /// A piece of the body, decoded.
+    /// A piece of the body has arrived. It is decoded.
     ///
     /// # Errors
     ///
-    /// Whatever ends the call.
+    /// An error ends the call.
     fn data(&mut self, cx: &mut Cx<'_, S>, call: &Call<S>, data: &[u8]) -> io::Result<()>;
 
-    /// The call is over: the answer is complete, with these trailers (there are hardly ever any), or why it is not.
+    /// The call has ended: with the trailers of a complete response, mostly none, or with an error.
     fn end(self: Box<Self>, cx: &mut Cx<'_, S>, result: Result<Headers, Failure>);
 }

@@ -1,23 +1,23 @@
-//! A call's total limit in time.
+//! The time limit on a whole call.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::call::State;
-use crate::local::Local;
+use crate::reactor::posted::Deferred;
 use crate::{Cx, TimerId};
 
-/// The timer of a call's total limit, which keeps the session. A callback that panics drops this with all else that belongs
-/// to the call: then it ends the call by itself.
+/// The timer for the limit on a whole call. The timer keeps the session alive. If a callback panics, its call is
+/// dropped, and this with it: `drop` then ends the call and removes the timer.
 pub(super) struct Total<S: 'static> {
     timer: Option<TimerId>,
     state: Rc<RefCell<State>>,
-    local: Rc<Local<S>>,
+    deferred: Rc<Deferred<S>>,
 }
 
 impl<S: 'static> Total<S> {
     pub(super) fn new(cx: &Cx<'_, S>, timer: TimerId, state: &Rc<RefCell<State>>) -> Self {
-        Total { timer: Some(timer), state: Rc::clone(state), local: Rc::clone(&cx.core.local) }
+        Total { timer: Some(timer), state: Rc::clone(state), deferred: Rc::clone(&cx.core.deferred) }
     }
 
     pub(super) fn cancel(&mut self, cx: &mut Cx<'_, S>) {
@@ -33,7 +33,7 @@ impl<S: 'static> Drop for Total<S> {
         if let Ok(mut state) = self.state.try_borrow_mut() {
             (state.over, state.writer) = (true, None);
         }
-        self.local.post(move |cx| {
+        self.deferred.post(move |cx| {
             cx.cancel(timer);
         });
     }

@@ -1,4 +1,4 @@
-//! Answers, collected whole.
+//! Collects a whole response.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use super::{Call, Failure, Receiver};
 use crate::Cx;
 use crate::http::{Head, Headers, Response, ResponseError, Rule};
 
-/// Collects an answer, up to a limit, and passes it on.
+/// Collects a response, up to a limit, and passes it to a callback.
 pub(super) struct Whole<F> {
     response: Option<Response>,
     limit: u64,
@@ -47,7 +47,7 @@ where
         let result = match (result, self.response) {
             (Ok(trailers), Some(response)) => Ok(Response { trailers, ..response }),
             (Err(failure), partial) => Err(Failure { partial: partial.map(Box::new), ..failure }),
-            (Ok(_), None) => return, // nothing ends well without a head
+            (Ok(_), None) => return, // a response without a head is never complete
         };
         (self.then)(cx, result);
     }

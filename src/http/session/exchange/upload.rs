@@ -1,24 +1,26 @@
-//! The request's body: written as the server takes it, and how long that may take.
+//! Writes the request's body as the server accepts it, and sets the time limits.
 
 use std::io;
 use std::time::Duration;
 
 use super::{Exchange, Phase};
+use crate::Conn;
+use crate::base::error;
+use crate::http::body::content::PIECE;
 use crate::http::session::call::BURST;
-use crate::http::{Body, BodyWriter, PIECE};
-use crate::{Conn, error};
+use crate::http::{Body, BodyWriter};
 
-/// How far the request's body is written.
+/// The progress of the request's body.
 pub(super) enum Upload {
-    /// For a 100.
+    /// Waiting for a 100.
     Waits,
-    /// As bytes, so many of them.
+    /// The body is in memory, and this many bytes of it are written.
     Bytes(usize),
-    /// By the receiver.
+    /// The receiver writes the body.
     Stream,
-    /// All of it is written, which is not to say that all is sent.
+    /// The whole body is written. Some of it may not be sent yet.
     Done,
-    /// The answer came first.
+    /// The response began first.
     Stopped,
 }
 
@@ -39,7 +41,7 @@ impl<S: 'static> Exchange<S> {
         Ok(())
     }
 
-    /// Goes on after the output has drained, or after a burst.
+    /// Continues after the output has drained, or in the turn after a burst.
     pub(super) fn go_on_uploading(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         self.call.state.borrow_mut().burst = 0;
         if let (Upload::Bytes(at), Body::Bytes(bytes)) = (&mut self.attempt.upload, self.request.body()) {
@@ -59,7 +61,7 @@ impl<S: 'static> Exchange<S> {
             return Err(error);
         }
         self.note_written();
-        self.call.state.borrow_mut().prompted = false; // whatever it was, it is looked at next
+        self.call.state.borrow_mut().prompted = false; // this call has handled the prompt
         Ok(())
     }
 
@@ -68,21 +70,21 @@ impl<S: 'static> Exchange<S> {
         self.attempt.parser.request_written();
     }
 
-    /// A streamed body may have been finished from anywhere.
+    /// Another callback may have finished the streamed body.
     pub(super) fn note_written(&mut self) {
         if matches!(self.attempt.upload, Upload::Stream) && self.call.state.borrow().written {
             self.written();
         }
     }
 
-    /// Sets the limit in time for what is waited for now.
+    /// Sets the time limit for the current wait.
     pub(super) fn set_deadline(&self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         if self.call.state.borrow().prompted {
-            return Ok(()); // it is called at once in any case
+            return Ok(()); // the exchange is called at once anyway
         }
         let session = self.session()?;
         let (first_byte, between_bytes) = (session.config.first_byte, session.config.between_bytes);
-        // Once the answer has begun, it alone is waited for.
+        // Once the response has begun, only the response has a limit.
         let unsent = if self.attempt.decoder.is_none() { conn.send_now() } else { 0 };
         self.call.state.borrow_mut().unsent = unsent;
         let is_full = conn.is_full();
@@ -93,17 +95,17 @@ impl<S: 'static> Exchange<S> {
             Upload::Waits => continue_within,
             Upload::Bytes(_) if !is_full => Some(Duration::ZERO), // for the next burst
             Upload::Stream if !is_full && self.call.state.borrow().burst >= BURST => Some(Duration::ZERO),
-            Upload::Stream if unsent == 0 => None, // it is for us to write
+            Upload::Stream if unsent == 0 => None, // the receiver has to write, not the server
             Upload::Done if unsent == 0 && self.attempt.parser.received() == 0 => first_byte,
             _ => between_bytes,
         });
         if unsent > 0 && matches!(self.attempt.upload, Upload::Done) {
-            conn.drain_whole(); // from then on the first byte is waited for
+            conn.drain_whole(); // `drained` then starts the limit on the first byte
         }
         Ok(())
     }
 
-    /// The time for what was waited for is up.
+    /// The deadline of the current wait has passed.
     pub(super) fn is_over_time(&mut self, conn: &mut Conn<'_, S>) -> io::Result<()> {
         self.note_written();
         let is_full = conn.is_full();
@@ -125,7 +127,7 @@ impl<S: 'static> Exchange<S> {
         }
         let before = self.call.state.borrow().unsent;
         if self.attempt.decoder.is_none() && conn.unsent() < before {
-            return self.set_deadline(conn); // the server takes it, however slowly
+            return self.set_deadline(conn); // the server makes progress, however slow
         }
         self.attempt.ours = true;
         let session = self.session()?;
@@ -136,7 +138,21 @@ impl<S: 'static> Exchange<S> {
             _ => ("no more came", config.between_bytes, "between_bytes"),
         };
         let within = limit.unwrap_or_default();
-        let message = format!("{what} within {within:.1?} (Config::{name} sets how long is waited)");
+        let message = format!("{what} within {within:.1?} (Config::{name} sets this limit)");
         Err(error::new(io::ErrorKind::TimedOut, message))
+    }
+}
+
+impl<S> Conn<'_, S> {
+    /// Sends as much as the kernel accepts, and returns the number of unsent bytes.
+    fn send_now(&mut self) -> usize {
+        let (core, key) = self.parts();
+        core.send_now(key)
+    }
+
+    /// Calls `drained` when all output is sent, instead of at the low-water mark.
+    fn drain_whole(&mut self) {
+        let (core, key) = self.parts();
+        core.drain_whole(key);
     }
 }
