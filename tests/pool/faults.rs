@@ -220,8 +220,8 @@ fn what_is_released_with_input_left_is_closed_and_says_what_was_left() {
     bench.settle();
     assert_eq!(bench.world.results(), ["a ok", "b ok"]);
     assert_eq!(bench.closed(Reason::Unexpected), 1);
-    let warnings = logged::captured(Level::Warn);
-    assert!(warnings[0].contains("\"and this nobody has asked for, a\""), "{warnings:?}");
+    let lines = logged::captured(Level::Debug);
+    assert!(lines.iter().any(|line| line.contains("\"and this nobody has asked for, a\"")), "{lines:?}");
 }
 
 #[test]
@@ -251,8 +251,8 @@ fn unexpected_bytes_on_an_idle_connection_close_it() {
     bench.ask(1, "a", "noise");
     bench.pass(ms(600));
     assert_eq!((bench.usage(), bench.closed(Reason::Unexpected)), ((0, 0, 0), 1));
-    let warnings = logged::captured(Level::Warn);
-    assert!(warnings[0].contains("\"\\x00noise\""), "{warnings:?}");
+    let lines = logged::captured(Level::Debug);
+    assert!(lines.iter().any(|line| line.contains("\"\\x00noise\"")), "{lines:?}");
 }
 
 #[test]
