@@ -1,4 +1,4 @@
-//! The parser of responses with random bytes: it never panics, and it receives what was sent, wherever the bytes are split.
+//! The parser of responses with random bytes: it never panics, and receives what was sent, wherever the bytes are split.
 
 use enjamb::Input;
 use enjamb::http::{

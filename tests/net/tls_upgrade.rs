@@ -296,7 +296,7 @@ fn a_connection_is_not_said_to_speak_tls_before_the_handshake_is_done() {
 }
 
 /// More than the simulation's kernel takes at once.
-const MANY: usize = 400_000;
+pub const MANY: usize = 400_000;
 
 /// Writes many plain bytes and has TLS follow, all at once: as the server of it, for which a client's hello comes only
 /// when those are read.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::tls_upgrade::{
-    answer_and_secure, asks, reads_much_and_secures, upgrades, writes_much_and_secures,
+    MANY, answer_and_secure, asks, reads_much_and_secures, upgrades, writes_much_and_secures,
 };
 use crate::common::certs;
 use crate::common::machine::{Machine, Seen};
