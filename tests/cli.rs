@@ -6,8 +6,8 @@
 //! | `clients.rs` | the four poetry clients |
 //! | `compare.rs` | compare |
 //! | `countdown.rs` | countdown |
-//! | `echo.rs` | echo_server and echo_client |
-//! | `echo_streams.rs` | echo: large streams, half-close, resets |
+//! | `echo.rs` | echo |
+//! | `echo_streams.rs` | echo_server and echo_client |
 //! | `embed.rs` | embed |
 //! | `faults.rs` | the poetry clients with servers that fail |
 //! | `http.rs` | fetch, fetch10 and login |

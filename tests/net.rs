@@ -28,7 +28,8 @@
 //! | `tls.rs` | bytes over TLS, its end, upgrades |
 //! | `tls_handshake.rs` | the handshake: certificates, resumption, failures |
 //! | `tls_ends.rs` | how TLS ends with peers of another make |
-//! | `tls_upgrade.rs` | STARTTLS |
+//! | `tls_upgrade.rs` | STARTTLS: input and output on both sides of it |
+//! | `tls_upgrade_time.rs` | STARTTLS: deadlines and limits of time |
 
 mod common;
 
@@ -77,6 +78,8 @@ mod net {
     mod tls_handshake;
     #[cfg(all(feature = "tls", feature = "sim"))]
     mod tls_upgrade;
+    #[cfg(all(feature = "tls", feature = "sim"))]
+    mod tls_upgrade_time;
     #[cfg(all(unix, feature = "sim"))]
     mod unix;
     #[cfg(all(unix, feature = "sim"))]

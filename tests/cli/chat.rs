@@ -1,4 +1,4 @@
-//! The chat: what members hear of each other, and what becomes of one that does not read.
+//! The chat: what members hear of each other, and what happens to one that does not read.
 
 use super::programs::{Program, run};
 use nix::sys::signal::Signal;

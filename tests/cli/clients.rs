@@ -1,4 +1,4 @@
-//! The four clients when all goes well.
+//! The four poetry clients when all goes well.
 
 use super::programs::{CLIENTS, Ended, run};
 use super::servers::{SlowPoetry, quick, together};

@@ -1,4 +1,4 @@
-//! The example `compare`, run as a user runs it. Times are compared only where one must be longer than the other.
+//! The example `compare`. Times are compared only where one must be longer than the other.
 
 use super::programs::{Ended, Program, path, run};
 use serde_json::Value;

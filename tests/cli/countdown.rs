@@ -1,4 +1,4 @@
-//! Three timers: each counts in its own order, and the one that is cancelled neither fires nor holds up the end.
+//! Three timers: each counts in its own order, and the cancelled one neither fires nor delays the end.
 
 use super::programs::run;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The echo server and client that tell what they do.
+//! The echo server and client that log each step.
 
 use super::programs::{PATIENCE, Program, path, run};
 use super::servers::{Refusing, connect, expect, stalling};

@@ -1,4 +1,4 @@
-//! The reactor inside another loop: what the outer loop does reaches the clients, and theirs reaches it.
+//! The reactor inside another loop: data passes between the outer loop and the clients in both directions.
 
 use super::programs::Program;
 use super::servers::{connect, expect};

@@ -1,4 +1,4 @@
-//! The clients when something fails: one server, the terminal, or the reader of their output.
+//! The poetry clients when something fails: a server, the terminal, or the reader of their output.
 
 use super::programs::{CLIENTS, Ended, Program, path, run};
 use super::servers::{Refusing, SlowPoetry, quick, resetting, stalling};

@@ -1,4 +1,4 @@
-//! Several reactors on one port: each serves its share, and all end together.
+//! Several reactors on one port: each serves a share, and all end together.
 
 use super::programs::{Ended, Program, run};
 use super::servers::{connect, expect};

@@ -1,5 +1,4 @@
-//! The servers and their own outputs: nobody reads them, or they are closed, or the disk is full. Their clients must not
-//! notice.
+//! Servers whose outputs are not read, are closed, or go to a full disk. Their clients must not notice.
 
 use super::programs::{PATIENCE, Program, path};
 use super::servers::{connect, expect};

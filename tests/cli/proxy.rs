@@ -1,4 +1,4 @@
-//! The proxy: what passes through, what holds back whom, and how either side's end reaches the other.
+//! The proxy: what passes through, backpressure, and how one side's end reaches the other.
 
 use super::programs::{Ended, Program, path, run};
 use super::servers::{Refusing, connect, expect};

@@ -1,4 +1,4 @@
-//! Servers that the clients meet: the real slow one, and some that fail in one way each.
+//! Servers for the clients: the real slow one, and some that fail in one way each.
 
 use super::programs::Program;
 use socket2::{Domain, SockRef, Socket, Type};

@@ -1,4 +1,4 @@
-//! The simulated server: its bug is found, and found again.
+//! The simulated server: its bug is found, and its seed finds it again.
 
 use super::programs::run;
 

@@ -1,4 +1,4 @@
-//! The slow server, as a client sees it and as it tells.
+//! The slow server, as a client sees it and as its log tells.
 
 use super::programs::{Program, run};
 use super::servers::{SlowPoetry, expect};

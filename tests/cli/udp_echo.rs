@@ -1,4 +1,4 @@
-//! The echo server for datagrams: what comes back, what is dropped, and that nothing ends it but a signal.
+//! The echo server for datagrams: what comes back, what is dropped, and that only a signal ends it.
 
 use super::programs::{PATIENCE, Program, path, run};
 use nix::sys::signal::Signal;

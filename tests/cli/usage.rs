@@ -1,4 +1,4 @@
-//! Wrong usage: status 2, the option named, the accepted range told, a near miss suggested.
+//! Wrong usage: status 2, the name of the option, the accepted range, a suggestion for a near miss.
 
 use super::programs::{CLIENTS, run};
 

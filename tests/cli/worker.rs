@@ -1,4 +1,4 @@
-//! The worker thread: its answers reach who asked, and the loop answers meanwhile.
+//! The worker thread: its answers reach the connection that asked, and the loop answers others meanwhile.
 
 use super::programs::Program;
 use super::servers::{connect, expect};

@@ -1,4 +1,4 @@
-//! The certificates in `tests/certs`, which are valid for `localhost` and some other names, and both sides of TLS with them.
+//! The certificates in `tests/certs`, which are valid for `localhost` and some other names, and both sides of TLS.
 
 pub const AUTHORITY: &str = include_str!("../certs/ca.pem");
 pub const CERTIFICATE: &str = include_str!("../certs/localhost.pem");

@@ -1,4 +1,4 @@
-//! A machine put together from closures, and the state in which it leaves what it has seen.
+//! A machine made of closures, and the state in which it leaves what it has seen.
 
 use std::io;
 

@@ -1,11 +1,11 @@
-//! Turning a reactor until something has come about.
+//! Turns a reactor until a condition holds.
 
 use std::time::{Duration, Instant};
 
 use super::times::HANGS;
 use enjamb::{Cx, Reactor};
 
-/// Turns the reactor until `done`, and panics with what is alive if that does not come about.
+/// Turns the reactor until `done`, and panics with what is alive after [`HANGS`].
 #[track_caller]
 pub fn until<S>(reactor: &mut Reactor<S>, state: &mut S, mut done: impl FnMut(&mut Cx<'_, S>) -> bool) {
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Feeds the parser of answers in all ways in which the bytes may come, which must make no difference.
+//! Feeds the parser the same response whole, split at every byte, and byte by byte: the result must be the same.
 
 use enjamb::Input;
 use enjamb::http::{Event, Head, Headers, NotReusable, Request, ResponseParser, Rule};

@@ -1,4 +1,4 @@
-//! A session in a simulation, with servers that follow scripts.
+//! A session in a simulation, and servers that follow scripts.
 
 pub use crate::common::times::ms;
 use enjamb::http::{Call, Config, Error, Failure, Phase, Request, Response, Rule, Session};

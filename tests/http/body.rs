@@ -1,4 +1,4 @@
-//! Covers whole bodies: collected, decoded, bounded, and kept as far as they came.
+//! Whole bodies: collected, decoded, bounded, and kept as far as they arrived.
 
 #[cfg(feature = "gzip")]
 use std::io::Write;

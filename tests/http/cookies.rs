@@ -1,4 +1,4 @@
-//! Covers cookies: which are kept, for whom, for how long, and how many.
+//! Cookies: which are kept, for which requests, for how long, and how many.
 
 use std::time::{Duration, SystemTime};
 

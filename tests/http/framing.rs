@@ -1,5 +1,4 @@
-//! Covers where a body ends: the rules of framing in their order, chunks, and what is cut off. Every answer is read whole, in
-//! two pieces at every byte, and one byte at a time.
+//! Where a body ends: the rules of framing in their order, chunks, and truncated responses.
 
 use super::answers::{Answer, answer, answer_to, get};
 use enjamb::http::{Method, NotReusable, Request, Rule};

@@ -1,4 +1,4 @@
-//! Covers the head of an answer: what is taken, what is rejected, limits.
+//! The head of a response: what is accepted, what is rejected, limits.
 
 use super::answers::{Answer, answer, answer_to, get};
 use enjamb::http::{HEAD_LIMIT, Rule, Version};

@@ -1,4 +1,4 @@
-//! What a session says when something goes wrong: where, what to try, and each thing once.
+//! The messages of a session's failures: where, what to try, and each thing once.
 
 use super::bench::{Bench, OK, answering, ms, url};
 use crate::common::logged;

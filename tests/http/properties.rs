@@ -1,5 +1,4 @@
-//! Covers the parser of answers with bytes of all kinds: it never panics, what was sent in chunks is what is received, and how
-//! the bytes are split makes no difference.
+//! The parser of responses with random bytes: it never panics, and receives what was sent, wherever the bytes are split.
 
 use enjamb::Input;
 use enjamb::http::{

@@ -1,4 +1,4 @@
-//! Covers redirects: which are followed, with what method and body, and what is left behind.
+//! Redirects: which are followed, with which method and body, and which header fields are left behind.
 
 use enjamb::Input;
 use enjamb::http::{

@@ -1,4 +1,4 @@
-//! Covers requests: what is sent, byte for byte, and what is not sent because it is wrong.
+//! Requests: what is sent, byte for byte, and what is refused.
 
 use enjamb::http::{Body, BodyWriter, Error, HeaderByte, Method, Request, RequestBuilder, Url, UrlPart};
 

@@ -1,5 +1,5 @@
-//! Covers when a connection can carry another request, when a lost request may be sent again, and what bytes on an idle
-//! connection are.
+//! When a connection can carry another request, when a lost request may be sent again, and what bytes on an idle
+//! connection mean.
 
 use super::answers::{answer, answer_to, get};
 use enjamb::Input;

@@ -1,4 +1,4 @@
-//! A connection that dies, or on which something is said, after a request was given it and before that is written.
+//! A connection that dies, or receives bytes, after a request was given to it and before the request is written.
 
 use super::bench::{Bench, answering, ms, ok, url};
 use enjamb::http::{Method, Request};

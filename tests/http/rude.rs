@@ -1,5 +1,5 @@
-//! Servers that misbehave, over real sockets: each is a thread that does one thing, and none of them hangs the session or
-//! has its bytes taken for another's.
+//! Servers that misbehave, over real sockets. Each is a thread that does one thing. None hangs the session, and no bytes
+//! of one response are taken for another.
 
 use crate::common::until::until;
 use enjamb::Reactor;

@@ -1,4 +1,4 @@
-//! The session against servers of other makes: nginx, aiohttp, and Python's own.
+//! The session with servers of other makes: nginx, aiohttp, and Python's own.
 
 mod installed;
 

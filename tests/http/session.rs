@@ -1,4 +1,4 @@
-//! A session's calls from their beginning to their end, whoever goes away meanwhile and whatever the network does, in the simulation.
+//! Calls of a session from their beginning to their end, in the simulation: cancelled, cut off, on a hostile network.
 
 use super::bench::{Bench, OK, World, answering, ms, url};
 use enjamb::http::{Request, Session};

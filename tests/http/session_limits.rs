@@ -1,4 +1,4 @@
-//! What a session waits for, and for how long, in the simulation.
+//! Timeouts and limits of a session, in the simulation.
 
 use super::bench::{Bench, OK, World, answering, ms, timed_out, url};
 use enjamb::http::{Phase, Request};

@@ -1,4 +1,4 @@
-//! A session's redirects and cookies, against servers that follow a script.
+//! Redirects and cookies of a session, with servers that follow a script.
 
 use super::bench::{Bench, OK, answering, url};
 use enjamb::http;

@@ -1,4 +1,4 @@
-//! Which connections a session uses again, and what it does about those that are lost, against servers that follow a script.
+//! Which connections a session uses again, and what it does when one is lost, with servers that follow a script.
 
 use super::bench::{Bench, OK, answering, ms, ok, rule, timed_out, url};
 use crate::common::logged;

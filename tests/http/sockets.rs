@@ -1,4 +1,4 @@
-//! The session on real sockets: over TLS, by name, with a body that is large, and from a script that only wants a page.
+//! The session on real sockets: over TLS, by name, with a large body, and from a program that only needs a page.
 
 use crate::common::until::until;
 use enjamb::http::{Call, Config, Failure, Head, Headers, Receiver, Request, Response, Session};

@@ -1,4 +1,4 @@
-//! What a session makes of an answer does not depend on where the network has cut it: each is sent in two pieces, cut at
+//! The result of a response does not depend on where the network cuts it. Each response is sent in two pieces, cut at
 //! every byte, in the simulation and over real sockets.
 
 use super::bench::{Bench, ms, url};

@@ -1,4 +1,4 @@
-//! Answers as they come and bodies as they go: pausing, bounded memory, uploads, all in the simulation.
+//! Responses and bodies in pieces: pausing, bounded memory, uploads, in the simulation.
 
 use super::bench::{Bench, World, answering, ms, ok, url};
 use enjamb::http::{Call, Config, Failure, Head, Headers, Phase, Receiver, Request};

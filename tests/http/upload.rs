@@ -1,4 +1,4 @@
-//! How long a session lets a request's body take, and what it does when the answer comes before its end.
+//! How long a session gives a request's body, and what it does when the response comes before the body's end.
 
 use super::bench::{Bench, OK, World, answering, ms, url};
 use enjamb::Cx;

@@ -1,4 +1,4 @@
-//! Covers what is alive, for people: who is there, in what state, and what they wait for.
+//! What the reactor's `Display` lists: each source, its state, and what it waits for.
 
 use std::io::{self, Write};
 use std::net::Shutdown;

@@ -1,4 +1,4 @@
-//! Covers the limits and budgets that cannot be: each is refused with its name and what to do.
+//! Limits and budgets that are not valid: each is refused, with its name and what to set.
 
 use std::io::ErrorKind;
 use std::time::Duration;

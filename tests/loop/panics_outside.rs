@@ -1,5 +1,5 @@
-//! Panics outside a connection's callback: in a `Drop`, in the last `closed` of a shutdown, in the closure that makes the
-//! machines of a listener. `panics.rs` has those in a callback.
+//! Panics outside a connection's callback: in a `Drop`, in the last `closed` of a shutdown, in the closure that makes
+//! the machines of a listener. `panics.rs` has those in a callback.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Connections that were made elsewhere.
+//! `adopt`: connections that the program made.
 
 use std::io::{Error, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

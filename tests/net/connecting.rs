@@ -1,4 +1,4 @@
-//! Connecting, traps 16 to 18: one outcome for each attempt, whenever and however it is known.
+//! Connecting: one outcome for each attempt, whenever it becomes known.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

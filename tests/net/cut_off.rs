@@ -1,5 +1,4 @@
-//! Covers the trap that a connection which was cut off looks whole to its peer: by a dropped reactor, by a panic, over
-//! Unix sockets.
+//! A connection that was cut off does not look complete to its peer: by a dropped reactor, by a panic, on Unix sockets.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! Covers framing on real connections: frames over the maximum, frames over the input limit, frames cut short, and
-//! that none of it touches the other connections. The framings alone are tested beside their code.
+//! Framing on real connections: frames over the maximum, frames over the input limit, frames cut short. The other
+//! connections go on. The framings alone have unit tests beside their code.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -1,5 +1,4 @@
-//! Covers what becomes of received bytes: lines, what is left and offered again, limits, pausing, changing machines,
-//! UTF-8 split across reads.
+//! Received bytes: lines, leftovers that are offered again, limits, pausing, a switch of machines, split UTF-8.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};

@@ -1,4 +1,4 @@
-//! Listeners that were made elsewhere.
+//! `listen_on`: listeners that the program made.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Looking many names up: those that hang, those that are asked for together, and those that nobody waits for any more.
+//! Many look-ups at once: some hang, some are equal, some are cancelled.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};

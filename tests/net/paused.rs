@@ -1,5 +1,4 @@
-//! Covers the trap that a paused connection hears of a reset too: it is freed, unless something that came before the
-//! reset is still to be read.
+//! A reset ends a paused connection, unless input from before the reset is still to be read.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};

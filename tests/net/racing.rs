@@ -1,4 +1,4 @@
-//! Racing the addresses of a name (RFC 8305), in a simulation: what is tried when, who wins, what is told.
+//! Racing the addresses of a name (RFC 8305), in a simulation: the order of attempts, the winner, the errors.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Covers the trap that a peer that reads slowly, but steadily, looks like one that does not read.
+//! A peer that reads slowly but steadily is not given up; a peer that does not read is.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! How connections over TLS end, with peers that are not this crate: what is a good end, and what is none.
+//! How connections over TLS end with peers of another make: which ends are good, and which are errors.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

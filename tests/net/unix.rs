@@ -1,4 +1,4 @@
-//! Unix-domain streams: the same protocols over a path, and what is different about paths.
+//! Unix sockets: the same protocols over a path, and what is different about paths.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;

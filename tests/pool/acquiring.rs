@@ -1,4 +1,4 @@
-//! The connection pool's limits, how connections are acquired, and what a machine sees of that, each in the simulation.
+//! The pool's limits, how connections are acquired, and what a machine sees of the pool, in the simulation.
 
 use super::bench::{Ask, Bench, World, key, limit, limits, ms};
 use enjamb::pool::{Config, Error, Key, Phase, Pool, Reason, Reuse};

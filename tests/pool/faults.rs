@@ -1,5 +1,5 @@
-//! The faults of other pools that this one must not have: places lost, evictions for nothing, connections handed out that
-//! have ended or have something left on them, waiters that wait for ever.
+//! Faults of other pools, which this one must not have: lost places, needless evictions, connections handed out that
+//! have ended or are dirty, waiters that wait for ever.
 
 use super::bench::{Ask, Bench, World, key, limit, ms};
 use crate::common::logged;

@@ -1,5 +1,5 @@
-//! The connection pool where something is lost: a callback panics, a reactor or a lease is dropped, a connection is closed
-//! from elsewhere. Nobody else may lose anything, and nothing may be kept for ever.
+//! What is lost around a pool: a callback panics, a reactor or a lease is dropped, a connection is closed from
+//! elsewhere. Nothing else is lost, and nothing is kept for ever.
 
 use super::bench::{Ask, Bench, World, key, limit, ms};
 use crate::common::logged;

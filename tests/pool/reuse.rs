@@ -1,4 +1,4 @@
-//! What a pool's client is told of a connection that was used before, and what it may want instead.
+//! What a pool tells its client about a connection that was used before, and what the client may ask for instead.
 
 use super::bench::{Bench, World, key, ms};
 use crate::common::logged;

@@ -1,4 +1,4 @@
-//! The connection pool on real sockets: what it asks the kernel, and how many descriptors it has.
+//! The pool on real sockets: its system calls and its descriptors.
 
 use super::bench::{Ask, Server, World, limit};
 use crate::common::child;

@@ -1,4 +1,4 @@
-//! The connection pool as time passes: idle connections, age, waiting, leases that are held or lost, and draining.
+//! The pool as time passes: idle connections, age, waiting, leases that are held or lost, draining.
 
 use super::bench::{Ask, Bench, World, key, limit, ms};
 use crate::common::logged;

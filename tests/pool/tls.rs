@@ -1,4 +1,4 @@
-//! The connection pool with TLS under its connections.
+//! The pool with TLS under its connections.
 
 use super::bench::{Ask, Bench, Server, World, ms};
 use crate::common::certs::{AUTHORITY, CERTIFICATE, KEY};

@@ -1,4 +1,4 @@
-//! Who waits for a pool's connections: whose turn it is, and what becomes of those who cancel.
+//! The queue for a pool's connections: the order, and cancelled entries.
 
 use super::bench::{Ask, Bench, World, key, limit, limits, ms};
 use enjamb::pool::{Error, Pool};

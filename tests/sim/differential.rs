@@ -1,5 +1,5 @@
-//! The simulation beside the kernel: the same random dialogues, over loopback sockets and in the simulation, give the
-//! same callbacks up to timing: for each machine the same order, the same bytes, the same end.
+//! The simulation beside the kernel: the same random dialogues over loopback sockets and in the simulation give the
+//! same callbacks up to timing. Each machine sees the same order, the same bytes, the same end.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};

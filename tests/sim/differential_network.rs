@@ -1,5 +1,5 @@
 //! The simulated network beside the kernel's: which listener answers, which address is taken, how many connections wait
-//! to be accepted, and what arrives before a reset. Each test does the same on loopback sockets and in a simulation.
+//! in a backlog, what arrives before a reset. Each test does the same on loopback sockets and in a simulation.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

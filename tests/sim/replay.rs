@@ -1,4 +1,4 @@
-//! A simulation repeats itself, tells why it failed, and lets time pass for nothing.
+//! A simulation repeats itself, tells why it failed, and lets time pass at no cost.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};

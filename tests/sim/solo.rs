@@ -1,4 +1,4 @@
-//! One machine alone, and scripted peers.
+//! One machine without a reactor, and scripted peers.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;

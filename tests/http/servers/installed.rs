@@ -1,4 +1,4 @@
-//! Servers of other makes, as children of the test: ended with it, also when it panics.
+//! Servers of other makes, as child processes of the test. They end with it, also when it panics.
 
 use crate::common::certs;
 use std::io::{BufRead, BufReader};

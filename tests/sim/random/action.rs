@@ -1,4 +1,4 @@
-//! What a machine may do next: drawn from a seed, or given as a list, which can be shrunk.
+//! What a machine does next: drawn from a seed, or given as a list, which proptest can shrink.
 
 use enjamb::sim::Sim;
 

@@ -1,5 +1,5 @@
-//! Timers amid traffic on a rough network: a periodic one neither drifts nor catches up in a burst, whatever its calls
-//! take, and one that sets itself anew for now, again and again, holds up nobody.
+//! Timers amid traffic on a bad network: a periodic timer keeps to its grid, and a timer without delay that sets itself
+//! again delays nothing.
 
 use std::io;
 use std::time::Duration;

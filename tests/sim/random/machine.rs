@@ -1,4 +1,4 @@
-//! A machine that does anything at any time, to itself and to the others.
+//! A machine that does anything at any time, to its own connection and to others.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;

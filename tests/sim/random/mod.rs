@@ -1,12 +1,13 @@
-//! The loop under a network and machines that do anything: whatever the seed, what it promises holds.
+//! Random machines on a random network. For every seed, the loop keeps its promises:
 //!
-//! `closed` comes exactly once, and no callback after it; every byte written arrives, in order, or the loss is told in
-//! `End`; whoever is told of the peer's end has had everything; memory is bounded by the water marks and limits;
-//! timers and deadlines are never early, equal ones in order; no turn is without progress.
+//! - `closed` comes exactly once, and no callback after it.
+//! - Every byte written arrives, in order, or `End` tells the loss.
+//! - A machine that is told of the peer's end has had all bytes.
+//! - Memory is bounded by the water marks and limits.
+//! - Timers and deadlines are never early, and equal ones fire in order.
+//! - No turn is without progress.
 //!
-//! How many events a second: `cargo test --release --test sim -- a_million --nocapture`.
-//! For longer: `ENJAMB_SOAK=600 cargo test --release --test sim -- --ignored --nocapture` runs new seeds for 600
-//! seconds. A seed that fails is printed, and `ENJAMB_SEED` runs it again.
+//! `tests/README.md` has the commands for events in a second, for a long run, and for one seed again.
 
 mod action;
 mod grid;

@@ -1,4 +1,4 @@
-//! Machines that wait for nothing but events: no deadline sets them going again where one is lost.
+//! Machines that only wait for events: no deadline wakes them where an event is lost.
 
 use std::io;
 use std::time::Duration;

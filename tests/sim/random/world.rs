@@ -1,4 +1,4 @@
-//! What the machines have seen of each other, and what must hold of it.
+//! What the machines have seen of each other, and the invariants of it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
