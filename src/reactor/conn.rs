@@ -211,17 +211,17 @@ impl<S> Conn<'_, S> {
 
     /// Stops receiving: the peer's bytes stay with the kernel, which will slow the peer down.
     ///
-    /// A paused connection that is reset by its peer ends at once, unless something that came before the reset is still to
-    /// be read: bytes in the kernel, or input that the machine has left. Then it stays, to be [resumed](Self::resume), and
-    /// the reset is told behind them. With output unsent it does not stay: sending fails, which ends a paused connection in
-    /// any case, and what is unread is lost. That the peer has ended or is unreachable is not noticed before it is resumed or
-    /// written to. Give it a [`deadline`](Self::deadline) where that matters.
+    /// A paused connection ends at once if its peer resets it, or if sending on it fails, unless bytes that came before are
+    /// still to be read: in the kernel, or input that the machine has left. Then it stays, to be [resumed](Self::resume), and
+    /// `closed` gets the error behind those bytes. That the peer has ended or is unreachable is not noticed before the
+    /// connection is resumed or written to. Give it a [`deadline`](Self::deadline) where that matters.
     pub fn pause(&mut self) {
         if self.stream().state.pause() {
             self.cx.core.paused += 1;
         }
-        if self.stream().state.is_broken() {
-            self.cx.core.give_up(self.key); // it will not read on to where the failed write would be reported
+        let stream = self.stream();
+        if stream.state.is_broken() && !stream.is_paused_before_bytes() {
+            self.cx.core.give_up(self.key); // no read would come to where the failed write is reported
         }
     }
 

@@ -292,6 +292,7 @@ impl<S> Core<S> {
     pub(crate) fn write_failed(&mut self, key: Key, error: io::Error) {
         let Some(stream) = self.slots.stream(key) else { return };
         let reads_on = stream.state.reads_on() && !stream.state.is_ending();
+        let reads_on = reads_on || stream.is_paused_before_bytes();
         self.break_off(key, Broken { key, error, lost: true }, reads_on);
     }
 

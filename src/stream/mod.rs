@@ -18,7 +18,7 @@ use crate::base::slots::Key;
 use crate::base::wheel::TimerKey;
 use crate::net::socket::Socket;
 use crate::stream::cork::Cork;
-use crate::stream::state::{Held, State, WriteHalf};
+use crate::stream::state::{Held, Phase, State, WriteHalf};
 
 /// A read or write that did less than it could have has drained or filled the socket, so that no second one is needed to
 /// see `WouldBlock`: epoll(7), questions and answers, 9; kqueue reports anew in any case. mio's Windows does need it.
@@ -149,10 +149,24 @@ impl Stream {
     /// read; the read behind those will tell.
     pub(crate) fn look_for_reset(&self) -> io::Result<bool> {
         let Some(socket) = &self.socket else { return Ok(false) };
-        if !self.state.peer_has_ended() && (self.input.is_some() || socket.has_unread()?) {
+        if !self.state.peer_has_ended() && self.has_unread()? {
             return Ok(true);
         }
         socket.take_error().map_or(Ok(false), Err)
+    }
+
+    /// Bytes are to be read, from the kernel or from what the machine left. An error that a read would give is returned.
+    fn has_unread(&self) -> io::Result<bool> {
+        let in_kernel = |socket: &Socket| socket.has_unread();
+        Ok(self.input.is_some() || self.socket.as_ref().map_or(Ok(false), in_kernel)?)
+    }
+
+    /// Output is lost, and the user has paused: the connection waits all the same, for bytes that came before to be read.
+    pub(crate) fn is_paused_before_bytes(&self) -> bool {
+        self.state.is_paused()
+            && self.state.phase() == Phase::Open
+            && !self.state.peer_has_ended()
+            && self.has_unread().unwrap_or(false)
     }
 
     /// The tick at which its timer has to fire: that of the deadline, or of the handshake's limit if that is first.
