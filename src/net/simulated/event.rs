@@ -57,10 +57,10 @@ impl Event {
 /// The minimum duration of a turn. Otherwise a timer that is set again and again for now would stop the clock.
 const TURN: Duration = Duration::from_micros(1);
 
-/// A loop that only goes round, for a timer without delay that sets itself again, takes longer turns from the hundredth
+/// A loop that only goes round, for a timer without delay that sets itself again, takes longer turns from some time
 /// on. So what is on its way arrives before the loop counts as spinning.
 const LONG_TURN: Duration = Duration::from_micros(100);
-const SHORT_TURNS: u32 = 100;
+const SHORT_TURNS: u32 = MOST_IDLE_TURNS / 2;
 
 /// The maximum number of turns in a row without progress.
 const MOST_IDLE_TURNS: u32 = 10_000;
