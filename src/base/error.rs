@@ -42,8 +42,7 @@ pub(crate) const WAITING: &str = "waiting for";
 pub(crate) const CLOSING: &str = "closing";
 
 fn hint(doing: &str, peer: &Peer, kind: io::ErrorKind) -> Option<&'static str> {
-    #[cfg(unix)]
-    if matches!(peer, Peer::Path(_)) && doing == CONNECTING {
+    if peer.is_path() && doing == CONNECTING {
         return match kind {
             io::ErrorKind::NotFound => Some("is a server running, and is that its path?"),
             io::ErrorKind::ConnectionRefused => Some("nobody listens there; is the server running?"),

@@ -50,6 +50,14 @@ impl Peer {
         }
     }
 
+    /// Whether this is the path of a Unix socket.
+    pub(crate) fn is_path(&self) -> bool {
+        #[cfg(unix)]
+        return matches!(self, Peer::Path(_));
+        #[cfg(not(unix))]
+        return false;
+    }
+
     pub(crate) fn no_address(&self) -> io::Error {
         io::Error::new(io::ErrorKind::Unsupported, format!("{self} has no internet address"))
     }

@@ -29,5 +29,8 @@ pub(crate) fn listens(socket: &SockRef<'_>) -> Option<bool> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     return socket.is_listener().ok();
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-    return None;
+    {
+        let _ = socket;
+        None
+    }
 }

@@ -134,7 +134,7 @@ impl Plain {
         };
         let name = match socket.local_addr().ok().and_then(|addr| addr.as_socket()) {
             Some(addr) => addr.to_string(),
-            None => Peer::Unix.to_string(),
+            None => "a Unix socket".to_owned(),
         };
         Err(error::new(kind, format!("adopting {name}: {wrong}")))
     }
