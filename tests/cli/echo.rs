@@ -111,7 +111,7 @@ fn a_silent_connection_is_closed_and_an_active_one_is_not() {
 
 #[test]
 fn a_client_that_takes_nothing_of_what_it_is_owed_is_reset_not_ended() {
-    let echo = Echo::start(&["--idle-timeout", "3s"]);
+    let echo = Echo::start(&["--idle-timeout", "10s"]);
     let mut client = echo.connect_owed();
     // Nothing can be sent before the server has given up.
     let given_up = poll(&mut [PollFd::new(client.as_fd(), PollFlags::POLLOUT)], 60_000u16);
