@@ -18,7 +18,7 @@ const INSTRUCTIONS: [(Work, f64); 4] =
     [(Work::PingPong, 305.0), (Work::Large, 420.0), (Work::AtOnce, 240.0), (Work::Churn, 2160.0)];
 /// None for a round trip. The allocations at the server's end, which vary a little, are spread over all of them.
 const ALLOCATIONS: [(Work, f64); 3] = [(Work::PingPong, 0.005), (Work::Churn, 1.0), (Work::Open, 0.1)];
-const TIMERS: [(&str, f64); 3] = [("insert", 205.0), ("cancel", 100.0), ("fire", 165.0)];
+const TIMERS: [(&str, f64); 3] = [("insert", 200.0), ("cancel", 100.0), ("fire", 165.0)];
 const INSTRUCTIONS_TO_MOVE_A_DEADLINE: f64 = 110.0;
 const BYTES_PER_TIMER: f64 = 64.0;
 const BYTES_PER_IDLE_CONNECTION: f64 = 128.0;
@@ -27,12 +27,12 @@ const BYTES_FOR_A_STALLED_CLIENT: f64 = 128.0 * 1024.0;
 const CPU_MS_PER_SECOND_WHILE_STALLED: f64 = 1.0;
 /// The pool's work with this many hosts or waiting requests. The cost must not grow with them.
 const POOL: [(&str, usize, f64); 6] = [
-    ("idle", 10, 3060.0),
-    ("idle", 5_000, 3140.0),
-    ("waiters", 1_000, 3790.0),
-    ("waiters", 100_000, 3790.0),
-    ("hosts", 10, 3590.0),
-    ("hosts", 100_000, 3590.0),
+    ("idle", 10, 3025.0),
+    ("idle", 5_000, 3105.0),
+    ("waiters", 1_000, 3750.0),
+    ("waiters", 100_000, 3750.0),
+    ("hosts", 10, 3550.0),
+    ("hosts", 100_000, 3550.0),
 ];
 /// With more hosts than descriptors: on the simulation, whose own cost grows a little with its sockets.
 const SIMULATED_POOL: [(&str, usize, f64); 6] = [

@@ -30,10 +30,14 @@ impl Proxy {
 
     /// A client, and what it is connected to.
     fn connect(&self) -> (TcpStream, TcpStream) {
-        let client = connect(self.address);
+        (connect(self.address), self.accept())
+    }
+
+    /// The connection that the proxy makes for a client.
+    fn accept(&self) -> TcpStream {
         let (upstream, _) = self.upstream.accept().expect("the proxy connects");
         upstream.set_read_timeout(Some(super::programs::PATIENCE)).expect("a timeout for the test");
-        (client, upstream)
+        upstream
     }
 
     /// Asks it to end, which it does when the connections have.
@@ -327,9 +331,12 @@ fn a_pair_that_moves_in_one_direction_or_has_nothing_to_send_is_not_cut_off() {
 #[test]
 fn the_whole_answer_of_a_server_that_ended_and_left_arrives_although_the_client_still_sends() {
     let proxy = Proxy::start(&[]);
-    let (mut client, mut upstream) = proxy.connect();
-    // The client reads nothing yet. This much fits in the buffers between the two all the same: what a server still
-    // has to send when its connection is reset is lost, and the proxy cannot know of it.
+    // Nearly all of the answer stays at the proxy, where a reset would destroy it. It is no more than fits there: the
+    // proxy cannot have what the server's kernel still holds at the reset.
+    let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    client.set_recv_buffer_size(4096).expect("a small buffer");
+    client.connect(&proxy.address.into()).expect("it listens");
+    let (mut client, mut upstream) = (TcpStream::from(client), proxy.accept());
     let bytes = pattern(192 * 1024);
     upstream.write_all(&bytes).expect("the kernel holds that much");
     upstream.shutdown(Shutdown::Write).expect("its last");
