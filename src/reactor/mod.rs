@@ -11,6 +11,7 @@ pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod slot;
 pub(crate) mod timers;
+pub(crate) mod write;
 
 use std::fmt;
 use std::io;

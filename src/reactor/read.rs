@@ -326,7 +326,7 @@ impl<S> Core<S> {
 
     /// Takes a machine out of its slot and calls it.
     #[inline(never)]
-    fn call(
+    pub(crate) fn call(
         &mut self,
         state: &mut S,
         key: Key,
@@ -374,29 +374,6 @@ impl<S> Core<S> {
         }
         if !self.dirty.is_empty() {
             self.settle();
-        }
-    }
-
-    /// A connection's timer has fired, as of the tick `now`: its deadline may have moved on since it was set.
-    pub(crate) fn deadline_due(&mut self, state: &mut S, key: Key, now: u64) {
-        let Some(stream) = self.stream(key) else { return };
-        stream.timer = None;
-        if stream.due() > now {
-            return self.set_deadline_timer(key);
-        }
-        stream.deadline = NO_DEADLINE;
-        if stream.state.is_connecting() {
-            self.connect_timed_out(key);
-        } else if stream.state.is_ending() && stream.state.is_broken() {
-            self.give_up(key);
-        } else if stream.state.is_ending() {
-            let result = match stream.unsent() {
-                0 => Ok(()), // all was sent; only the peer's own end did not come
-                _ => Err(while_doing(error::CLOSING, &stream.peer, io::ErrorKind::TimedOut.into())),
-            };
-            self.doom(key, result);
-        } else {
-            self.call(state, key, |machine, conn| machine.timed_out(conn));
         }
     }
 }

@@ -1,9 +1,11 @@
-//! What a timer does when it fires, and the firing.
+//! What a timer does when it fires, the firing, and the deadlines of connections.
 
+use std::io;
 use std::time::Duration;
 
 use crate::Cx;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, NO_DEADLINE};
+use crate::base::error::{self, while_doing};
 use crate::base::slots::Key;
 use crate::base::wheel::TimerKey;
 use crate::reactor::core::Core;
@@ -69,6 +71,59 @@ impl<S> Core<S> {
         if self.firing.take().is_some() {
             periodic.step(self.clock.elapsed());
             self.timers.rearm(timer, Clock::tick_at(periodic.due), Task::Every(periodic));
+        }
+    }
+
+    /// Arms a connection's deadline. Progress of closing does not move this one on. A timer is never set for later than the
+    /// deadline, and looks again when it fires: so moving the deadline on with every byte received touches no timer.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, key: Key, tick: u64) {
+        let Some(stream) = self.slots.stream(key) else { return };
+        let tick = tick.min(self.shutdown_by.unwrap_or(NO_DEADLINE));
+        let before = std::mem::replace(&mut stream.deadline, tick);
+        stream.state.fix_deadline();
+        if stream.timer.is_none() || tick == NO_DEADLINE || tick < before {
+            self.set_deadline_timer(key);
+        }
+    }
+
+    /// What is left to do when the deadline is new, disarmed, or moved forward.
+    #[inline(never)] // callbacks that only move a deadline on are the smaller for it
+    pub(crate) fn set_deadline_timer(&mut self, key: Key) {
+        let Some(stream) = self.slots.stream(key) else { return };
+        let tick = stream.due();
+        if let Some(timer) = stream.timer {
+            if tick != NO_DEADLINE && self.timers.deadline(timer).is_some_and(|set| set <= tick) {
+                return;
+            }
+            self.timers.cancel(timer);
+            stream.timer = None;
+        }
+        if tick != NO_DEADLINE {
+            stream.timer = Some(self.timers.insert(tick, Task::Deadline(key)));
+        }
+    }
+
+    /// A connection's timer has fired, as of the tick `now`: its deadline may have moved on since it was set.
+    pub(crate) fn deadline_due(&mut self, state: &mut S, key: Key, now: u64) {
+        let Some(stream) = self.slots.stream(key) else { return };
+        stream.timer = None;
+        if stream.due() > now {
+            return self.set_deadline_timer(key);
+        }
+        stream.deadline = NO_DEADLINE;
+        if stream.state.is_connecting() {
+            self.connect_timed_out(key);
+        } else if stream.state.is_ending() && stream.state.is_broken() {
+            self.give_up(key);
+        } else if stream.state.is_ending() {
+            let result = match stream.unsent() {
+                0 => Ok(()), // all was sent; only the peer's own end did not come
+                _ => Err(while_doing(error::CLOSING, &stream.peer, io::ErrorKind::TimedOut.into())),
+            };
+            self.doom(key, result);
+        } else {
+            self.call(state, key, |machine, conn| machine.timed_out(conn));
         }
     }
 }
